@@ -1,0 +1,169 @@
+/**
+ * The filesystem as the FUSE layer sees it: one method for each kernel operation, in terms of
+ * inode numbers (the kernel's nodeid is our ino) and handles. Every method may wait for tokens and
+ * then rejects with FsError (errno for the process) only; anything else is an internal error.
+ */
+import type { Attr, TimeSpec } from './attr.ts'
+import type { Ino } from './primitives.ts'
+
+export interface RequestContext {
+  readonly uid: number
+  readonly gid: number
+  readonly pid: number
+  /** Aborted when the kernel interrupts the request and the wait may end. */
+  readonly signal?: AbortSignal
+}
+
+/** An open file or directory; numbers are never reused while the daemon lives. */
+export type HandleId = number & { readonly __handle: true }
+
+export interface DirEntry {
+  readonly ino: Ino
+  readonly name: Uint8Array
+  /** Type bits of mode. */
+  readonly type: number
+  /** Position after this entry: pass it to continue. */
+  readonly cookie: number
+  /** For readdirplus, when it could be read without waiting for anybody. */
+  readonly attr?: Attr
+}
+
+export interface SetAttrRequest {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  readonly size?: number
+  /** 'now' = the daemon's clock. */
+  readonly atime?: TimeSpec | 'now'
+  readonly mtime?: TimeSpec | 'now'
+  readonly ctime?: TimeSpec
+  /** The open handle the request came through, if any (ftruncate). */
+  readonly handle?: HandleId
+  /** Kernel asks to clear set-id bits (FATTR_KILL_SUIDGID). */
+  readonly killSuidGid?: boolean
+}
+
+export interface StatFs {
+  readonly blockSize: number
+  readonly blocks: number
+  readonly blocksFree: number
+  readonly blocksAvailable: number
+  readonly files: number
+  readonly filesFree: number
+  readonly nameMax: number
+}
+
+export interface RenameFlags {
+  readonly noReplace: boolean
+  readonly exchange: boolean
+}
+
+export interface FilesystemApi {
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr>
+  getattr(ctx: RequestContext, ino: Ino): Promise<Attr>
+  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Promise<Attr>
+  readlink(ctx: RequestContext, ino: Ino): Promise<Uint8Array>
+  /** Regular files, FIFOs, sockets and devices; `mode` has the umask applied. */
+  mknod(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    rdev: number
+  ): Promise<Attr>
+  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Promise<Attr>
+  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Promise<Attr>
+  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void>
+  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void>
+  rename(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    newParent: Ino,
+    newName: Uint8Array,
+    flags: RenameFlags
+  ): Promise<void>
+  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Promise<Attr>
+
+  /** `flags` are open(2) flags as the kernel passes them. ESTALE for an inode that is gone. */
+  open(ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId>
+  create(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    flags: number
+  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }>
+  /** Up to `length` bytes at `offset`, fewer only at end of file. */
+  read(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    length: number
+  ): Promise<Uint8Array>
+  /**
+   * Writes all of `data` or throws. `append`: the file was opened or is now O_APPEND, so the offset
+   * is the end of file at the moment the token is held. `data` may be reused when it settles.
+   * `killSuidGid`: FUSE_WRITE_KILL_SUIDGID.
+   */
+  write(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    data: Uint8Array,
+    options: { readonly append: boolean; readonly killSuidGid: boolean }
+  ): Promise<number>
+  /** Called at each close(2). */
+  flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Promise<void>
+  /** Resolves when all this member has applied is durable on the in-sync set. */
+  fsync(ctx: RequestContext, ino: Ino, handle: HandleId, dataOnly: boolean): Promise<void>
+  release(ino: Ino, handle: HandleId): Promise<void>
+
+  opendir(ctx: RequestContext, ino: Ino): Promise<HandleId>
+  /**
+   * Entries after `cookie` (0 = from the start, "." and ".." included) until `accept` returns
+   * false (that entry is not consumed). Entries that exist throughout appear exactly once.
+   */
+  readdir(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    cookie: number,
+    options: { readonly plus: boolean },
+    accept: (entry: DirEntry) => boolean
+  ): Promise<void>
+  fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void>
+  releasedir(ino: Ino, handle: HandleId): Promise<void>
+
+  statfs(ctx: RequestContext): Promise<StatFs>
+  /** `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. */
+  setxattr(
+    ctx: RequestContext,
+    ino: Ino,
+    name: Uint8Array,
+    value: Uint8Array,
+    flags: number
+  ): Promise<void>
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array>
+  listxattr(ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]>
+  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<void>
+  /** `mode` bits of fallocate(2): KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16; others EOPNOTSUPP. */
+  fallocate(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    mode: number,
+    offset: number,
+    length: number
+  ): Promise<void>
+  /** SEEK_DATA (3) or SEEK_HOLE (4). */
+  lseek(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    whence: number
+  ): Promise<number>
+}

@@ -1,0 +1,30 @@
+import type { Op } from '../op.ts'
+import type { Ino } from '../primitives.ts'
+
+/** Where mutations go: the replicated log, seen from the filesystem. */
+export interface OpLog {
+  /**
+   * Applies `op` to the state at once (synchronously, before this call returns) and puts it into
+   * the entry being gathered. `payload` holds the bytes of the op's slices when they ride inline
+   * (at most INLINE_MAX_BYTES); it must stay unchanged until the promise settles.
+   *
+   * Resolves when the entry stands in the local journal (page cache, not fsynced) and has been
+   * handed to every connection. Rejects with EIO when this member lost its right to write.
+   */
+  submit(op: Op, payload?: Uint8Array): Promise<void>
+
+  /**
+   * fsync: resolves when everything applied here at the time of the call, from every writer, is
+   * durable (fdatasync) on every member of the in-sync set. Rejects with EIO if that cannot be.
+   */
+  durable(): Promise<void>
+
+  /** A new inode number, never handed out before. */
+  allocateIno(): Ino
+
+  /** Throws FsError ENOSPC unless every live member can take `bytes` more of data. */
+  assertSpace(bytes: number): void
+
+  /** The smallest disk of the live members: total and available bytes. */
+  space(): { readonly totalBytes: number; readonly availableBytes: number }
+}

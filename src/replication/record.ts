@@ -1,0 +1,47 @@
+/**
+ * The epoch record: who is a member, who is live, who decides, what is durable and where the
+ * writers of the past end. It changes only as a whole, with `epoch` one higher each time.
+ */
+import type { Epoch, MemberId, Seq, WriterId } from '../fs/primitives.ts'
+
+export interface MemberInfo {
+  readonly id: MemberId
+  readonly name: string
+  /** ed25519 public key, hex: who a connection belongs to. */
+  readonly publicKey: string
+  /** host:port, in the order to try. */
+  readonly addresses: readonly string[]
+  readonly role: 'data' | 'witness'
+}
+
+export interface WriterInfo {
+  readonly writer: WriterId
+  /** Key of its hypercore, hex. */
+  readonly coreKey: string
+  /** Its last entry, once it will never write again. */
+  readonly finalSeq?: Seq
+}
+
+/** Positions every member has applied before it serves an op of `epoch`. */
+export interface EpochCuts {
+  readonly epoch: Epoch
+  readonly cuts: readonly (readonly [WriterId, Seq])[]
+}
+
+export interface EpochRecord {
+  readonly version: 1
+  readonly volumeId: string
+  readonly volumeName: string
+  readonly epoch: Epoch
+  readonly authority: MemberId
+  readonly members: readonly MemberInfo[]
+  /** Writers that may write in this epoch, at most one of each member. */
+  readonly live: readonly WriterId[]
+  /** Members whose durable acknowledgement an fsync needs. */
+  readonly inSync: readonly MemberId[]
+  readonly writers: readonly WriterInfo[]
+  readonly history: readonly EpochCuts[]
+  readonly nextMemberId: number
+  /** Keys of removed members, refused for ever. */
+  readonly removedKeys: readonly string[]
+}
