@@ -1,0 +1,203 @@
+/**
+ * A connection to another member that carries typed messages: each is one encrypted message of a
+ * type byte and its payload. Owns the send queue. Invariants: messages leave in the order of
+ * `send`; the queue is bounded (above the high-water mark `send` says so, above the hard limit the
+ * connection is closed); after `onClose` nothing is delivered.
+ */
+
+import { assert } from '../../fs/assert.ts'
+import type { MemberId } from '../../fs/primitives.ts'
+import type { Link } from './link.ts'
+import { ProtocolError } from './transport-error.ts'
+
+export type FramedKind = 'control' | 'bulk'
+
+/** Largest payload of one message, by kind. */
+export const MESSAGE_MAX_BYTES: Readonly<Record<FramedKind, number>> = {
+  control: 8 * 1024 * 1024,
+  bulk: 2 * 1024 * 1024
+}
+
+export interface PeerConnection {
+  readonly member: MemberId
+  readonly kind: FramedKind
+  /** True when this member opened it. */
+  readonly dialed: boolean
+  readonly closed: boolean
+  /** Bytes accepted by `send` that the operating system has not taken yet. */
+  readonly queuedBytes: number
+  /**
+   * Queues one message; the parts are copied before it returns. False when more than the high-water
+   * mark is queued: wait for `drained()` before sending more. Dropped silently when closed:
+   * `onClose` has told.
+   */
+  send(type: number, parts: readonly Uint8Array[]): boolean
+  /** Resolves when the queue is below half the high-water mark, or the connection is closed. */
+  drained(): Promise<void>
+  /** Stops reading (the other end feels it as backpressure) until `resume`. */
+  pause(): void
+  resume(): void
+  /** Drops what is queued. `onClose` is called with `reason` before this returns. */
+  close(reason: string): void
+}
+
+export interface FramedEvents {
+  /**
+   * The payload is the receiver's, but may be part of a bigger buffer: copy a small one that is
+   * kept. Throw ProtocolError to close the connection.
+   */
+  onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void
+  onClose(connection: PeerConnection, reason: string): void
+}
+
+export interface FramedOptions {
+  readonly member: MemberId
+  readonly kind: FramedKind
+  readonly dialed: boolean
+  readonly highWaterBytes: number
+  /** A queue above this closes the connection: the other end is too slow to be kept. */
+  readonly hardLimitBytes: number
+}
+
+export class FramedConnection implements PeerConnection {
+  readonly member: MemberId
+  readonly kind: FramedKind
+  readonly dialed: boolean
+  readonly #link: Link
+  readonly #events: FramedEvents
+  readonly #options: FramedOptions
+  readonly #queue: Buffer[] = []
+  #head = 0
+  #waitingBytes = 0
+  #streamBytes = 0
+  #drainWaiters: (() => void)[] = []
+  #lastError: Error | undefined
+  #closed = false
+
+  constructor(components: { link: Link; events: FramedEvents }, options: FramedOptions) {
+    this.#link = components.link
+    this.#events = components.events
+    this.#options = options
+    this.member = options.member
+    this.kind = options.kind
+    this.dialed = options.dialed
+  }
+
+  /** Begins to deliver; called once, after `onConnection`. */
+  start(): void {
+    const { stream } = this.#link
+    this.#link.setMessageLimit(MESSAGE_MAX_BYTES[this.kind] + 1)
+    stream.on('drain', () => this.#onDrain())
+    stream.on('error', (error: Error) => {
+      this.#lastError = error
+    })
+    stream.on('end', () => this.close('closed by the other end'))
+    stream.on('close', () => this.close(this.#lastError?.message ?? 'connection lost'))
+    if (stream.destroyed) this.close('connection lost')
+    else stream.on('data', (message: Uint8Array) => this.#onData(message))
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get queuedBytes(): number {
+    return this.#waitingBytes + Math.max(this.#streamBytes, this.#link.socketBytes())
+  }
+
+  send(type: number, parts: readonly Uint8Array[]): boolean {
+    if (this.#closed) return false
+    assert(type >= 0 && type <= 255, 'message type is one byte')
+    let sizeBytes = 1
+    for (const part of parts) sizeBytes += part.length
+    assert(sizeBytes <= MESSAGE_MAX_BYTES[this.kind] + 1, `${this.kind} message too large to send`)
+    const message = this.#link.stream.alloc(sizeBytes)
+    message[0] = type
+    let offset = 1
+    for (const part of parts) {
+      message.set(part, offset)
+      offset += part.length
+    }
+    if (this.#waitingBytes === 0 && this.#streamBytes === 0) {
+      this.#write(message)
+    } else {
+      this.#queue.push(message)
+      this.#waitingBytes += sizeBytes
+    }
+    const queued = this.queuedBytes
+    if (queued > this.#options.hardLimitBytes) {
+      this.close(`${queued} bytes wait to be sent: the other end is too slow`)
+      return false
+    }
+    return queued <= this.#options.highWaterBytes
+  }
+
+  drained(): Promise<void> {
+    if (this.#closed || this.#belowLowWater()) return Promise.resolve()
+    return new Promise((resolve) => this.#drainWaiters.push(resolve))
+  }
+
+  pause(): void {
+    this.#link.stream.pause()
+  }
+
+  resume(): void {
+    this.#link.stream.resume()
+  }
+
+  close(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#queue.length = 0
+    this.#waitingBytes = 0
+    this.#link.stream.destroy()
+    this.#releaseDrainWaiters()
+    this.#events.onClose(this, reason)
+  }
+
+  #write(message: Buffer): void {
+    if (!this.#link.stream.write(message)) this.#streamBytes = message.length
+  }
+
+  #onDrain(): void {
+    this.#streamBytes = 0
+    while (this.#head < this.#queue.length && this.#streamBytes === 0) {
+      const message = this.#queue[this.#head]
+      assert(message !== undefined, 'queue hole')
+      this.#head += 1
+      this.#waitingBytes -= message.length
+      this.#write(message)
+    }
+    if (this.#head === this.#queue.length || this.#head > 1024) {
+      this.#queue.splice(0, this.#head)
+      this.#head = 0
+    }
+    if (this.#belowLowWater()) this.#releaseDrainWaiters()
+  }
+
+  #belowLowWater(): boolean {
+    return this.#waitingBytes + this.#streamBytes <= this.#options.highWaterBytes / 2
+  }
+
+  #releaseDrainWaiters(): void {
+    const waiters = this.#drainWaiters
+    this.#drainWaiters = []
+    for (const resolve of waiters) resolve()
+  }
+
+  #onData(message: Uint8Array): void {
+    if (this.#closed) return
+    const type = message[0]
+    if (type === undefined) return
+    if (message.length > MESSAGE_MAX_BYTES[this.kind] + 1) {
+      this.close(`message of ${message.length} bytes is over the limit`)
+      return
+    }
+    try {
+      this.#events.onMessage(this, type, message.subarray(1))
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.close(error.message)
+    }
+  }
+}
