@@ -1,0 +1,97 @@
+/**
+ * Ops on the bytes of a file. A write merges its times by maximum (RULES 20), so that writes by two
+ * members to disjoint ranges commute; truncate and punch set them. Slices nothing refers to any
+ * more go to freed_slice with the entry that freed them; punching them out of their segment is
+ * the replication's decision (RULES 11).
+ */
+import { assert } from '../assert.ts'
+import type { TimeSpec } from '../attr.ts'
+import { isRegular } from '../attr.ts'
+import type { PunchOp, ReapOp, TruncateOp, WriteOp } from '../op.ts'
+import { FILE_SIZE_MAX } from '../op.ts'
+import type { Origin } from '../ports/state-machine.ts'
+import type { Ino } from '../primitives.ts'
+import { withPermissions } from './apply-attr.ts'
+import type { Inode } from './inode-table.ts'
+import type { Tables } from './tables.ts'
+
+function needFile(tables: Tables, ino: Ino): Inode {
+  const inode = tables.inodes.need(ino)
+  assert(isRegular(inode.mode), `op writes to ${ino}, which is not a regular file`)
+  return inode
+}
+
+function later(a: TimeSpec, b: TimeSpec): TimeSpec {
+  if (a.sec !== b.sec) return a.sec > b.sec ? a : b
+  return a.nsec >= b.nsec ? a : b
+}
+
+/** Cuts [start, end) out of the extents; returns how many bytes of data that took. */
+function cut(tables: Tables, ino: Ino, start: number, end: number, origin: Origin): number {
+  const { bytes, freed } = tables.extents.cut(ino, start, end)
+  if (freed.length > 0) tables.local.addFreed(freed, origin)
+  return bytes
+}
+
+export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
+  const inode = withPermissions(needFile(tables, op.ino), op.mode)
+  let end = op.offset
+  for (const slice of op.slices) end += slice.length
+  assert(op.offset >= 0 && end > op.offset && end <= FILE_SIZE_MAX, 'write out of range')
+  // Extents never reach beyond the size, so an append has nothing to cut.
+  const lost = op.offset < inode.size ? cut(tables, op.ino, op.offset, end, origin) : 0
+  let offset = op.offset
+  for (const slice of op.slices) {
+    tables.extents.insert(op.ino, { offset, length: slice.length, slice, delta: 0 })
+    offset += slice.length
+  }
+  const gained = end - op.offset - lost
+  tables.inodes.update({
+    ...inode,
+    size: Math.max(inode.size, end),
+    bytes: inode.bytes + gained,
+    mtime: later(inode.mtime, op.time),
+    ctime: later(inode.ctime, op.time)
+  })
+  tables.totals.dataBytes += gained
+}
+
+export function applyTruncate(tables: Tables, op: TruncateOp, origin: Origin): void {
+  const inode = withPermissions(needFile(tables, op.ino), op.mode)
+  assert(op.size >= 0 && op.size <= FILE_SIZE_MAX, 'size out of range')
+  const lost = op.size < inode.size ? cut(tables, op.ino, op.size, inode.size, origin) : 0
+  tables.inodes.update({
+    ...inode,
+    size: op.size,
+    bytes: inode.bytes - lost,
+    mtime: op.time,
+    ctime: op.time
+  })
+  tables.totals.dataBytes -= lost
+}
+
+export function applyPunch(tables: Tables, op: PunchOp, origin: Origin): void {
+  const inode = needFile(tables, op.ino)
+  const end = op.offset + op.length
+  assert(op.offset >= 0 && op.length >= 0 && end <= FILE_SIZE_MAX, 'punch out of range')
+  const lost = cut(tables, op.ino, op.offset, end, origin)
+  tables.inodes.update({
+    ...inode,
+    size: op.extend ? Math.max(inode.size, end) : inode.size,
+    bytes: inode.bytes - lost,
+    mtime: op.time,
+    ctime: op.time
+  })
+  tables.totals.dataBytes -= lost
+}
+
+export function applyReap(tables: Tables, op: ReapOp, origin: Origin): void {
+  const inode = tables.inodes.need(op.ino)
+  assert(inode.nlink === 0, `reap of inode ${op.ino}, which still has links`)
+  const lost = cut(tables, op.ino, 0, inode.size, origin)
+  assert(lost === inode.bytes, `inode ${op.ino} counted ${inode.bytes} bytes, had ${lost}`)
+  tables.xattrs.deleteAll(op.ino)
+  tables.inodes.delete(op.ino)
+  tables.totals.inodes--
+  tables.totals.dataBytes -= lost
+}

@@ -1,0 +1,65 @@
+import type { Database, Statement } from 'better-sqlite3'
+import type { Ino } from '../primitives.ts'
+
+export interface Dentry {
+  readonly parent: Ino
+  readonly name: Uint8Array
+  readonly ino: Ino
+  /** Type bits of the inode's mode. */
+  readonly type: number
+  /** Its place in readdir order. */
+  readonly cookie: number
+}
+
+type DentryColumns = readonly [Ino, Uint8Array, Ino, number, number]
+
+function fromColumns(row: DentryColumns): Dentry {
+  return { parent: row[0], name: row[1], ino: row[2], type: row[3], cookie: row[4] }
+}
+
+const COLUMNS = 'parent, name, ino, type, cookie'
+
+export class DentryTable {
+  readonly #select: Statement
+  readonly #insert: Statement
+  readonly #delete: Statement
+  readonly #list: Statement
+  readonly #all: Statement
+
+  constructor(database: Database) {
+    const from = `SELECT ${COLUMNS} FROM dentry`
+    this.#select = database.prepare(`${from} WHERE parent = ? AND name = ?`).raw(true)
+    this.#insert = database.prepare(`INSERT INTO dentry (${COLUMNS}) VALUES (?, ?, ?, ?, ?)`)
+    this.#delete = database.prepare('DELETE FROM dentry WHERE parent = ? AND name = ?')
+    this.#list = database
+      .prepare(`${from} WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?`)
+      .raw(true)
+    this.#all = database.prepare(`${from} ORDER BY parent, name`).raw(true)
+  }
+
+  get(parent: Ino, name: Uint8Array): Dentry | undefined {
+    const row = this.#select.get(parent, name) as DentryColumns | undefined
+    return row === undefined ? undefined : fromColumns(row)
+  }
+
+  insert(dentry: Dentry): void {
+    this.#insert.run(dentry.parent, dentry.name, dentry.ino, dentry.type, dentry.cookie)
+  }
+
+  delete(parent: Ino, name: Uint8Array): void {
+    this.#delete.run(parent, name)
+  }
+
+  /** At most `limit` dentries of a directory with a larger cookie, in cookie order. */
+  list(parent: Ino, afterCookie: number, limit: number): Dentry[] {
+    return (this.#list.all(parent, afterCookie, limit) as DentryColumns[]).map(fromColumns)
+  }
+
+  isEmpty(parent: Ino): boolean {
+    return this.#list.get(parent, 0, 1) === undefined
+  }
+
+  *all(): IterableIterator<Dentry> {
+    for (const row of this.#all.iterate()) yield fromColumns(row as DentryColumns)
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Tables of the state database. `inode`, `dentry`, `extent`, `xattr` are replicated: equal on equal
+ * members and part of the digest. `freed_slice`, `position`, `meta` are this member's own.
+ *
+ * - A directory's `parent` is where its one dentry lives (0 for other inodes, 1 for the root).
+ *   `last_cookie` only grows, so a readdir cookie is never used twice in a directory.
+ * - `bytes` of an inode is the sum of its extents' lengths. Extents of an inode never overlap and
+ *   never reach beyond its size. An extent keeps the coordinates of its whole slice (that is what
+ *   crc32 and sha256 are about) and the `delta` at which its part begins inside the slice.
+ * - An inode with nlink 0 is an orphan: it waits for its reap op.
+ */
+import type { Database } from 'better-sqlite3'
+
+export const SCHEMA_VERSION = 1
+/** 'tdfs', so that no other program's database is taken for ours. */
+export const APPLICATION_ID = 0x74646673
+/** Cookies 1 and 2 stand for "." and "..". */
+export const FIRST_COOKIE = 3
+
+const TABLES = `
+CREATE TABLE inode (
+  ino INTEGER PRIMARY KEY,
+  mode INTEGER NOT NULL, nlink INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
+  rdev INTEGER NOT NULL, size INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  atime_sec INTEGER NOT NULL, atime_nsec INTEGER NOT NULL,
+  mtime_sec INTEGER NOT NULL, mtime_nsec INTEGER NOT NULL,
+  ctime_sec INTEGER NOT NULL, ctime_nsec INTEGER NOT NULL,
+  btime_sec INTEGER NOT NULL, btime_nsec INTEGER NOT NULL,
+  parent INTEGER NOT NULL, last_cookie INTEGER NOT NULL,
+  target BLOB
+) STRICT;
+CREATE INDEX orphan ON inode (ino) WHERE nlink = 0;
+CREATE TABLE dentry (
+  parent INTEGER NOT NULL, name BLOB NOT NULL,
+  ino INTEGER NOT NULL, type INTEGER NOT NULL, cookie INTEGER NOT NULL,
+  PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX dentry_cookie ON dentry (parent, cookie);
+CREATE TABLE extent (
+  ino INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+  segment INTEGER NOT NULL, slice_offset INTEGER NOT NULL, slice_length INTEGER NOT NULL,
+  delta INTEGER NOT NULL, crc32 INTEGER NOT NULL, sha256 BLOB NOT NULL,
+  PRIMARY KEY (ino, offset)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE xattr (
+  ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (ino, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE freed_slice (
+  id INTEGER PRIMARY KEY,
+  segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+  writer INTEGER NOT NULL, seq INTEGER NOT NULL,
+  UNIQUE (segment, offset)
+) STRICT;
+CREATE TABLE position (writer INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('epoch', 0), ('inodes', 1), ('data_bytes', 0);
+INSERT INTO inode VALUES (1, ${0o40755}, 2, 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, NULL);
+`
+
+/** Makes the tables and the root directory (mode 0755, uid 0, times 0) in an empty database. */
+export function createSchema(database: Database): void {
+  database.transaction(() => {
+    database.exec(TABLES)
+    database.pragma(`application_id = ${APPLICATION_ID}`)
+    database.pragma(`user_version = ${SCHEMA_VERSION}`)
+  })()
+}

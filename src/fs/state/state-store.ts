@@ -1,0 +1,192 @@
+/**
+ * The state database: owns the replicated tables and this member's position. All changes since the
+ * last commit stand in one long transaction, so what is on disk is always the state at one
+ * position: after a crash the database holds a commit's state, never something between two.
+ *
+ * Keeps RULES 13 together with its caller: only `commit` commits, and the caller has the journal
+ * durable up to the position it passes. `commit` does not fsync; Checkpointer does, off the loop.
+ *
+ * Anything thrown by `apply` or `commit` (an assertion: divergence; an SqliteError: disk full or
+ * damaged) leaves the store unusable: it must be closed without commit and opened again, and the
+ * journal brings it forward. From then on every call throws.
+ */
+import type { Database } from 'better-sqlite3'
+import type { Op } from '../op.ts'
+import type { FreedSlice, Origin, StateMachine, StatePosition } from '../ports/state-machine.ts'
+import type { Ino } from '../primitives.ts'
+import { applyOp } from './apply.ts'
+import { isBelow } from './apply-rename.ts'
+import type { Dentry } from './dentry-table.ts'
+import { stateDigest } from './digest.ts'
+import type { Extent } from './extent-table.ts'
+import type { Inode } from './inode-table.ts'
+import { FIRST_COOKIE } from './schema.ts'
+import { Tables } from './tables.ts'
+
+export interface StateCounts {
+  /** Inodes, orphans included. */
+  readonly inodes: number
+  /** Bytes of all files that hold data. */
+  readonly dataBytes: number
+}
+
+export class StateStore implements StateMachine {
+  /**
+   * The connection, inside the long transaction. The replication keeps local tables of its own in
+   * it (names beginning with `local_`), which are then committed together with the position. It
+   * must not begin, commit or roll back, nor touch the tables of schema.ts.
+   */
+  readonly database: Database
+  /** Rows by table, for checks and digests; only `apply` changes them. */
+  readonly tables: Tables
+  /** Path of the database file. */
+  readonly file: string
+  readonly #opened: StatePosition
+  #committed: StatePosition
+  #broken: Error | undefined
+  #resetWal = false
+
+  /** Use `openState`. */
+  constructor(components: { readonly database: Database; readonly file: string }) {
+    this.database = components.database
+    this.file = components.file
+    this.tables = new Tables(this.database)
+    this.#opened = this.tables.local.position()
+    this.#committed = this.#opened
+    this.database.exec('BEGIN IMMEDIATE')
+  }
+
+  apply(op: Op, origin: Origin): void {
+    this.#assertSound()
+    try {
+      applyOp(this.tables, op, origin)
+    } catch (error) {
+      throw this.#breakWith(error)
+    }
+  }
+
+  position(): StatePosition {
+    return this.#opened
+  }
+
+  /** Position of the latest commit; durable once a checkpoint begun after it has ended. */
+  committedPosition(): StatePosition {
+    return this.#committed
+  }
+
+  commit(position: StatePosition): void {
+    this.#assertSound()
+    try {
+      this.tables.local.setPosition(position)
+      this.tables.local.setTotals(this.tables.totals)
+      this.database.exec('COMMIT')
+      this.#committed = { epoch: position.epoch, applied: new Map(position.applied) }
+      if (this.#resetWal) this.#emptyWal()
+      this.database.exec('BEGIN IMMEDIATE')
+    } catch (error) {
+      throw this.#breakWith(error)
+    }
+  }
+
+  /**
+   * Has the next commit copy the rest of the WAL into the database, on this thread, before it
+   * begins the next transaction: the only moment at which the WAL can start over from its
+   * beginning. Called by Checkpointer when the WAL has grown, right after it copied nearly all.
+   */
+  requestWalReset(): void {
+    this.#resetWal = true
+  }
+
+  #emptyWal(): void {
+    this.#resetWal = false
+    this.database.pragma('wal_checkpoint(PASSIVE)')
+  }
+
+  orphans(): Ino[] {
+    return this.tables.inodes.orphans()
+  }
+
+  freedSlices(limit: number): FreedSlice[] {
+    return this.tables.local.freed(limit)
+  }
+
+  forgetFreed(slices: readonly FreedSlice[]): void {
+    this.#assertSound()
+    this.tables.local.forgetFreed(slices)
+  }
+
+  digest(): string {
+    return stateDigest(this.tables)
+  }
+
+  inode(ino: Ino): Inode | undefined {
+    return this.tables.inodes.get(ino)
+  }
+
+  dentry(parent: Ino, name: Uint8Array): Dentry | undefined {
+    return this.tables.dentries.get(parent, name)
+  }
+
+  /** At most `limit` dentries of `directory` behind `afterCookie`, in cookie order. */
+  list(directory: Ino, afterCookie: number, limit: number): Dentry[] {
+    return this.tables.dentries.list(directory, afterCookie, limit)
+  }
+
+  isEmptyDirectory(directory: Ino): boolean {
+    return this.tables.dentries.isEmpty(directory)
+  }
+
+  /** The cookie for the next dentry of `directory`. */
+  nextCookie(directory: Ino): number {
+    const inode = this.tables.inodes.need(directory)
+    return Math.max(inode.lastCookie + 1, FIRST_COOKIE)
+  }
+
+  /** True when directory `ino` is `ancestor` or lies below it. */
+  isBelow(ino: Ino, ancestor: Ino): boolean {
+    return isBelow(this.tables, ino, ancestor)
+  }
+
+  symlinkTarget(ino: Ino): Uint8Array | undefined {
+    return this.tables.inodes.target(ino)
+  }
+
+  /** Extents that share a byte with [start, end), in file order; what lies between is zeros. */
+  extents(ino: Ino, start: number, end: number): Extent[] {
+    return this.tables.extents.range(ino, start, end)
+  }
+
+  /** The extent that holds `offset`, or the first one behind it. */
+  nextData(ino: Ino, offset: number): Extent | undefined {
+    return this.tables.extents.nextData(ino, offset)
+  }
+
+  xattr(ino: Ino, name: Uint8Array): Uint8Array | undefined {
+    return this.tables.xattrs.get(ino, name)
+  }
+
+  xattrNames(ino: Ino): Uint8Array[] {
+    return this.tables.xattrs.names(ino)
+  }
+
+  counts(): StateCounts {
+    return { ...this.tables.totals }
+  }
+
+  /** Closes the database; what was not committed is gone from it. */
+  close(): void {
+    this.#broken ??= new Error('state store is closed')
+    if (this.database.open) this.database.close()
+  }
+
+  #assertSound(): void {
+    if (this.#broken !== undefined) {
+      throw new Error('state store failed before or is closed', { cause: this.#broken })
+    }
+  }
+
+  #breakWith(error: unknown): Error {
+    this.#broken = error instanceof Error ? error : new Error(String(error))
+    return this.#broken
+  }
+}

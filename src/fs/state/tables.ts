@@ -1,0 +1,27 @@
+import type { Database } from 'better-sqlite3'
+import { DentryTable } from './dentry-table.ts'
+import { ExtentTable } from './extent-table.ts'
+import { InodeTable } from './inode-table.ts'
+import type { Totals } from './local-tables.ts'
+import { LocalTables } from './local-tables.ts'
+import { XattrTable } from './xattr-table.ts'
+
+/** All tables of one database, with their statements prepared. */
+export class Tables {
+  readonly inodes: InodeTable
+  readonly dentries: DentryTable
+  readonly extents: ExtentTable
+  readonly xattrs: XattrTable
+  readonly local: LocalTables
+  /** Counted in memory, written at each commit. */
+  readonly totals: Totals
+
+  constructor(database: Database) {
+    this.inodes = new InodeTable(database)
+    this.dentries = new DentryTable(database)
+    this.extents = new ExtentTable(database)
+    this.xattrs = new XattrTable(database)
+    this.local = new LocalTables(database)
+    this.totals = this.local.totals()
+  }
+}
