@@ -1,0 +1,197 @@
+/**
+ * Admission: in which order a member takes entries into its journal and state.
+ *
+ * Invariant: the sequence of admitted entries is causally closed. An entry is admitted only when
+ * its writer's previous entry, all its `deps`, everything up to the cuts of every epoch up to its
+ * own (RULES 18) and its slices (RULES 3) are there; an entry beyond its writer's cut, or one that
+ * carries an epoch its position cannot have, is void and never admitted.
+ *
+ * Pure: entries come in by `offer`, the caller takes them out with `next` and journals, then
+ * applies them. What waits is bounded; what is dropped is fetched again by catch-up.
+ */
+import { assert } from '../fs/assert.ts'
+import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
+import type { Entry, SealedEntry } from './entry.ts'
+import type { EpochRecord } from './record.ts'
+import type { Vector } from './vector.ts'
+
+export interface Admitted {
+  readonly sealed: SealedEntry
+  readonly entry: Entry
+}
+
+export interface AdmissionOptions {
+  /** Most entries and bytes waiting for one writer. */
+  readonly waitingEntriesMax: number
+  readonly waitingBytesMax: number
+}
+
+export const ADMISSION_DEFAULTS: AdmissionOptions = {
+  waitingEntriesMax: 8192,
+  waitingBytesMax: 48 * 1024 * 1024
+}
+
+export type OfferResult = 'waiting' | 'duplicate' | 'void' | 'dropped'
+
+interface WriterQueue {
+  readonly waiting: Map<Seq, Admitted>
+  bytes: number
+}
+
+export class Admission {
+  readonly #applied: Map<WriterId, Seq>
+  readonly #queues = new Map<WriterId, WriterQueue>()
+  readonly #options: AdmissionOptions
+  #record: EpochRecord
+  /** Every cut of the epochs up to this one is applied. */
+  #passedEpoch: Epoch | 0 = 0
+
+  constructor(
+    components: { readonly record: EpochRecord; readonly applied: Vector },
+    options: AdmissionOptions = ADMISSION_DEFAULTS
+  ) {
+    this.#record = components.record
+    this.#applied = new Map(components.applied)
+    this.#options = options
+    this.#advanceEpoch()
+  }
+
+  /** Live view of what is applied, from every writer. */
+  get applied(): Vector {
+    return this.#applied
+  }
+
+  get record(): EpochRecord {
+    return this.#record
+  }
+
+  appliedOf(writer: WriterId): Seq {
+    return (this.#applied.get(writer) ?? 0) as Seq
+  }
+
+  /** True when everything up to the cuts of the newest epoch is applied. */
+  get atCuts(): boolean {
+    return this.#passedEpoch === this.#record.epoch
+  }
+
+  /** Takes a newer record; entries it makes void are dropped. */
+  install(record: EpochRecord): void {
+    assert(record.epoch >= this.#record.epoch, 'an older epoch record')
+    this.#record = record
+    for (const [writer, queue] of this.#queues) {
+      for (const [seq, item] of queue.waiting) {
+        if (!this.#isVoid(item.entry)) continue
+        queue.waiting.delete(seq)
+        queue.bytes -= sizeOf(item)
+      }
+      if (queue.waiting.size === 0) this.#queues.delete(writer)
+    }
+    this.#advanceEpoch()
+  }
+
+  /** An own entry was journaled and applied. */
+  noteOwn(writer: WriterId, seq: Seq): void {
+    assert(seq === this.appliedOf(writer) + 1, 'own entries follow each other')
+    this.#applied.set(writer, seq)
+  }
+
+  offer(item: Admitted): OfferResult {
+    const { writer, seq } = item.entry
+    if (seq <= this.appliedOf(writer)) return 'duplicate'
+    if (this.#isVoid(item.entry)) return 'void'
+    let queue = this.#queues.get(writer)
+    if (!queue) {
+      queue = { waiting: new Map(), bytes: 0 }
+      this.#queues.set(writer, queue)
+    }
+    if (queue.waiting.has(seq)) return 'duplicate'
+    const isNext = seq === this.appliedOf(writer) + 1
+    const full =
+      queue.waiting.size >= this.#options.waitingEntriesMax ||
+      queue.bytes + sizeOf(item) > this.#options.waitingBytesMax
+    if (full && !isNext) return 'dropped'
+    queue.waiting.set(seq, item)
+    queue.bytes += sizeOf(item)
+    return 'waiting'
+  }
+
+  /**
+   * The next entry that may be applied, taken out of the queue and counted as applied: the caller
+   * journals and applies it before anything else happens. Undefined when none is ready.
+   */
+  next(hasSlices: (entry: Entry) => boolean): Admitted | undefined {
+    for (const [writer, queue] of this.#queues) {
+      const seq = (this.appliedOf(writer) + 1) as Seq
+      const item = queue.waiting.get(seq)
+      if (!item || !this.#isCausal(item.entry) || !hasSlices(item.entry)) continue
+      queue.waiting.delete(seq)
+      queue.bytes -= sizeOf(item)
+      if (queue.waiting.size === 0) this.#queues.delete(writer)
+      this.#applied.set(writer, seq)
+      this.#advanceEpoch()
+      return item
+    }
+    return undefined
+  }
+
+  /** Entries whose causes are there and that wait for their slices alone. */
+  waitingForSlices(hasSlices: (entry: Entry) => boolean): Entry[] {
+    const entries: Entry[] = []
+    for (const [writer, queue] of this.#queues) {
+      const item = queue.waiting.get((this.appliedOf(writer) + 1) as Seq)
+      if (item && !hasSlices(item.entry)) entries.push(item.entry)
+    }
+    return entries
+  }
+
+  /** The first seq of the writer that neither is applied nor waits. */
+  firstMissing(writer: WriterId): Seq {
+    let seq = this.appliedOf(writer) + 1
+    const queue = this.#queues.get(writer)
+    while (queue?.waiting.has(seq as Seq)) seq++
+    return seq as Seq
+  }
+
+  get waitingEntries(): number {
+    let total = 0
+    for (const queue of this.#queues.values()) total += queue.waiting.size
+    return total
+  }
+
+  #isCausal(entry: Entry): boolean {
+    if (entry.epoch > this.#passedEpoch) return false
+    for (const [writer, seq] of entry.deps) {
+      if (this.appliedOf(writer) < seq) return false
+    }
+    return true
+  }
+
+  #isVoid(entry: Entry): boolean {
+    const info = this.#record.writers.find((w) => w.writer === entry.writer)
+    if (info?.finalSeq !== undefined && entry.seq > info.finalSeq) return true
+    for (const { epoch, cuts } of this.#record.history) {
+      for (const [writer, cut] of cuts) {
+        if (writer !== entry.writer) continue
+        // A cut divides the writer's entries: those of earlier epochs end there.
+        if (entry.epoch < epoch && entry.seq > cut) return true
+        if (entry.epoch >= epoch && entry.seq <= cut) return true
+      }
+    }
+    return false
+  }
+
+  #advanceEpoch(): void {
+    if (this.#passedEpoch === this.#record.epoch) return
+    for (const { epoch, cuts } of this.#record.history) {
+      if (epoch <= this.#passedEpoch) continue
+      for (const [writer, seq] of cuts) {
+        if (this.appliedOf(writer) < seq) return
+      }
+      this.#passedEpoch = epoch
+    }
+  }
+}
+
+function sizeOf(item: Admitted): number {
+  return item.sealed.head.length + item.sealed.payload.length + 128
+}

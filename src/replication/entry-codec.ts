@@ -1,0 +1,72 @@
+/** Binary form of an entry's head (version 1): the block in the writer's hypercore. */
+import { decodeOps, encodeOps } from '../fs/op-codec.ts'
+import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
+import { ByteReader, ByteWriter, DecodeError } from './byte-codec.ts'
+import type { Entry, SealedEntry } from './entry.ts'
+import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES, isInline, opDataBytes } from './entry.ts'
+import type { Vector } from './vector.ts'
+
+const VERSION = 1
+export const VECTOR_ENTRIES_MAX = 1024
+
+export function writeVector(writer: ByteWriter, vector: Vector): void {
+  writer.uint(vector.size)
+  for (const [id, seq] of vector) writer.uint(id).uint(seq)
+}
+
+export function readVector(reader: ByteReader): Map<WriterId, Seq> {
+  const count = reader.uint(VECTOR_ENTRIES_MAX)
+  const vector = new Map<WriterId, Seq>()
+  for (let i = 0; i < count; i++) {
+    const id = reader.uint() as WriterId
+    vector.set(id, reader.uint() as Seq)
+  }
+  if (vector.size !== count) throw new DecodeError('a writer stands twice in a vector')
+  return vector
+}
+
+export function encodeEntryHead(entry: Entry): Buffer {
+  const writer = new ByteWriter(512)
+  writer.u8(VERSION).uint(entry.epoch).uint(entry.writer).uint(entry.seq)
+  writeVector(writer, entry.deps)
+  writer.raw(encodeOps(entry.ops))
+  return writer.finish()
+}
+
+/** Throws DecodeError for anything that is not one whole entry. */
+export function decodeEntryHead(head: Buffer): Entry {
+  if (head.length > ENTRY_HEAD_MAX_BYTES) throw new DecodeError('entry too large')
+  const reader = new ByteReader(head)
+  const version = reader.u8()
+  if (version !== VERSION) throw new DecodeError(`unknown entry version ${version}`)
+  const epoch = reader.uint() as Epoch
+  const writer = reader.uint() as WriterId
+  const seq = reader.uint() as Seq
+  if (epoch < 1 || writer < 1 || seq < 1) throw new DecodeError('entry header out of range')
+  const deps = readVector(reader)
+  let ops: Entry['ops']
+  try {
+    ops = decodeOps(reader.rest())
+  } catch (error) {
+    throw new DecodeError('entry holds a malformed op', { cause: error })
+  }
+  return { epoch, writer, seq, deps, ops }
+}
+
+/**
+ * Decodes an entry and checks that its payload is as long as its inline ops say. Throws
+ * DecodeError.
+ */
+export function openEntry(sealed: SealedEntry): Entry {
+  const entry = decodeEntryHead(sealed.head)
+  if (entry.writer !== sealed.writer || entry.seq !== sealed.seq) {
+    throw new DecodeError('entry is not the one it was sent as')
+  }
+  let inlineBytes = 0
+  for (const op of entry.ops) if (isInline(op)) inlineBytes += opDataBytes(op)
+  if (inlineBytes > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
+  if (sealed.payload.length !== inlineBytes) {
+    throw new DecodeError('entry payload has the wrong length')
+  }
+  return entry
+}

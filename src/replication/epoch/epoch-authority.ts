@@ -1,0 +1,369 @@
+/**
+ * The authority's side of an epoch change. It owns the epoch record and changes it in rounds:
+ *
+ *   seal     every participant stops serving, makes what it holds durable and says what that is
+ *   collect  the cuts are fixed; every participant, the authority first, holds up to them, durably
+ *   persist  the new record stands on the authority's disk
+ *   publish  everybody gets it; each serves again once it has applied up to the cuts
+ *
+ * Invariants: the death of an incarnation is an epoch change with a final cut for its writer
+ * (RULES 6). A cut is the join of causally closed vectors and names only bytes that the authority
+ * and every member of the new in-sync set hold durably before the record is persisted (RULES 3, 9,
+ * 10). One change at a time; a wish that comes meanwhile joins the next one. A participant that
+ * stops answering is dropped only after the promise of its lease is over (event `lost`).
+ *
+ * Pure: events in, effects out. At this stage the authority is the only voter, so "persisted here"
+ * is "agreed"; a register agreed by a majority takes the place of `persist` later.
+ */
+import { assert, unreachable } from '../../fs/assert.ts'
+import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
+import type { EpochRecord, MemberInfo, WriterInfo } from '../record.ts'
+import type { Vector } from '../vector.ts'
+import { vectorCovers, vectorJoin } from '../vector.ts'
+
+export type MemberChange =
+  | { readonly kind: 'add'; readonly member: MemberInfo }
+  | { readonly kind: 'remove'; readonly id: MemberId }
+
+export type EpochEvent =
+  /** A member's process is there, serving or not; the authority says it of itself as well. */
+  | {
+      readonly type: 'hello'
+      readonly member: MemberId
+      readonly writer: WriterId
+      readonly coreKey: string
+      readonly held: Vector
+    }
+  /** The member is unreachable and the promise of its lease is over. */
+  | { readonly type: 'lost'; readonly member: MemberId }
+  /** The connection is gone; the lease may still run. */
+  | { readonly type: 'gone'; readonly member: MemberId }
+  | { readonly type: 'join'; readonly member: MemberId; readonly want: 'live' | 'in-sync' }
+  | {
+      readonly type: 'sealed'
+      readonly member: MemberId
+      readonly epoch: Epoch
+      readonly held: Vector
+    }
+  | { readonly type: 'persisted'; readonly epoch: Epoch }
+  | { readonly type: 'members'; readonly change: MemberChange }
+
+export type EpochEffect =
+  /** Send (or carry out here) a seal; empty cuts = first round. */
+  | {
+      readonly type: 'seal'
+      readonly member: MemberId
+      readonly epoch: Epoch
+      readonly cuts: Vector
+    }
+  /** Make the record durable here, then step with `persisted`. */
+  | { readonly type: 'persist'; readonly record: EpochRecord }
+  /** Send the record to every connected member and install it here. */
+  | { readonly type: 'publish'; readonly record: EpochRecord }
+
+interface Present {
+  readonly writer: WriterId
+  readonly coreKey: string
+  readonly held: Vector
+}
+
+interface Change {
+  readonly epoch: Epoch
+  /** Members that take part: live ones that stay, and those that become live or in sync. */
+  readonly participants: Set<MemberId>
+  readonly joining: ReadonlyMap<MemberId, 'live' | 'in-sync'>
+  readonly membership: readonly MemberChange[]
+  readonly held: Map<MemberId, Vector>
+  cuts: Vector | undefined
+  next: EpochRecord | undefined
+  phase: 'seal' | 'collect' | 'persist'
+}
+
+export class EpochAuthority {
+  readonly #self: MemberId
+  #record: EpochRecord
+  #change: Change | undefined
+  readonly #present = new Map<MemberId, Present>()
+  readonly #joins = new Map<MemberId, 'live' | 'in-sync'>()
+  readonly #lost = new Set<MemberId>()
+  #membership: MemberChange[] = []
+  /** Seals are out: whatever becomes of the wishes, a record must follow to end them. */
+  #sealsOut = false
+
+  constructor(record: EpochRecord, self: MemberId) {
+    assert(record.authority === self, 'only the authority changes the record')
+    this.#record = record
+    this.#self = self
+  }
+
+  get record(): EpochRecord {
+    return this.#record
+  }
+
+  get changing(): boolean {
+    return this.#change !== undefined
+  }
+
+  /** Members whose live writer is neither present nor declared lost: a change waits for them. */
+  get awaited(): MemberId[] {
+    return this.#record.live
+      .map(memberOf)
+      .filter((m) => !this.#present.has(m) && !this.#lost.has(m))
+  }
+
+  step(event: EpochEvent): EpochEffect[] {
+    switch (event.type) {
+      case 'hello':
+        return this.#onHello(event)
+      case 'gone':
+        return this.#onGone(event.member)
+      case 'lost':
+        return this.#onLost(event.member)
+      case 'join':
+        if (!this.#present.has(event.member)) return []
+        this.#joins.set(event.member, event.want)
+        return this.#begin()
+      case 'sealed':
+        return this.#onSealed(event.member, event.epoch, event.held)
+      case 'persisted':
+        return this.#onPersisted(event.epoch)
+      case 'members':
+        this.#membership.push(event.change)
+        return this.#begin()
+      default:
+        return unreachable(event)
+    }
+  }
+
+  #onHello(event: EpochEvent & { type: 'hello' }): EpochEffect[] {
+    const { member, writer, coreKey, held } = event
+    this.#present.set(member, { writer, coreKey, held })
+    if (!this.#record.live.includes(writer)) this.#lost.delete(member)
+    const change = this.#change
+    if (!change) return this.#begin()
+    if (!change.participants.has(member)) return []
+    // The connection came back (or a new incarnation took its place) in the middle of a change.
+    if (!this.#record.live.includes(writer) && !change.joining.has(member)) return this.#restart()
+    return [{ type: 'seal', member, epoch: change.epoch, cuts: change.cuts ?? new Map() }]
+  }
+
+  #onGone(member: MemberId): EpochEffect[] {
+    this.#present.delete(member)
+    this.#joins.delete(member)
+    const change = this.#change
+    // What it offered may be part of the cuts, and nobody else may hold it.
+    const offered = change !== undefined && !change.participants.has(member)
+    if (offered && change.phase !== 'persist') return this.#restart()
+    return []
+  }
+
+  #onLost(member: MemberId): EpochEffect[] {
+    assert(member !== this.#self, 'the authority is not lost to itself')
+    this.#present.delete(member)
+    this.#joins.delete(member)
+    if (this.#liveWriterOf(member) !== undefined) this.#lost.add(member)
+    if (this.#change?.participants.has(member) && this.#change.phase !== 'persist') {
+      return this.#restart()
+    }
+    return this.#begin()
+  }
+
+  #restart(): EpochEffect[] {
+    const change = this.#change
+    if (change) {
+      for (const [member, want] of change.joining) {
+        if (this.#present.has(member)) this.#joins.set(member, want)
+      }
+      this.#membership = [...change.membership, ...this.#membership]
+    }
+    this.#change = undefined
+    return this.#begin()
+  }
+
+  #liveWriterOf(member: MemberId): WriterId | undefined {
+    return this.#record.live.find((w) => memberOf(w) === member)
+  }
+
+  /** Live writers whose incarnation has ended: another one of the member is there, or it is lost. */
+  #ended(): WriterId[] {
+    return this.#record.live.filter((writer) => {
+      const member = memberOf(writer)
+      if (this.#lost.has(member)) return true
+      const present = this.#present.get(member)
+      return present !== undefined && present.writer !== writer
+    })
+  }
+
+  #begin(): EpochEffect[] {
+    if (this.#change) return []
+    const removed = new Set(this.#membership.filter((c) => c.kind === 'remove').map((c) => c.id))
+    const ended = this.#ended()
+    const wanted = [...this.#joins].filter(([member, want]) => this.#isNews(member, want))
+    const wishes = ended.length + wanted.length + this.#membership.length
+    if (wishes === 0 && !this.#sealsOut) return []
+    // A live member that is neither there nor lost may still hold its lease: wait for either.
+    if (this.awaited.length > 0) return []
+    if (!this.#present.has(this.#self)) return []
+    const participants = new Set<MemberId>([this.#self])
+    for (const writer of this.#record.live) {
+      if (!ended.includes(writer)) participants.add(memberOf(writer))
+    }
+    const joining = new Map<MemberId, 'live' | 'in-sync'>()
+    for (const [member, want] of wanted) {
+      if (removed.has(member)) continue
+      joining.set(member, want)
+      participants.add(member)
+    }
+    const epoch = (this.#record.epoch + 1) as Epoch
+    this.#change = {
+      epoch,
+      participants,
+      joining,
+      membership: this.#membership,
+      held: new Map(),
+      cuts: undefined,
+      next: undefined,
+      phase: 'seal'
+    }
+    this.#joins.clear()
+    this.#membership = []
+    this.#sealsOut = true
+    return [...participants].map((member) => ({ type: 'seal', member, epoch, cuts: new Map() }))
+  }
+
+  #isNews(member: MemberId, want: 'live' | 'in-sync'): boolean {
+    const present = this.#present.get(member)
+    if (!present) return false
+    if (!this.#record.members.some((m) => m.id === member && m.role === 'data')) return false
+    if (!this.#record.live.includes(present.writer)) return this.#canWrite(present.writer)
+    return want === 'in-sync' && !this.#record.inSync.includes(member)
+  }
+
+  /** A writer that ended never writes again (RULES 19). */
+  #canWrite(writer: WriterId): boolean {
+    const info = this.#record.writers.find((w) => w.writer === writer)
+    return info === undefined || info.finalSeq === undefined
+  }
+
+  #onSealed(member: MemberId, epoch: Epoch, held: Vector): EpochEffect[] {
+    const change = this.#change
+    if (!change || change.epoch !== epoch || !change.participants.has(member)) return []
+    if (change.phase === 'persist') return []
+    change.held.set(member, held)
+    const everybody = [...change.participants]
+    if (change.phase === 'seal') {
+      if (!everybody.every((m) => change.held.has(m))) return []
+      const cuts = this.#cuts(change)
+      change.cuts = cuts
+      change.phase = 'collect'
+      return [
+        ...everybody
+          .filter((m) => !vectorCovers(change.held.get(m) ?? new Map(), cuts))
+          .map((m) => ({ type: 'seal' as const, member: m, epoch, cuts })),
+        ...this.#collected(change)
+      ]
+    }
+    return this.#collected(change)
+  }
+
+  #collected(change: Change): EpochEffect[] {
+    const cuts = change.cuts ?? new Map()
+    for (const member of change.participants) {
+      if (!vectorCovers(change.held.get(member) ?? new Map(), cuts)) return []
+    }
+    change.phase = 'persist'
+    change.next = this.#nextRecord(change, cuts)
+    return [{ type: 'persist', record: change.next }]
+  }
+
+  /** The greatest vector anybody present holds, of the writers that are live until now. */
+  #cuts(change: Change): Vector {
+    let all: Vector = new Map()
+    for (const held of change.held.values()) all = vectorJoin(all, held)
+    // A member that came back with a new incarnation offers the tail of its old writer.
+    for (const present of this.#present.values()) all = vectorJoin(all, present.held)
+    const cuts = new Map<WriterId, Seq>()
+    for (const writer of this.#record.live) cuts.set(writer, (all.get(writer) ?? 0) as Seq)
+    return cuts
+  }
+
+  #nextRecord(change: Change, cuts: Vector): EpochRecord {
+    const record = this.#record
+    const joiners = [...change.joining.keys()]
+    const staying = record.live.filter(
+      (w) => change.participants.has(memberOf(w)) && !this.#replaced(w)
+    )
+    const live = [...staying]
+    const writers: WriterInfo[] = record.writers.map((info) => {
+      const ends = record.live.includes(info.writer) && !staying.includes(info.writer)
+      return ends ? { ...info, finalSeq: cuts.get(info.writer) ?? (0 as Seq) } : info
+    })
+    for (const member of joiners) {
+      const present = this.#present.get(member)
+      if (!present || live.includes(present.writer)) continue
+      live.push(present.writer)
+      writers.push({ writer: present.writer, coreKey: present.coreKey })
+    }
+    const inSync = record.inSync.filter((m) => staying.some((w) => memberOf(w) === m))
+    for (const [member, want] of change.joining) {
+      if (want === 'in-sync' && !inSync.includes(member)) inSync.push(member)
+    }
+    const next: EpochRecord = {
+      ...record,
+      epoch: change.epoch,
+      live,
+      inSync,
+      writers,
+      history: [...record.history, { epoch: change.epoch, cuts: [...cuts] }]
+    }
+    return change.membership.reduce(applyMemberChange, next)
+  }
+
+  #replaced(writer: WriterId): boolean {
+    const present = this.#present.get(memberOf(writer))
+    return present !== undefined && present.writer !== writer
+  }
+
+  #onPersisted(epoch: Epoch): EpochEffect[] {
+    const change = this.#change
+    assert(change?.phase === 'persist' && change.epoch === epoch, 'persisted another record')
+    const record = change.next
+    assert(record !== undefined, 'persisted before it was made')
+    this.#record = record
+    this.#change = undefined
+    this.#sealsOut = false
+    for (const member of this.#lost) {
+      if (this.#liveWriterOf(member) === undefined) this.#lost.delete(member)
+    }
+    return [{ type: 'publish', record }, ...this.#begin()]
+  }
+}
+
+function applyMemberChange(record: EpochRecord, change: MemberChange): EpochRecord {
+  if (change.kind === 'add') {
+    return {
+      ...record,
+      members: [...record.members, change.member],
+      nextMemberId: Math.max(record.nextMemberId, change.member.id + 1)
+    }
+  }
+  const gone = record.members.find((m) => m.id === change.id)
+  if (!gone) return record
+  return {
+    ...record,
+    members: record.members.filter((m) => m.id !== change.id),
+    live: record.live.filter((w) => memberOf(w) !== change.id),
+    inSync: record.inSync.filter((m) => m !== change.id),
+    removedKeys: [...record.removedKeys, gone.publicKey],
+    writers: record.writers.map((info) =>
+      memberOf(info.writer) === change.id && info.finalSeq === undefined
+        ? {
+            ...info,
+            finalSeq:
+              record.history.at(-1)?.cuts.find((c) => c[0] === info.writer)?.[1] ?? (0 as Seq)
+          }
+        : info
+    )
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Leases: the time-bounded right of a member to answer. The authority promises time to a member;
+ * the member counts from when it *asked*, the authority from when it *promised*, so the member's
+ * lease always ends first. Both use their own monotonic clock (RULES 22); the margin covers drift.
+ */
+import type { MemberId } from '../fs/primitives.ts'
+
+export interface LeaseOptions {
+  readonly leaseMs: number
+  /** Taken off at the member, added at the authority. */
+  readonly marginMs: number
+  readonly heartbeatMs: number
+}
+
+export const LEASE_DEFAULTS: LeaseOptions = { leaseMs: 2000, marginMs: 200, heartbeatMs: 400 }
+
+/** A member's own lease. */
+export class Lease {
+  readonly #marginMs: number
+  #endMs = Number.NEGATIVE_INFINITY
+
+  constructor(options: LeaseOptions) {
+    this.#marginMs = options.marginMs
+  }
+
+  /** The authority answered the heartbeat sent at `sentMs` of the member's clock. */
+  renew(sentMs: number, leaseMs: number): void {
+    this.#endMs = Math.max(this.#endMs, sentMs + leaseMs)
+  }
+
+  /** Given up: the epoch it belonged to is over. */
+  drop(): void {
+    this.#endMs = Number.NEGATIVE_INFINITY
+  }
+
+  leftMs(nowMs: number): number {
+    return Math.max(0, this.#endMs - this.#marginMs - nowMs)
+  }
+
+  valid(nowMs: number): boolean {
+    return nowMs < this.#endMs - this.#marginMs
+  }
+}
+
+/** What the authority has promised to the others. */
+export class LeasePromises {
+  readonly #options: LeaseOptions
+  readonly #until = new Map<MemberId, number>()
+
+  constructor(options: LeaseOptions) {
+    this.#options = options
+  }
+
+  promise(member: MemberId, nowMs: number): number {
+    this.#until.set(member, nowMs + this.#options.leaseMs + this.#options.marginMs)
+    return this.#options.leaseMs
+  }
+
+  /** A promise an earlier incarnation of the authority may have given just before it ended. */
+  assumePromised(member: MemberId, nowMs: number): void {
+    this.promise(member, nowMs)
+  }
+
+  isOver(member: MemberId, nowMs: number): boolean {
+    return nowMs >= (this.#until.get(member) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  leftMs(member: MemberId, nowMs: number): number {
+    return Math.max(0, (this.#until.get(member) ?? 0) - nowMs)
+  }
+
+  forget(member: MemberId): void {
+    this.#until.delete(member)
+  }
+}

@@ -1,0 +1,262 @@
+/** Binary form of the messages between members (version in the connection's preamble). */
+
+import { unreachable } from '../fs/assert.ts'
+import { SLICE_MAX_BYTES } from '../fs/op.ts'
+import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
+import { ByteReader, ByteWriter, DecodeError } from './byte-codec.ts'
+import type { SealedEntry } from './entry.ts'
+import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from './entry.ts'
+import { readVector, writeVector } from './entry-codec.ts'
+import type { BulkMessage, ControlMessage } from './messages.ts'
+import { parseRecord } from './volume/record-codec.ts'
+
+const Control = {
+  hello: 1,
+  heartbeat: 2,
+  lease: 3,
+  entry: 4,
+  ack: 5,
+  sync: 6,
+  'fetch-entries': 7,
+  entries: 8,
+  token: 9,
+  seal: 10,
+  sealed: 11,
+  record: 12,
+  join: 13,
+  'orphan-query': 14,
+  'orphan-answer': 15
+} as const
+
+const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
+
+const RECORD_MAX_BYTES = 4 * 1024 * 1024
+const TOKEN_MAX_BYTES = 1024 * 1024
+export const ORPHANS_PER_QUERY_MAX = 4096
+export const ENTRIES_PER_FETCH_MAX = 1024
+
+/** A message as a connection carries it: a type byte and the parts of its body. */
+export interface WireMessage {
+  readonly type: number
+  readonly parts: Uint8Array[]
+}
+
+function writeSealed(writer: ByteWriter, entry: SealedEntry): void {
+  writer.uint(entry.writer).uint(entry.seq).bytes(entry.head).bytes(entry.payload)
+}
+
+function readSealed(reader: ByteReader): SealedEntry {
+  return {
+    writer: reader.uint() as WriterId,
+    seq: reader.uint() as Seq,
+    head: reader.bytes(ENTRY_HEAD_MAX_BYTES),
+    payload: reader.bytes(ENTRY_PAYLOAD_MAX_BYTES)
+  }
+}
+
+function writeInos(writer: ByteWriter, inos: readonly Ino[]): void {
+  writer.uint(inos.length)
+  for (const ino of inos) writer.uint(ino)
+}
+
+function readInos(reader: ByteReader): Ino[] {
+  const count = reader.uint(ORPHANS_PER_QUERY_MAX)
+  const inos: Ino[] = []
+  for (let i = 0; i < count; i++) inos.push(reader.uint() as Ino)
+  return inos
+}
+
+export function encodeControl(message: ControlMessage): WireMessage {
+  const type = Control[message.type]
+  const w = new ByteWriter(64)
+  switch (message.type) {
+    case 'hello':
+      w.uint(message.writer).text(message.coreKey).uint(message.epoch)
+      w.u8(message.serving ? 1 : 0)
+      writeVector(w, message.held)
+      break
+    case 'heartbeat':
+      w.uint(message.epoch).uint(message.sentMs)
+      writeVector(w, message.applied)
+      writeVector(w, message.checkpointed)
+      w.uint(message.checkpointEpoch)
+      w.uint(message.space.totalBytes).uint(message.space.availableBytes)
+      w.uint(message.missingSlices)
+      break
+    case 'lease':
+      w.uint(message.epoch).uint(message.sentMs).uint(message.leaseMs)
+      break
+    case 'entry': {
+      const { entry } = message
+      w.uint(entry.writer).uint(entry.seq).uint(entry.head.length)
+      return { type, parts: [w.finish(), entry.head, entry.payload] }
+    }
+    case 'ack':
+      writeVector(w, message.received)
+      writeVector(w, message.durable)
+      break
+    case 'sync':
+      writeVector(w, message.vector)
+      break
+    case 'fetch-entries':
+      w.uint(message.writer).uint(message.from).uint(message.to)
+      break
+    case 'entries':
+      w.uint(message.writer).uint(message.from).uint(message.entries.length)
+      for (const entry of message.entries) writeSealed(w, entry)
+      break
+    case 'token':
+      w.uint(message.epoch)
+      return { type, parts: [w.finish(), message.body] }
+    case 'seal':
+      w.uint(message.epoch)
+      writeVector(w, message.cuts)
+      break
+    case 'sealed':
+      w.uint(message.epoch)
+      writeVector(w, message.held)
+      break
+    case 'record':
+      w.text(JSON.stringify(message.record))
+      break
+    case 'join':
+      w.uint(message.epoch).u8(message.want === 'live' ? 0 : 1)
+      break
+    case 'orphan-query':
+      w.uint(message.epoch).uint(message.query)
+      writeInos(w, message.inos)
+      break
+    case 'orphan-answer':
+      w.uint(message.epoch).uint(message.query)
+      writeInos(w, message.closed)
+      writeVector(w, message.applied)
+      break
+    default:
+      return unreachable(message)
+  }
+  return { type, parts: [w.finish()] }
+}
+
+type Decoder = (r: ByteReader) => ControlMessage
+
+const controlDecoders: Readonly<Record<number, Decoder>> = {
+  [Control.hello]: (r) => {
+    const writer = r.uint() as WriterId
+    const coreKey = r.text(64)
+    if (!/^[0-9a-f]{64}$/.test(coreKey)) throw new DecodeError('hello with a bad core key')
+    const epoch = r.uint() as Epoch
+    const serving = r.u8() === 1
+    return { type: 'hello', writer, coreKey, epoch, serving, held: readVector(r) }
+  },
+  [Control.heartbeat]: (r) => ({
+    type: 'heartbeat',
+    epoch: r.uint() as Epoch,
+    sentMs: r.uint(),
+    applied: readVector(r),
+    checkpointed: readVector(r),
+    checkpointEpoch: r.uint() as Epoch,
+    space: { totalBytes: r.uint(), availableBytes: r.uint() },
+    missingSlices: r.uint()
+  }),
+  [Control.lease]: (r) => ({
+    type: 'lease',
+    epoch: r.uint() as Epoch,
+    sentMs: r.uint(),
+    leaseMs: r.uint(3_600_000)
+  }),
+  [Control.entry]: (r) => {
+    const writer = r.uint() as WriterId
+    const seq = r.uint() as Seq
+    const head = r.raw(r.uint(ENTRY_HEAD_MAX_BYTES))
+    if (r.remaining > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
+    return { type: 'entry', entry: { writer, seq, head, payload: r.rest() } }
+  },
+  [Control.ack]: (r) => ({ type: 'ack', received: readVector(r), durable: readVector(r) }),
+  [Control.sync]: (r) => ({ type: 'sync', vector: readVector(r) }),
+  [Control['fetch-entries']]: (r) => ({
+    type: 'fetch-entries',
+    writer: r.uint() as WriterId,
+    from: r.uint() as Seq,
+    to: r.uint() as Seq
+  }),
+  [Control.entries]: (r) => {
+    const writer = r.uint() as WriterId
+    const from = r.uint() as Seq
+    const count = r.uint(ENTRIES_PER_FETCH_MAX)
+    const entries: SealedEntry[] = []
+    for (let i = 0; i < count; i++) entries.push(readSealed(r))
+    return { type: 'entries', writer, from, entries }
+  },
+  [Control.token]: (r) => {
+    const epoch = r.uint() as Epoch
+    if (r.remaining > TOKEN_MAX_BYTES) throw new DecodeError('token message too large')
+    return { type: 'token', epoch, body: r.rest() }
+  },
+  [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
+  [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),
+  [Control.record]: (r) => ({ type: 'record', record: parseRecord(r.text(RECORD_MAX_BYTES)) }),
+  [Control.join]: (r) => ({
+    type: 'join',
+    epoch: r.uint() as Epoch,
+    want: r.u8() === 0 ? 'live' : 'in-sync'
+  }),
+  [Control['orphan-query']]: (r) => ({
+    type: 'orphan-query',
+    epoch: r.uint() as Epoch,
+    query: r.uint(),
+    inos: readInos(r)
+  }),
+  [Control['orphan-answer']]: (r) => ({
+    type: 'orphan-answer',
+    epoch: r.uint() as Epoch,
+    query: r.uint(),
+    closed: readInos(r),
+    applied: readVector(r)
+  })
+}
+
+/** Throws DecodeError for an unknown type or a malformed body. */
+export function decodeControl(type: number, body: Buffer): ControlMessage {
+  const decode = controlDecoders[type]
+  if (!decode) throw new DecodeError(`unknown control message type ${type}`)
+  const reader = new ByteReader(body)
+  const message = decode(reader)
+  reader.end()
+  return message
+}
+
+export function encodeBulk(message: BulkMessage): WireMessage {
+  const w = new ByteWriter(32).uint(message.segment).uint(message.offset)
+  const type = Bulk[message.type]
+  switch (message.type) {
+    case 'slice':
+      return { type, parts: [w.finish(), message.data] }
+    case 'fetch-slice':
+      return { type, parts: [w.uint(message.length).finish()] }
+    case 'slice-reply':
+      if (!message.data) return { type, parts: [w.u8(0).finish()] }
+      return { type, parts: [w.u8(1).finish(), message.data] }
+    default:
+      return unreachable(message)
+  }
+}
+
+/** Throws DecodeError for an unknown type or a malformed body. */
+export function decodeBulk(type: number, body: Buffer): BulkMessage {
+  const r = new ByteReader(body)
+  const segment = r.uint() as SegmentId
+  const offset = r.uint()
+  if (type === Bulk['fetch-slice']) {
+    const length = r.uint(SLICE_MAX_BYTES)
+    r.end()
+    return { type: 'fetch-slice', segment, offset, length }
+  }
+  if (type === Bulk.slice || type === Bulk['slice-reply']) {
+    const there = type === Bulk.slice || r.u8() === 1
+    if (r.remaining > SLICE_MAX_BYTES) throw new DecodeError('slice too large')
+    const data = r.rest()
+    if (type === Bulk.slice) return { type: 'slice', segment, offset, data }
+    return { type: 'slice-reply', segment, offset, data: there ? data : undefined }
+  }
+  throw new DecodeError(`unknown bulk message type ${type}`)
+}

@@ -1,0 +1,178 @@
+/**
+ * What members say to each other. Control messages keep their order on the control connection;
+ * bulk messages carry file data and never stand in front of a control message.
+ */
+import type { Epoch, Ino, MemberId, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
+import type { SealedEntry } from './entry.ts'
+import type { EpochRecord } from './record.ts'
+import type { Vector } from './vector.ts'
+
+/** First on every control connection, both ways. */
+export interface HelloMessage {
+  readonly type: 'hello'
+  readonly writer: WriterId
+  /** Key of the writer's hypercore, hex. */
+  readonly coreKey: string
+  /** Epoch of the record this member has. */
+  readonly epoch: Epoch
+  /** Entries this member holds (journaled), of every writer it knows, up to the cuts it knows. */
+  readonly held: Vector
+  /** The same process said hello before with this writer and goes on with its state. */
+  readonly serving: boolean
+}
+
+export interface DiskSpace {
+  readonly totalBytes: number
+  readonly availableBytes: number
+}
+
+/** Every heartbeat interval, both ways; the authority's answer to one renews the lease. */
+export interface HeartbeatMessage {
+  readonly type: 'heartbeat'
+  readonly epoch: Epoch
+  /** Sender's monotonic clock when it was sent, in whole milliseconds. */
+  readonly sentMs: number
+  readonly applied: Vector
+  /** What the sender's durable checkpoint contains of the writers live in `checkpointEpoch`. */
+  readonly checkpointed: Vector
+  /** Everything up to the cuts of this epoch is in the checkpoint as well. */
+  readonly checkpointEpoch: Epoch | 0
+  readonly space: DiskSpace
+  /** Slices the sender still misses; 0 = its copy is complete. */
+  readonly missingSlices: number
+}
+
+/** The authority's promise: your lease runs until `sentMs` (of your clock) + leaseMs. */
+export interface LeaseMessage {
+  readonly type: 'lease'
+  readonly epoch: Epoch
+  readonly sentMs: number
+  readonly leaseMs: number
+}
+
+export interface EntryMessage {
+  readonly type: 'entry'
+  readonly entry: SealedEntry
+}
+
+export interface AckMessage {
+  readonly type: 'ack'
+  readonly received: Vector
+  readonly durable: Vector
+}
+
+/** Asks for `durable` of at least this vector as soon as it can be had. */
+export interface SyncMessage {
+  readonly type: 'sync'
+  readonly vector: Vector
+}
+
+export interface FetchEntriesMessage {
+  readonly type: 'fetch-entries'
+  readonly writer: WriterId
+  readonly from: Seq
+  readonly to: Seq
+}
+
+/** Answer to fetch-entries, from the first asked on, possibly fewer; none = not to be had here. */
+export interface EntriesMessage {
+  readonly type: 'entries'
+  readonly writer: WriterId
+  readonly from: Seq
+  readonly entries: readonly SealedEntry[]
+}
+
+/** A message of the token protocol, encoded by its own codec. */
+export interface TokenEnvelope {
+  readonly type: 'token'
+  readonly epoch: Epoch
+  readonly body: Buffer
+}
+
+/** Stop serving, make what you hold durable and say what it is: epoch `epoch` comes next. */
+export interface SealMessage {
+  readonly type: 'seal'
+  readonly epoch: Epoch
+  /** Second round: hold at least this before answering. Empty in the first. */
+  readonly cuts: Vector
+}
+
+export interface SealedMessage {
+  readonly type: 'sealed'
+  readonly epoch: Epoch
+  readonly held: Vector
+}
+
+export interface RecordMessage {
+  readonly type: 'record'
+  readonly record: EpochRecord
+}
+
+/** A member that caught up asks to become live, or (live) to enter the in-sync set. */
+export interface JoinMessage {
+  readonly type: 'join'
+  readonly epoch: Epoch
+  readonly want: 'live' | 'in-sync'
+}
+
+/** Which of these orphans are closed with you for good? */
+export interface OrphanQueryMessage {
+  readonly type: 'orphan-query'
+  readonly epoch: Epoch
+  readonly query: number
+  readonly inos: readonly Ino[]
+}
+
+export interface OrphanAnswerMessage {
+  readonly type: 'orphan-answer'
+  readonly epoch: Epoch
+  readonly query: number
+  readonly closed: readonly Ino[]
+  /** What the sender had applied, its last writes to those inodes included. */
+  readonly applied: Vector
+}
+
+export type ControlMessage =
+  | HelloMessage
+  | HeartbeatMessage
+  | LeaseMessage
+  | EntryMessage
+  | AckMessage
+  | SyncMessage
+  | FetchEntriesMessage
+  | EntriesMessage
+  | TokenEnvelope
+  | SealMessage
+  | SealedMessage
+  | RecordMessage
+  | JoinMessage
+  | OrphanQueryMessage
+  | OrphanAnswerMessage
+
+/** Bytes of a slice, sent ahead of the entry that names it. */
+export interface SlicePush {
+  readonly type: 'slice'
+  readonly segment: SegmentId
+  readonly offset: number
+  readonly data: Buffer
+}
+
+export interface SliceFetch {
+  readonly type: 'fetch-slice'
+  readonly segment: SegmentId
+  readonly offset: number
+  readonly length: number
+}
+
+/** Answer to fetch-slice; `data` undefined = this member cannot give it. */
+export interface SliceReply {
+  readonly type: 'slice-reply'
+  readonly segment: SegmentId
+  readonly offset: number
+  readonly data: Buffer | undefined
+}
+
+export type BulkMessage = SlicePush | SliceFetch | SliceReply
+
+/** Whose heartbeat, ack or answer it is comes from the connection, never from the message. */
+export type From = MemberId

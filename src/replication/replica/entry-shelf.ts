@@ -1,0 +1,56 @@
+/**
+ * The shelf: heads of foreign entries that were applied here but not yet compared with the signed
+ * block of their writer's hypercore. A local table in the state database, so it is exactly as
+ * durable as the state. An entry leaves the shelf when its block is there and equal; a different
+ * block means that the writer signed something else than it sent.
+ */
+import type { Database, Statement } from 'better-sqlite3'
+import type { Seq, WriterId } from '../../fs/primitives.ts'
+
+interface ShelfRow {
+  readonly seq: number
+  readonly head: Buffer
+}
+
+export class EntryShelf {
+  readonly #put: Statement<[number, number, Buffer]>
+  readonly #get: Statement<[number, number], ShelfRow>
+  readonly #first: Statement<[number, number], ShelfRow>
+  readonly #delete: Statement<[number, number]>
+  readonly #writers: Statement<[], { writer: number }>
+
+  constructor(database: Database) {
+    database.exec(`CREATE TABLE IF NOT EXISTS entry_shelf (
+      writer INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
+      PRIMARY KEY (writer, seq)) WITHOUT ROWID`)
+    this.#put = database.prepare('INSERT OR IGNORE INTO entry_shelf VALUES (?, ?, ?)')
+    this.#get = database.prepare('SELECT seq, head FROM entry_shelf WHERE writer = ? AND seq = ?')
+    this.#first = database.prepare(
+      'SELECT seq, head FROM entry_shelf WHERE writer = ? ORDER BY seq LIMIT ?'
+    )
+    this.#delete = database.prepare('DELETE FROM entry_shelf WHERE writer = ? AND seq <= ?')
+    this.#writers = database.prepare('SELECT DISTINCT writer FROM entry_shelf')
+  }
+
+  put(writer: WriterId, seq: Seq, head: Buffer): void {
+    this.#put.run(writer, seq, head)
+  }
+
+  get(writer: WriterId, seq: Seq): Buffer | undefined {
+    return this.#get.get(writer, seq)?.head
+  }
+
+  /** The oldest entries of a writer, in order. */
+  oldest(writer: WriterId, limit: number): { readonly seq: Seq; readonly head: Buffer }[] {
+    return this.#first.all(writer, limit).map(row => ({ seq: row.seq as Seq, head: row.head }))
+  }
+
+  /** Everything up to `seq` stands in the writer's log. */
+  published(writer: WriterId, seq: Seq): void {
+    this.#delete.run(writer, seq)
+  }
+
+  writers(): WriterId[] {
+    return this.#writers.all().map(row => row.writer as WriterId)
+  }
+}

@@ -1,0 +1,18 @@
+import type { MemberId } from '../../fs/primitives.ts'
+import type { BulkMessage, ControlMessage } from '../messages.ts'
+
+/** The other members as the replica reaches them. Sending to one that is not connected is no error. */
+export interface PeerLinks {
+  /** Members with a control connection. */
+  connected(): readonly MemberId[]
+  bulkConnected(): readonly MemberId[]
+  /** False when there is no connection; the message is dropped then. */
+  sendControl(member: MemberId, message: ControlMessage): boolean
+  sendBulk(member: MemberId, message: BulkMessage): boolean
+  /** Resolves when the queue of the connection is below its mark, or the connection is gone. */
+  controlDrained(member: MemberId): Promise<void>
+  bulkDrained(member: MemberId): Promise<void>
+  /** True when nothing has to wait for the queue. */
+  controlHasRoom(member: MemberId): boolean
+  bulkHasRoom(member: MemberId): boolean
+}
