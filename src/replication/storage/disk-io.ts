@@ -1,0 +1,58 @@
+/** (I/O) The disk calls whose failure the stores have to survive; tests put failing ones here. */
+import { fdatasync, fdatasyncSync, ftruncateSync, writeSync, writevSync } from 'node:fs'
+import { promisify } from 'node:util'
+
+export interface DiskIo {
+  /** May write less than asked. */
+  writev(fd: number, parts: readonly Uint8Array[], position: number): number
+  /** May write less than asked. */
+  write(fd: number, bytes: Uint8Array, position: number): number
+  truncate(fd: number, length: number): void
+  fdatasync(fd: number): Promise<void>
+  fdatasyncNow(fd: number): void
+}
+
+const fdatasyncAsync = promisify(fdatasync)
+
+export const diskIo: DiskIo = {
+  writev: (fd, parts, position) => writevSync(fd, parts, position),
+  write: (fd, bytes, position) => writeSync(fd, bytes, 0, bytes.length, position),
+  truncate: (fd, length) => ftruncateSync(fd, length),
+  fdatasync: (fd) => fdatasyncAsync(fd),
+  fdatasyncNow: (fd) => fdatasyncSync(fd)
+}
+
+/** Writes all of `bytes`; throws the system's error when the disk takes no more. */
+export function writeFully(io: DiskIo, fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0
+  while (done < bytes.length) {
+    const count = io.write(fd, bytes.subarray(done), position + done)
+    if (count === 0) throw new Error('the disk took no bytes of a write')
+    done += count
+  }
+}
+
+/** Writes all of `parts` with as few calls as possible; throws the system's error. */
+export function writevFully(
+  io: DiskIo,
+  fd: number,
+  parts: readonly Uint8Array[],
+  position: number
+): void {
+  let left = parts.filter((part) => part.length > 0)
+  let at = position
+  while (left.length > 0) {
+    let count = io.writev(fd, left, at)
+    if (count === 0) throw new Error('the disk took no bytes of a write')
+    at += count
+    let whole = 0
+    for (const part of left) {
+      if (count < part.length) break
+      count -= part.length
+      whole++
+    }
+    left = left.slice(whole)
+    const first = left[0]
+    if (first && count > 0) left[0] = first.subarray(count)
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * (I/O) File data: flat segment files, one writer's slices behind each other. This member appends
+ * to segments of its own incarnation; slices of other writers go to the same segment and offset
+ * as they have at their writer.
+ *
+ * Invariants: a slice is written once and never changes (except to repair it, with the same
+ * bytes); bytes are handed out only after their crc32 was checked over the whole slice; nothing is
+ * written at an offset outside a segment. Which slices are held or live is the caller's to know.
+ */
+import { hash } from 'node:crypto'
+import { mkdirSync, readdirSync, readSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { assert } from '../../fs/assert.ts'
+import type { Slice } from '../../fs/op.ts'
+import { SLICE_MAX_BYTES } from '../../fs/op.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { SegmentId, WriterId } from '../../fs/primitives.ts'
+import { makeSegmentId, writerOfSegment } from '../../fs/primitives.ts'
+import { fsyncDirectory } from './atomic-file.ts'
+import type { DiskIo } from './disk-io.ts'
+import { diskIo, writeFully } from './disk-io.ts'
+import { SegmentFiles } from './segment-files.ts'
+import { StoreFailedError, systemCode } from './storage-errors.ts'
+
+/** No segment file is longer, on any member. */
+export const SEGMENT_MAX_BYTES = 256 * 1024 * 1024
+const FILE_NAME = /^(\d{1,16})\.seg$/
+
+/** Frees the blocks of a byte range of an open file; the size stays. */
+export type PunchHole = (fd: number, offset: number, length: number) => void
+
+export interface SegmentStoreComponents {
+  readonly dir: string
+  readonly logger: Logger
+  /** Called once, when the store fails for good. */
+  readonly onFailure?: (error: StoreFailedError) => void
+  /** Without it `punch` does nothing and only whole segments can be removed. */
+  readonly punchHole?: PunchHole
+  readonly io?: DiskIo
+}
+
+export interface SegmentStoreOptions {
+  /** The writer this member is now; its segments must not exist yet. */
+  readonly writer: WriterId
+  /** Where this member begins its next segment; at most SEGMENT_MAX_BYTES. */
+  readonly segmentMaxBytes?: number
+  readonly openFilesMax?: number
+}
+
+/**
+ * 'missing': the file is absent or too short, or the range holds only zeros (a hole that was never
+ * filled or was punched). 'damaged': other bytes than those that were written.
+ */
+export type SliceState = 'ok' | 'missing' | 'damaged'
+
+export interface SegmentUsage {
+  readonly segments: number
+  /** Sum of the file sizes, holes included. */
+  readonly sizeBytes: number
+  /** What the files take on the disk. */
+  readonly allocatedBytes: number
+}
+
+export interface FreeSpace {
+  readonly totalBytes: number
+  /** Available to this process. */
+  readonly availableBytes: number
+}
+
+export class SegmentStore {
+  readonly #dir: string
+  readonly #io: DiskIo
+  readonly #punchHole: PunchHole | undefined
+  readonly #files: SegmentFiles
+  readonly #writer: WriterId
+  readonly #segmentMaxBytes: number
+  readonly #scratch = Buffer.allocUnsafeSlow(SLICE_MAX_BYTES)
+  /** Next own segment, and the current one while it has room. */
+  #nextCounter = 0
+  #current: SegmentId | undefined
+  #offset = 0
+
+  private constructor(components: SegmentStoreComponents, options: SegmentStoreOptions) {
+    const { dir, logger, onFailure } = components
+    this.#dir = dir
+    this.#io = components.io ?? diskIo
+    this.#punchHole = components.punchHole
+    this.#writer = options.writer
+    this.#segmentMaxBytes = options.segmentMaxBytes ?? SEGMENT_MAX_BYTES
+    assert(this.#segmentMaxBytes >= SLICE_MAX_BYTES, 'a segment must hold a slice')
+    assert(this.#segmentMaxBytes <= SEGMENT_MAX_BYTES, 'segment size out of range')
+    this.#files = new SegmentFiles(
+      {
+        dir,
+        io: this.#io,
+        onFailure: (error) => {
+          logger.error({ error }, 'segment store failed for good')
+          onFailure?.(error)
+        }
+      },
+      { openMax: options.openFilesMax ?? 64 }
+    )
+  }
+
+  /** Opens the store in `dir` (made when missing). The first append begins a new segment. */
+  static open(components: SegmentStoreComponents, options: SegmentStoreOptions): SegmentStore {
+    mkdirSync(components.dir, { recursive: true, mode: 0o700 })
+    return new SegmentStore(components, options)
+  }
+
+  get canPunch(): boolean {
+    return this.#punchHole !== undefined
+  }
+
+  /**
+   * Appends `data` to the current own segment, cut into slices of at most SLICE_MAX_BYTES. In the
+   * page cache on return. Throws ENOSPC, EIO or StoreFailedError; nothing counts as appended then.
+   */
+  append(data: Uint8Array): readonly Slice[] {
+    const slices: Slice[] = []
+    const before = { current: this.#current, offset: this.#offset }
+    try {
+      for (let from = 0; from < data.length; from += SLICE_MAX_BYTES) {
+        slices.push(this.#appendSlice(data.subarray(from, from + SLICE_MAX_BYTES)))
+      }
+    } catch (error) {
+      // Within the same segment the space is used again; a segment begun meanwhile stays.
+      if (before.current === this.#current) this.#offset = before.offset
+      throw error
+    }
+    return slices
+  }
+
+  /**
+   * Writes bytes of a slice that has its place already: another writer's, an older own one that
+   * is replayed, or a repair. In the page cache on return. Throws RangeError when the place is
+   * outside a segment, ENOSPC, EIO or StoreFailedError.
+   */
+  writeAt(segment: SegmentId, offset: number, bytes: Uint8Array): void {
+    this.#checkPlace(segment, offset, bytes.length)
+    if (writerOfSegment(segment) === this.#writer && !this.#isAllocated(segment, offset, bytes)) {
+      throw new RangeError(`segment ${segment}: offset ${offset} is not allocated yet`)
+    }
+    writeFully(this.#io, this.#files.forWriting(segment), bytes, offset)
+  }
+
+  /**
+   * Copies bytes [from, from + length) of the slice to `target` at `targetOffset`, after checking
+   * the whole slice. Unless 'ok' is returned, `target` holds nothing that may be used.
+   * Throws RangeError for a place outside the slice, and EIO when the disk cannot be read.
+   */
+  readSync(
+    slice: Slice,
+    from: number,
+    length: number,
+    target: Uint8Array,
+    targetOffset: number
+  ): SliceState {
+    if (!(from >= 0 && length >= 0 && from + length <= slice.length)) {
+      throw new RangeError('read outside of the slice')
+    }
+    if (!(targetOffset >= 0 && targetOffset + length <= target.length)) {
+      throw new RangeError('read outside of the target')
+    }
+    const whole = from === 0 && length === slice.length
+    const bytes = whole
+      ? target.subarray(targetOffset, targetOffset + length)
+      : this.#scratch.subarray(0, slice.length)
+    const state = this.#readChecked(slice, bytes)
+    if (state === 'ok' && !whole) target.set(bytes.subarray(from, from + length), targetOffset)
+    return state
+  }
+
+  /** Checks the slice on the disk against its sha256 as well. */
+  verifySha(slice: Slice): SliceState {
+    const bytes = this.#scratch.subarray(0, slice.length)
+    const state = this.#readChecked(slice, bytes)
+    if (state !== 'ok') return state
+    return sha256(bytes).equals(slice.sha256) ? 'ok' : 'damaged'
+  }
+
+  /** Resolves when everything written so far is durable. Rejects with StoreFailedError. */
+  syncUnsynced(): Promise<void> {
+    return this.#files.sync(this.#files.unsynced())
+  }
+
+  /** Resolves when everything written to these segments so far is durable. */
+  syncSegments(segments: Iterable<SegmentId>): Promise<void> {
+    return this.#files.sync(segments)
+  }
+
+  /** Segments with bytes that are not durable yet, as far as this process wrote them. */
+  unsyncedSegments(): SegmentId[] {
+    return this.#files.unsynced()
+  }
+
+  /**
+   * Says that bytes of this segment, written before this process began, may not be durable: the
+   * replay does so for the slices of every entry that the journal still holds.
+   */
+  markUnsynced(segment: SegmentId): void {
+    this.#files.markUnsynced(segment)
+  }
+
+  /**
+   * Gives the blocks of a dead range back to the disk. Returns false when that cannot be done
+   * here (no punchHole, no such file). The caller keeps RULES 11.
+   */
+  punch(segment: SegmentId, offset: number, length: number): boolean {
+    this.#checkPlace(segment, offset, length)
+    if (!this.#punchHole) return false
+    const fd = this.#files.forReading(segment)
+    if (fd === undefined) return false
+    this.#punchHole(fd, offset, length)
+    return true
+  }
+
+  /** Removes a segment without live slices; not the one that is being appended to. */
+  async remove(segment: SegmentId): Promise<void> {
+    assert(segment !== this.#current, 'removing the segment that is being appended to')
+    await this.#files.forget(segment)
+    rmSync(this.#files.path(segment), { force: true })
+    fsyncDirectory(this.#dir)
+  }
+
+  /** All segments that have a file, ascending. */
+  segments(): SegmentId[] {
+    const ids: SegmentId[] = []
+    for (const name of readdirSync(this.#dir)) {
+      const match = FILE_NAME.exec(name)
+      if (match) ids.push(Number(match[1]) as SegmentId)
+    }
+    return ids.sort((a, b) => a - b)
+  }
+
+  usage(): SegmentUsage {
+    let sizeBytes = 0
+    let allocatedBytes = 0
+    let segments = 0
+    for (const segment of this.segments()) {
+      const stat = statSync(this.#files.path(segment), { throwIfNoEntry: false })
+      if (!stat) continue
+      segments++
+      sizeBytes += stat.size
+      allocatedBytes += stat.blocks * 512
+    }
+    return { segments, sizeBytes, allocatedBytes }
+  }
+
+  freeSpace(): FreeSpace {
+    const stat = statfsSync(this.#dir)
+    return {
+      totalBytes: stat.blocks * stat.bsize,
+      availableBytes: stat.bavail * stat.bsize
+    }
+  }
+
+  /** Syncs unless failed, and closes all files. */
+  async close(): Promise<void> {
+    try {
+      if (!this.#files.failure) await this.syncUnsynced()
+    } finally {
+      await this.#files.close()
+    }
+  }
+
+  #appendSlice(bytes: Uint8Array): Slice {
+    const segment = this.#segmentWithRoom(bytes.length)
+    const offset = this.#offset
+    writeFully(this.#io, this.#files.forWriting(segment), bytes, offset)
+    this.#offset += bytes.length
+    return { segment, offset, length: bytes.length, crc32: crc32(bytes), sha256: sha256(bytes) }
+  }
+
+  #segmentWithRoom(length: number): SegmentId {
+    if (this.#current !== undefined && this.#offset + length <= this.#segmentMaxBytes) {
+      return this.#current
+    }
+    const segment = makeSegmentId(this.#writer, this.#nextCounter)
+    try {
+      this.#files.create(segment)
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+      // The incarnation was durable before its first use: somebody else has written as it.
+      throw new StoreFailedError('segment store', `${segment}.seg exists before its first use`)
+    }
+    this.#nextCounter++
+    this.#current = segment
+    this.#offset = 0
+    return segment
+  }
+
+  #isAllocated(segment: SegmentId, offset: number, bytes: Uint8Array): boolean {
+    if (segment === this.#current) return offset + bytes.length <= this.#offset
+    return this.#current !== undefined && segment < this.#current
+  }
+
+  #readChecked(slice: Slice, bytes: Uint8Array): SliceState {
+    this.#checkPlace(slice.segment, slice.offset, slice.length)
+    if (slice.length > SLICE_MAX_BYTES) throw new RangeError('slice too long')
+    const fd = this.#files.forReading(slice.segment)
+    if (fd === undefined) return 'missing'
+    let done = 0
+    while (done < bytes.length) {
+      const count = readSync(fd, bytes, done, bytes.length - done, slice.offset + done)
+      if (count === 0) return 'missing'
+      done += count
+    }
+    if (crc32(bytes) === slice.crc32) return 'ok'
+    return isZero(bytes) ? 'missing' : 'damaged'
+  }
+
+  #checkPlace(segment: SegmentId, offset: number, length: number): void {
+    const sound =
+      Number.isSafeInteger(segment) &&
+      segment > 0 &&
+      Number.isSafeInteger(offset) &&
+      Number.isSafeInteger(length) &&
+      offset >= 0 &&
+      length >= 0 &&
+      offset + length <= SEGMENT_MAX_BYTES
+    if (!sound) throw new RangeError(`segment ${segment}: no place at ${offset} + ${length}`)
+  }
+}
+
+/** The sha256 of a slice's bytes. */
+export function sha256(bytes: Uint8Array): Buffer {
+  return hash('sha256', bytes, 'buffer')
+}
+
+/** True when the bytes are those that the slice names. */
+export function sliceMatches(slice: Slice, bytes: Uint8Array): boolean {
+  return (
+    bytes.length === slice.length &&
+    crc32(bytes) === slice.crc32 &&
+    sha256(bytes).equals(slice.sha256)
+  )
+}
+
+/** Where the file of a segment is, for tools that look at a stopped member. */
+export function segmentPath(dir: string, segment: SegmentId): string {
+  return join(dir, `${segment}.seg`)
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (const byte of bytes) if (byte !== 0) return false
+  return true
+}
