@@ -1,0 +1,18 @@
+{
+  "targets": [
+    {
+      "target_name": "fuse_addon",
+      "sources": [
+        "src/mount/native/addon.c",
+        "src/mount/native/async-call.c",
+        "src/mount/native/device-mount.c",
+        "src/mount/native/errors.c",
+        "src/mount/native/message.c",
+        "src/mount/native/reader.c",
+        "src/mount/native/system.c"
+      ],
+      "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],
+      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+    }
+  ]
+}

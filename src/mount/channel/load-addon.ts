@@ -1,0 +1,84 @@
+/** The native addon's face, and how it is found. Its source is src/mount/native. */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Owned by the addon; made by `readerCreate`, passed back unchanged. */
+export interface NativeReader {
+  readonly nativeReader: never
+}
+
+export interface ReaderStatistics {
+  readonly requests: number
+  /** Requests that came while the loop spun, and spins that ended without one. */
+  readonly spinHits: number
+  readonly spinMisses: number
+  /** How often spinning was switched off because others wanted the CPU. */
+  readonly pressurePauses: number
+}
+
+/** What a request callback answers: keep the buffer, read into another one, or pause. */
+export type NextBuffer = undefined | Uint8Array | null
+
+/** Every error carries `code` (errno name), `errno` (positive) and what was attempted. */
+export interface NativeAddon {
+  /** Opens /dev/fuse non-blocking and close-on-exec. */
+  openDevice(): number
+  mountDevice(source: string, target: string, type: string, flags: number, data: string): void
+  /** umount2(2) on the thread pool: it may wait for answers of this very process. */
+  unmountPath(target: string, flags: number): Promise<void>
+  socketPair(): [number, number]
+  /** The descriptor that a finished fusermount3 sent; EAGAIN when there is none. */
+  receiveDevice(socketFd: number): number
+  /** One writev; 0 or a positive errno. */
+  writeReply(fd: number, parts: readonly Uint8Array[]): number
+  writeNotification(fd: number, message: Uint8Array): Promise<void>
+  readerCreate(
+    fd: number,
+    batch: number,
+    spinUs: number,
+    onRequest: (sizeBytes: number) => NextBuffer,
+    onEnd: (errno: number) => void
+  ): NativeReader
+  readerResume(reader: NativeReader, buffer: Uint8Array): void
+  readerStop(reader: NativeReader): void
+  readerStatistics(reader: NativeReader): ReaderStatistics
+  fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
+  fallocateSync(fd: number, mode: number, offset: number, length: number): void
+  tryLockFile(fd: number): boolean
+  boottimeMs(): number
+}
+
+export type AddonResult =
+  | { readonly addon: NativeAddon; readonly reason?: undefined }
+  | { readonly addon: undefined; readonly reason: string }
+
+const ADDON_PATH = ['build', 'Release', 'fuse_addon.node'] as const
+const require = createRequire(import.meta.url)
+let loaded: AddonResult | undefined
+
+function packageRoot(from: string): string | undefined {
+  for (let directory = from; ; directory = dirname(directory)) {
+    if (existsSync(join(directory, 'package.json'))) return directory
+    if (directory === dirname(directory)) return undefined
+  }
+}
+
+function load(): AddonResult {
+  const root = packageRoot(dirname(fileURLToPath(import.meta.url)))
+  if (root === undefined) return { addon: undefined, reason: 'no package.json above this file' }
+  const path = join(root, ...ADDON_PATH)
+  if (!existsSync(path)) return { addon: undefined, reason: `${path} is not built` }
+  try {
+    return { addon: require(path) as NativeAddon }
+  } catch (error) {
+    return { addon: undefined, reason: `${path} does not load: ${(error as Error).message}` }
+  }
+}
+
+/** The addon, or the reason why there is none. Looked up once. */
+export function loadAddon(): AddonResult {
+  loaded ??= load()
+  return loaded
+}

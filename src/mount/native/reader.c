@@ -1,0 +1,476 @@
+/*
+ * Reads requests from /dev/fuse on the event loop.
+ *
+ * Owns a poll handle on the descriptor, an idle handle for spinning, and the one buffer the next
+ * request is read into. Each request is handed to JavaScript as a byte count; the callback's answer
+ * says what the next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop
+ * until readerResume. At most `batch` requests are read before the loop gets its turn.
+ *
+ * Spinning: waking a sleeping virtual CPU costs more than serving a request, so after a request the
+ * idle handle keeps the loop from sleeping for `spinUs` (every other event is served meanwhile). It
+ * is done only while it pays: the running share of requests that came within the window must stay
+ * above an eighth, and being preempted by others switches it off for a while.
+ */
+#include "addon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define REQUEST_MIN_BYTES 8192
+#define SCORE_ONE 1024
+#define SCORE_WEIGHT 16
+#define SCORE_MIN (SCORE_ONE / 8)
+/* A request that found the loop asleep pays for the wake-up, so its gap is judged more mildly. */
+#define ASLEEP_ALLOWANCE 4
+#define PRESSURE_SAMPLE_NS 20000000
+#define PRESSURE_SWITCHES 4
+#define PRESSURE_PAUSE_NS 100000000
+
+struct reader {
+  napi_env env;
+  napi_async_context context;
+  napi_ref self;     /* keeps the external alive while the handles are */
+  napi_ref resource; /* what the callbacks are called on */
+  napi_ref on_request;
+  napi_ref on_end;
+  napi_ref buffer;
+  napi_async_cleanup_hook_handle hook;
+  void *data;
+  size_t size;
+  int fd;
+  int batch;
+  int open_handles;
+  bool started;
+  bool polling;
+  bool stopped;
+  bool spinning;
+  uint32_t resumes;
+  uv_poll_t poll;
+  uv_idle_t spin;
+  uint64_t spin_ns;
+  uint64_t last_ns;  /* when the last request was done with */
+  uint64_t pause_ns; /* no spinning before this */
+  uint64_t sample_ns;
+  long switches;
+  uint32_t score;
+  double requests;
+  double spin_hits;
+  double spin_misses;
+  double pressure_pauses;
+};
+
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void drop_ref(napi_env env, napi_ref *ref) {
+  if (*ref != NULL) {
+    napi_delete_reference(env, *ref);
+    *ref = NULL;
+  }
+}
+
+static void handle_closed(uv_handle_t *handle) {
+  struct reader *reader = handle->data;
+  if (--reader->open_handles > 0) {
+    return;
+  }
+  napi_env env = reader->env;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) == napi_ok) {
+    drop_ref(env, &reader->on_request);
+    drop_ref(env, &reader->on_end);
+    drop_ref(env, &reader->buffer);
+    drop_ref(env, &reader->resource);
+    if (reader->context != NULL) {
+      napi_async_destroy(env, reader->context);
+      reader->context = NULL;
+    }
+    napi_close_handle_scope(env, scope);
+  }
+  if (reader->hook != NULL) {
+    napi_remove_async_cleanup_hook(reader->hook);
+    reader->hook = NULL;
+  }
+  drop_ref(env, &reader->self); /* the finalizer may free the reader from here on */
+}
+
+static void stop_reading(struct reader *reader) {
+  if (reader->stopped || !reader->started) {
+    reader->stopped = true;
+    return;
+  }
+  reader->stopped = true;
+  reader->polling = false;
+  uv_close((uv_handle_t *)&reader->poll, handle_closed);
+  uv_close((uv_handle_t *)&reader->spin, handle_closed);
+}
+
+static void environment_ends(napi_async_cleanup_hook_handle hook, void *data) {
+  struct reader *reader = data;
+  (void)hook; /* removed in handle_closed: that is what tells the environment to go on */
+  stop_reading(reader);
+}
+
+/* Calls back with a handle scope; an exception becomes an uncaught one, NULL is returned then. */
+static napi_value call_back(struct reader *reader, napi_ref ref, napi_value argument) {
+  napi_env env = reader->env;
+  napi_value function, resource, result = NULL, exception;
+  if (napi_get_reference_value(env, ref, &function) != napi_ok ||
+      napi_get_reference_value(env, reader->resource, &resource) != napi_ok) {
+    return NULL;
+  }
+  if (napi_make_callback(env, reader->context, resource, function, 1, &argument, &result) ==
+      napi_ok) {
+    return result;
+  }
+  bool pending = false;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+      napi_get_and_clear_last_exception(env, &exception) == napi_ok) {
+    napi_fatal_exception(env, exception);
+  }
+  return NULL;
+}
+
+/* Reading is over: 0 = unmounted, else why. Nothing is called after it. */
+static void end_reading(struct reader *reader, int err) {
+  if (reader->stopped) {
+    return;
+  }
+  napi_handle_scope scope;
+  napi_value number;
+  stop_reading(reader);
+  if (napi_open_handle_scope(reader->env, &scope) != napi_ok) {
+    return;
+  }
+  if (napi_create_int32(reader->env, err, &number) == napi_ok) {
+    call_back(reader, reader->on_end, number);
+  }
+  napi_close_handle_scope(reader->env, scope);
+}
+
+static bool take_buffer(struct reader *reader, napi_value value) {
+  void *data;
+  size_t size;
+  napi_ref ref;
+  if (!arg_bytes(reader->env, value, "buffer", &data, &size)) {
+    return false;
+  }
+  if (size < REQUEST_MIN_BYTES) {
+    napi_throw_range_error(reader->env, "ERR_OUT_OF_RANGE", "buffer must hold 8192 bytes or more");
+    return false;
+  }
+  if (napi_create_reference(reader->env, value, 1, &ref) != napi_ok) {
+    throw_failed(reader->env, "readerResume");
+    return false;
+  }
+  drop_ref(reader->env, &reader->buffer);
+  reader->buffer = ref;
+  reader->data = data;
+  reader->size = size;
+  return true;
+}
+
+static void pause_reading(struct reader *reader) {
+  uv_poll_stop(&reader->poll);
+  reader->polling = false;
+}
+
+/* Hands one request over and does what the answer says; false when reading is not to go on. */
+static bool deliver(struct reader *reader, size_t size) {
+  napi_env env = reader->env;
+  napi_handle_scope scope;
+  napi_value number, next;
+  napi_valuetype type = napi_undefined;
+  bool go_on = false;
+  uint32_t resumes = reader->resumes;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) {
+    end_reading(reader, ENOMEM);
+    return false;
+  }
+  reader->requests += 1;
+  if (napi_create_uint32(env, (uint32_t)size, &number) == napi_ok) {
+    next = call_back(reader, reader->on_request, number);
+    if (reader->stopped) {
+      go_on = false;
+    } else if (next == NULL || napi_typeof(env, next, &type) != napi_ok) {
+      end_reading(reader, EPROTO); /* the receiver threw: its buffer state is unknown */
+    } else if (type == napi_null) {
+      /* Microtasks run before the callback is over: room may have come back since it answered. */
+      go_on = reader->resumes != resumes;
+      if (!go_on) {
+        pause_reading(reader);
+      }
+    } else if (type == napi_undefined) {
+      go_on = true;
+    } else {
+      go_on = take_buffer(reader, next);
+      if (!go_on) {
+        napi_value exception;
+        if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) {
+          napi_fatal_exception(env, exception);
+        }
+        end_reading(reader, EPROTO);
+      }
+    }
+  }
+  napi_close_handle_scope(env, scope);
+  return go_on;
+}
+
+static void judge(struct reader *reader, bool within) {
+  uint32_t loss = reader->score / SCORE_WEIGHT;
+  reader->score = reader->score - loss + (within ? SCORE_ONE / SCORE_WEIGHT : 0);
+}
+
+static void sample_pressure(struct reader *reader, uint64_t now) {
+  if (now - reader->sample_ns < PRESSURE_SAMPLE_NS) {
+    return;
+  }
+  struct rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) != 0) {
+    return;
+  }
+  bool recent = now - reader->sample_ns < 2 * (uint64_t)PRESSURE_SAMPLE_NS;
+  if (recent && usage.ru_nivcsw - reader->switches > PRESSURE_SWITCHES) {
+    reader->pause_ns = now + PRESSURE_PAUSE_NS;
+    reader->pressure_pauses += 1;
+  }
+  reader->switches = usage.ru_nivcsw;
+  reader->sample_ns = now;
+}
+
+static void stop_spinning(struct reader *reader) {
+  uv_idle_stop(&reader->spin);
+  reader->spinning = false;
+}
+
+static void on_idle(uv_idle_t *handle) {
+  struct reader *reader = handle->data;
+  if (now_ns() - reader->last_ns > reader->spin_ns) {
+    stop_spinning(reader);
+    reader->spin_misses += 1;
+    judge(reader, false);
+  }
+}
+
+static void before_batch(struct reader *reader) {
+  if (reader->spinning) {
+    reader->spin_hits += 1;
+    judge(reader, true);
+  } else if (now_ns() - reader->last_ns <= reader->spin_ns * ASLEEP_ALLOWANCE) {
+    judge(reader, true);
+  }
+}
+
+static void after_batch(struct reader *reader) {
+  uint64_t now = now_ns();
+  reader->last_ns = now;
+  sample_pressure(reader, now);
+  bool wanted = reader->polling && reader->score >= SCORE_MIN && now >= reader->pause_ns;
+  if (wanted && !reader->spinning) {
+    uv_idle_start(&reader->spin, on_idle);
+    reader->spinning = true;
+  } else if (!wanted && reader->spinning) {
+    stop_spinning(reader);
+  }
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events) {
+  struct reader *reader = handle->data;
+  (void)events;
+  bool any = false;
+  for (int turn = 0; turn < reader->batch; turn++) {
+    ssize_t got = read(reader->fd, reader->data, reader->size);
+    if (got > 0) {
+      if (!any && reader->spin_ns > 0) {
+        before_batch(reader);
+      }
+      any = true;
+      if (!deliver(reader, (size_t)got)) {
+        break;
+      }
+    } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      break;
+    } else if (got < 0 && (errno == EINTR || errno == ENOENT)) {
+      continue; /* ENOENT: that request was aborted while it was being read */
+    } else {
+      end_reading(reader, got == 0 || errno == ENODEV ? 0 : errno);
+      return;
+    }
+  }
+  if (reader->stopped) {
+    return;
+  }
+  if (any && reader->spin_ns > 0) {
+    after_batch(reader);
+  }
+  if (status < 0 && reader->polling) {
+    /* libuv stopped polling because of EPOLLERR, and the read did not say why. */
+    int err = uv_poll_start(&reader->poll, UV_READABLE, on_readable);
+    if (err != 0) {
+      end_reading(reader, -err);
+    }
+  }
+}
+
+static void finalize(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  free(data);
+}
+
+static struct reader *arg_reader(napi_env env, napi_value value) {
+  void *data = NULL;
+  if (napi_get_value_external(env, value, &data) != napi_ok || data == NULL) {
+    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "reader must come from readerCreate");
+    return NULL;
+  }
+  return data;
+}
+
+static bool take_callbacks(napi_env env, struct reader *reader, napi_value on_request,
+                           napi_value on_end) {
+  napi_value resource, name;
+  return napi_create_object(env, &resource) == napi_ok &&
+         napi_create_string_utf8(env, "tandemfs:reader", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+         napi_async_init(env, resource, name, &reader->context) == napi_ok &&
+         napi_create_reference(env, resource, 1, &reader->resource) == napi_ok &&
+         napi_create_reference(env, on_request, 1, &reader->on_request) == napi_ok &&
+         napi_create_reference(env, on_end, 1, &reader->on_end) == napi_ok;
+}
+
+static bool open_handles(napi_env env, struct reader *reader) {
+  uv_loop_t *loop;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) {
+    throw_failed(env, "readerCreate");
+    return false;
+  }
+  int err = uv_poll_init(loop, &reader->poll, reader->fd);
+  if (err != 0) {
+    throw_errno(env, -err, "poll /dev/fuse");
+    return false;
+  }
+  uv_idle_init(loop, &reader->spin);
+  uv_unref((uv_handle_t *)&reader->spin);
+  reader->poll.data = reader;
+  reader->spin.data = reader;
+  reader->open_handles = 2;
+  reader->started = true;
+  return true;
+}
+
+/* readerCreate(fd, batch, spinUs, onRequest(size), onEnd(errno)): not reading before resume. */
+static napi_value reader_create(napi_env env, napi_callback_info info) {
+  napi_value args[5], external;
+  size_t count = 5;
+  int fd, batch, spin_us;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_int(env, args[0], "fd", &fd) || !arg_int(env, args[1], "batch", &batch) ||
+      !arg_int(env, args[2], "spinUs", &spin_us)) {
+    return NULL;
+  }
+  if (fd < 0 || batch < 1 || batch > 1024 || spin_us < 0 || spin_us > 10000) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "fd, batch (1-1024) or spinUs (0-10000)");
+    return NULL;
+  }
+  struct reader *reader = calloc(1, sizeof(*reader));
+  if (reader == NULL) {
+    throw_errno(env, ENOMEM, "readerCreate");
+    return NULL;
+  }
+  reader->env = env;
+  reader->fd = fd;
+  reader->batch = batch;
+  reader->spin_ns = (uint64_t)spin_us * 1000;
+  reader->score = SCORE_ONE / 2;
+  if (napi_create_external(env, reader, finalize, NULL, &external) != napi_ok) {
+    free(reader);
+    throw_failed(env, "readerCreate");
+    return NULL;
+  }
+  if (!take_callbacks(env, reader, args[3], args[4])) {
+    throw_failed(env, "readerCreate");
+    return NULL;
+  }
+  if (!open_handles(env, reader)) {
+    return NULL;
+  }
+  if (napi_create_reference(env, external, 1, &reader->self) != napi_ok ||
+      napi_add_async_cleanup_hook(env, environment_ends, reader, &reader->hook) != napi_ok) {
+    throw_failed(env, "readerCreate");
+    stop_reading(reader);
+    return NULL;
+  }
+  return external;
+}
+
+/* readerResume(reader, buffer): reads into `buffer` from the next turn of the loop on. */
+static napi_value reader_resume(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  size_t count = 2;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  struct reader *reader = arg_reader(env, args[0]);
+  if (reader == NULL || reader->stopped || !take_buffer(reader, args[1])) {
+    return NULL;
+  }
+  int err = uv_poll_start(&reader->poll, UV_READABLE, on_readable);
+  if (err != 0) {
+    throw_errno(env, -err, "poll /dev/fuse");
+    return NULL;
+  }
+  reader->polling = true;
+  reader->resumes++;
+  return NULL;
+}
+
+/* readerStop(reader): no callback runs after it; the descriptor stays the caller's to close. */
+static napi_value reader_stop(napi_env env, napi_callback_info info) {
+  napi_value args[1];
+  size_t count = 1;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  struct reader *reader = arg_reader(env, args[0]);
+  if (reader != NULL) {
+    stop_reading(reader);
+  }
+  return NULL;
+}
+
+static bool set_number(napi_env env, napi_value object, const char *name, double number) {
+  napi_value value;
+  return napi_create_double(env, number, &value) == napi_ok &&
+         napi_set_named_property(env, object, name, value) == napi_ok;
+}
+
+/* readerStatistics(reader): counts since the start. */
+static napi_value reader_statistics(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  size_t count = 1;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  struct reader *reader = arg_reader(env, args[0]);
+  if (reader == NULL) {
+    return NULL;
+  }
+  TRY(env, napi_create_object(env, &result));
+  if (!set_number(env, result, "requests", reader->requests) ||
+      !set_number(env, result, "spinHits", reader->spin_hits) ||
+      !set_number(env, result, "spinMisses", reader->spin_misses) ||
+      !set_number(env, result, "pressurePauses", reader->pressure_pauses)) {
+    throw_failed(env, "readerStatistics");
+    return NULL;
+  }
+  return result;
+}
+
+bool export_reader(napi_env env, napi_value exports) {
+  return export_function(env, exports, "readerCreate", reader_create) &&
+         export_function(env, exports, "readerResume", reader_resume) &&
+         export_function(env, exports, "readerStop", reader_stop) &&
+         export_function(env, exports, "readerStatistics", reader_statistics);
+}

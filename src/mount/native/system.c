@@ -1,0 +1,94 @@
+/* System calls Node has no name for: fallocate, flock, CLOCK_BOOTTIME. */
+#include "addon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
+
+static int run_fallocate(struct async_call *call) {
+  int result;
+  do {
+    result = fallocate(call->fd, call->flags, call->offset, call->length);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+static bool fallocate_arguments(napi_env env, napi_callback_info info, struct async_call *call) {
+  napi_value args[4];
+  size_t count = 4;
+  return napi_get_cb_info(env, info, &count, args, NULL, NULL) == napi_ok &&
+         arg_int(env, args[0], "fd", &call->fd) && arg_int(env, args[1], "mode", &call->flags) &&
+         arg_int64(env, args[2], "offset", &call->offset) &&
+         arg_int64(env, args[3], "length", &call->length);
+}
+
+/* fallocateSync(fd, mode, offset, length) */
+static napi_value fallocate_sync(napi_env env, napi_callback_info info) {
+  struct async_call call = {0};
+  if (!fallocate_arguments(env, info, &call)) {
+    throw_failed(env, "fallocate");
+    return NULL;
+  }
+  int err = run_fallocate(&call);
+  if (err != 0) {
+    throw_errno(env, err, "fallocate");
+  }
+  return NULL;
+}
+
+/* fallocate(fd, mode, offset, length): on the thread pool. */
+static napi_value fallocate_async(napi_env env, napi_callback_info info) {
+  struct async_call *call = async_call_new(env, "fallocate");
+  if (call == NULL) {
+    return NULL;
+  }
+  if (!fallocate_arguments(env, info, call)) {
+    throw_failed(env, "fallocate");
+    async_call_free(call);
+    return NULL;
+  }
+  call->run = run_fallocate;
+  return async_call_start(env, call);
+}
+
+/* tryLockFile(fd): whether the whole-file exclusive lock was free; it ends with the descriptor. */
+static napi_value try_lock_file(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  size_t count = 1;
+  int fd, outcome;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_int(env, args[0], "fd", &fd)) {
+    return NULL;
+  }
+  do {
+    outcome = flock(fd, LOCK_EX | LOCK_NB);
+  } while (outcome != 0 && errno == EINTR);
+  if (outcome != 0 && errno != EWOULDBLOCK) {
+    throw_errno(env, errno, "flock");
+    return NULL;
+  }
+  TRY(env, napi_get_boolean(env, outcome == 0, &result));
+  return result;
+}
+
+/* boottimeMs(): CLOCK_BOOTTIME, which goes on during suspend, in milliseconds with fractions. */
+static napi_value boottime_ms(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct timespec now;
+  napi_value result;
+  if (clock_gettime(CLOCK_BOOTTIME, &now) != 0) {
+    throw_errno(env, errno, "clock_gettime CLOCK_BOOTTIME");
+    return NULL;
+  }
+  TRY(env, napi_create_double(env, (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6, &result));
+  return result;
+}
+
+bool export_system(napi_env env, napi_value exports) {
+  return export_function(env, exports, "fallocateSync", fallocate_sync) &&
+         export_function(env, exports, "fallocate", fallocate_async) &&
+         export_function(env, exports, "tryLockFile", try_lock_file) &&
+         export_function(env, exports, "boottimeMs", boottime_ms);
+}
