@@ -1,0 +1,114 @@
+/** Decoders of requests on open files and directories. */
+import { Errno } from '../../fs/errno.ts'
+import { FILE_SIZE_MAX } from '../../fs/op.ts'
+import { FsyncFlag, MAX_IO_BYTES, Opcode } from './abi.ts'
+import { type BodyReader, DecodeError, type DecoderTable } from './body-reader.ts'
+import type { RequestBody } from './request.ts'
+
+function ioSize(reader: BodyReader): number {
+  const size = reader.u32()
+  if (size > MAX_IO_BYTES) throw new DecodeError(Errno.EINVAL, 'more bytes than negotiated')
+  return size
+}
+
+function openFlags(reader: BodyReader): number {
+  const flags = reader.u32()
+  reader.skip(4)
+  return flags
+}
+
+function read(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  // No file reaches FILE_SIZE_MAX: as on every filesystem, reading past the end gives no bytes.
+  const offset = Math.min(reader.u64() ?? FILE_SIZE_MAX, FILE_SIZE_MAX)
+  const size = ioSize(reader)
+  reader.skip(12)
+  const flags = reader.u32()
+  reader.skip(4)
+  return { op: 'read', handle, offset, size, flags }
+}
+
+function write(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  const offset = reader.offset(Errno.EFBIG)
+  const size = ioSize(reader)
+  if (offset + size > FILE_SIZE_MAX) throw new DecodeError(Errno.EFBIG, 'write too far')
+  const writeFlags = reader.u32()
+  reader.skip(8)
+  const flags = reader.u32()
+  reader.skip(4)
+  return { op: 'write', handle, offset, data: reader.bytes(size), writeFlags, flags }
+}
+
+function readdir(reader: BodyReader, plus: boolean): RequestBody {
+  const handle = reader.handle()
+  const cookie = reader.u64()
+  if (cookie === undefined) throw new DecodeError(Errno.EINVAL, 'cookie was never given out')
+  const size = ioSize(reader)
+  reader.skip(20)
+  return { op: 'readdir', handle, cookie, size, plus }
+}
+
+function flush(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  reader.skip(8)
+  return { op: 'flush', handle, lockOwner: reader.u64big() }
+}
+
+function release(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  const flags = reader.u32()
+  const releaseFlags = reader.u32()
+  reader.skip(8)
+  return { op: 'release', handle, flags, releaseFlags }
+}
+
+function releasedir(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  const flags = reader.u32()
+  reader.skip(12)
+  return { op: 'releasedir', handle, flags }
+}
+
+function fsync(reader: BodyReader, op: 'fsync' | 'fsyncdir'): RequestBody {
+  const handle = reader.handle()
+  const dataOnly = (reader.u32() & FsyncFlag.DATA_ONLY) !== 0
+  reader.skip(4)
+  return { op, handle, dataOnly }
+}
+
+function fallocate(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  const offset = reader.offset(Errno.EFBIG)
+  const length = reader.offset(Errno.EFBIG)
+  const mode = reader.u32()
+  reader.skip(4)
+  if (length === 0) throw new DecodeError(Errno.EINVAL, 'empty range')
+  if (offset + length > FILE_SIZE_MAX) throw new DecodeError(Errno.EFBIG, 'range too far')
+  return { op: 'fallocate', handle, offset, length, mode }
+}
+
+function lseek(reader: BodyReader): RequestBody {
+  const handle = reader.handle()
+  const offset = reader.offset(Errno.ENXIO)
+  const whence = reader.u32()
+  reader.skip(4)
+  if (whence !== 3 && whence !== 4) throw new DecodeError(Errno.EINVAL, 'whence')
+  return { op: 'lseek', handle, offset, whence }
+}
+
+export const fileDecoders: DecoderTable = {
+  [Opcode.OPEN]: (reader) => ({ op: 'open', flags: openFlags(reader) }),
+  [Opcode.READ]: read,
+  [Opcode.WRITE]: write,
+  [Opcode.FLUSH]: flush,
+  [Opcode.FSYNC]: (reader) => fsync(reader, 'fsync'),
+  [Opcode.RELEASE]: release,
+  [Opcode.FALLOCATE]: fallocate,
+  [Opcode.LSEEK]: lseek,
+  [Opcode.OPENDIR]: (reader) => ({ op: 'opendir', flags: openFlags(reader) }),
+  [Opcode.READDIR]: (reader) => readdir(reader, false),
+  [Opcode.READDIRPLUS]: (reader) => readdir(reader, true),
+  [Opcode.FSYNCDIR]: (reader) => fsync(reader, 'fsyncdir'),
+  [Opcode.RELEASEDIR]: releasedir
+}

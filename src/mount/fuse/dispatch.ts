@@ -1,0 +1,383 @@
+/**
+ * Requests from the channel to the filesystem and the answers back. The one place where errors
+ * become errno: FsError is its own, anything else is EIO with the stack in the log. Every request
+ * that waits for an answer gets exactly one. RULES 33: see interrupts.ts; lease checks: gate.ts.
+ *
+ * The channel's buffer is given back before a request is served, except that of a large WRITE,
+ * which keeps it until settled: so the channel's pool bounds what a flood of writes can pin.
+ */
+import { assert } from '../../fs/assert.ts'
+import { Errno, FsError } from '../../fs/errno.ts'
+import type { FilesystemApi } from '../../fs/filesystem-api.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { FuseChannel } from '../channel/channel.ts'
+import { Opcode, opcodeName } from './abi.ts'
+import { Admission, type AdmissionLimits, defaultAdmissionLimits } from './admission.ts'
+import { RequestDecoder } from './decode.ts'
+import { ReplyEncoder } from './encode.ts'
+import type { RequestGate } from './gate.ts'
+import { Interrupts, type KillPending } from './interrupts.ts'
+import type { ValidityPolicy } from './policy.ts'
+import { printReply, printRequest } from './print.ts'
+import { errorReply, okReply, type Reply } from './reply.ts'
+import type { BodyOf, FuseRequest, MalformedRequest, RequestHeader } from './request.ts'
+import { serve } from './serve.ts'
+import { ServedRequest, uniqueKey } from './served-request.ts'
+import { defaultSessionLimits, negotiate, type Session, type SessionLimits } from './session.ts'
+import { FuseStatistics } from './statistics.ts'
+
+export interface DispatcherComponents {
+  readonly channel: FuseChannel
+  readonly fs: FilesystemApi
+  readonly policy: ValidityPolicy
+  readonly gate: RequestGate
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly killPending: KillPending
+}
+
+export interface DispatcherOptions {
+  readonly admission?: AdmissionLimits
+  readonly session?: SessionLimits
+  /** Gets one line for each request and reply. */
+  readonly debug?: (line: string) => void
+  /** Told of every error that is no FsError, after it was logged and answered with EIO. */
+  readonly onInternalError?: (error: unknown) => void
+}
+
+/** WRITE payloads up to this are copied, so that many waiting small writes hold no buffer. */
+const COPY_MAX_BYTES = 16 * 1024
+
+/** ENOSYS to these tells the kernel "always succeeds from now on": never on an error's behalf. */
+const silencedByEnosys: ReadonlySet<number> = new Set([
+  Opcode.FSYNC,
+  Opcode.FSYNCDIR,
+  Opcode.FLUSH,
+  Opcode.OPEN,
+  Opcode.OPENDIR
+])
+
+/** Nobody waits for these: the gate and the admission let them pass. */
+function isUnwatched(opcode: number): boolean {
+  return opcode === Opcode.RELEASE || opcode === Opcode.RELEASEDIR
+}
+
+/** Memory a request and its answer may pin. */
+function costOf({ body }: FuseRequest): number {
+  if (body.op === 'write') return body.data.length
+  return body.op === 'read' || body.op === 'readdir' ? body.size : 0
+}
+
+export class FuseDispatcher {
+  readonly statistics = new FuseStatistics()
+  /** The session once the kernel's INIT was answered; rejects when that fails. */
+  readonly ready: Promise<Session>
+  /** Resolves when the channel is closed, with the error if it was one. */
+  readonly closed: Promise<Error | undefined>
+  readonly #components: DispatcherComponents
+  readonly #options: DispatcherOptions
+  readonly #decoder = new RequestDecoder()
+  readonly #encoder = new ReplyEncoder()
+  readonly #requests = new Map<number, ServedRequest>()
+  readonly #admission: Admission
+  readonly #interrupts: Interrupts
+  #session: Session | undefined
+  #isClosed = false
+  #resolveReady: (session: Session) => void = () => {}
+  #rejectReady: (error: Error) => void = () => {}
+  #resolveClosed: (error: Error | undefined) => void = () => {}
+  #idleWaiters: (() => void)[] = []
+
+  constructor(components: DispatcherComponents, options: DispatcherOptions = {}) {
+    this.#components = components
+    this.#options = options
+    this.#admission = new Admission(options.admission ?? defaultAdmissionLimits)
+    this.#interrupts = new Interrupts({
+      clock: components.clock,
+      killPending: components.killPending,
+      end: (request) => this.#endInterrupted(request)
+    })
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve
+      this.#rejectReady = reject
+    })
+    // Whoever needs it awaits it; `closed` tells the same to those who do not.
+    this.ready.catch(() => {})
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve
+    })
+  }
+
+  /** Begins to take requests from the channel. */
+  start(): void {
+    this.#components.channel.start({
+      onRequest: (request, release) => this.#onRequest(request, release),
+      onClose: (error) => this.#onClose(error)
+    })
+  }
+
+  /** Requests being served or waiting for their turn. */
+  get inFlight(): number {
+    return this.#requests.size
+  }
+
+  /** Resolves when no request is in flight; the caller bounds the wait. */
+  idle(): Promise<void> {
+    if (this.#requests.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #onRequest(message: Buffer, release: () => void): void {
+    const decoded = this.#decoder.decode(message)
+    if (!decoded.ok) {
+      release()
+      this.#answerMalformed(decoded)
+      return
+    }
+    if (this.#options.debug !== undefined) this.#options.debug(printRequest(decoded))
+    if (this.#servedAtOnce(decoded)) {
+      release()
+      return
+    }
+    this.#take(decoded, release)
+  }
+
+  #answerMalformed({ header, errno, reason }: MalformedRequest): void {
+    const { logger } = this.#components
+    if (header === undefined) {
+      logger.error({ reason }, 'unreadable FUSE message')
+      return
+    }
+    const opcode = opcodeName(header.opcode)
+    logger.warn({ opcode, errno, reason }, 'refused a FUSE request')
+    this.statistics.add(header.opcode, true, 0)
+    if (expectsReply(header.opcode)) this.#send(header, errorReply(errno))
+  }
+
+  /** Requests about the connection, which neither wait nor need a right to be served. */
+  #servedAtOnce(request: FuseRequest): boolean {
+    const { header, body } = request
+    switch (body.op) {
+      case 'forget':
+        break
+      case 'interrupt':
+        this.#interrupt(header, body)
+        break
+      case 'init':
+        this.#init(header, body)
+        break
+      case 'destroy':
+        this.#send(header, okReply)
+        break
+      default:
+        if (this.#session !== undefined) return false
+        this.#components.logger.error({ opcode: opcodeName(header.opcode) }, 'request before INIT')
+        this.#send(header, errorReply(Errno.EIO))
+    }
+    this.statistics.add(header.opcode, false, 0)
+    return true
+  }
+
+  #init(header: RequestHeader, body: BodyOf<'init'>): void {
+    const { logger } = this.#components
+    if (this.#session !== undefined) {
+      logger.error({}, 'second INIT on one connection')
+      this.#send(header, errorReply(Errno.EIO))
+      return
+    }
+    const result = negotiate(body, this.#options.session ?? defaultSessionLimits)
+    if (result.kind === 'refused') {
+      logger.error({ reason: result.reason }, 'FUSE session refused')
+      this.#send(header, errorReply(Errno.EPROTO))
+      this.#rejectReady(new FsError('EPROTO', result.reason))
+      return
+    }
+    this.#send(header, result.reply)
+    if (result.kind === 'again') return
+    this.#session = result.session
+    logger.info({ ...result.session }, 'FUSE session begun')
+    this.#resolveReady(result.session)
+  }
+
+  #interrupt(header: RequestHeader, body: BodyOf<'interrupt'>): void {
+    const request = this.#requests.get(uniqueKey(body.uniqueLow, body.uniqueHigh))
+    // Either it is not read yet (the kernel asks again), or it is answered (the kernel knows).
+    if (request === undefined) this.#send(header, errorReply(Errno.EAGAIN))
+    else this.#interrupts.interrupt(request)
+  }
+
+  #endInterrupted(request: ServedRequest): void {
+    const reason = new FsError('EINTR', 'the process is being killed')
+    request.abort(reason)
+    if (request.state !== 'waiting' || !this.#admission.remove(request)) return
+    this.#answer(request, errorReply(Errno.EINTR))
+  }
+
+  #take(decoded: FuseRequest, release: () => void): void {
+    let keep: (() => void) | undefined
+    let taken = decoded
+    const { body } = decoded
+    if (body.op === 'write') {
+      if (body.data.length > COPY_MAX_BYTES) keep = release
+      else taken = { ...decoded, body: { ...body, data: Buffer.from(body.data) } }
+    }
+    const request = new ServedRequest(taken, {
+      costBytes: costOf(taken),
+      startedMs: performance.now(),
+      releaseBuffer: keep
+    })
+    if (keep === undefined) release()
+    if (this.#requests.has(request.key)) {
+      // Two answers to one unique would end a request that is not theirs.
+      this.#components.logger.error({ unique: request.key }, 'request with a unique in use')
+      request.releaseBuffer()
+      return
+    }
+    this.#requests.set(request.key, request)
+    if (isUnwatched(request.opcode)) {
+      void this.#run(request, false)
+      return
+    }
+    const verdict = this.#admission.admit(request)
+    if (verdict === 'serve') void this.#run(request, true)
+    else if (verdict === 'refuse') {
+      this.#components.logger.warn({ waiting: this.#admission.waiting }, 'too many FUSE requests')
+      this.#answer(request, errorReply(Errno.ENOMEM))
+    }
+  }
+
+  /** Serves one request to its end; never rejects. `watched`: somebody waits for the answer. */
+  async #run(request: ServedRequest, watched: boolean): Promise<void> {
+    request.state = 'serving'
+    const { gate } = this.#components
+    let reply: Reply
+    try {
+      if (watched) {
+        const right = gate.beforeServe(request, request.opcode)
+        if (right !== undefined) await right
+      }
+      reply = await serve(this.#components, request)
+    } catch (error) {
+      reply = this.#errorReply(request, error)
+    }
+    if (watched) reply = this.#gated(request, reply)
+    this.#answer(request, reply)
+    if (!watched) return
+    for (const next of this.#admission.settle(request)) void this.#run(next, true)
+  }
+
+  #gated(request: ServedRequest, reply: Reply): Reply {
+    try {
+      const errno = this.#components.gate.beforeReply(request, request.opcode)
+      if (errno === 0) return reply
+      this.#giveBack(request, reply)
+      return errorReply(errno)
+    } catch (error) {
+      this.#giveBack(request, reply)
+      return this.#errorReply(request, error)
+    }
+  }
+
+  /** A handle the kernel will never hear of, and so never release. */
+  #giveBack(request: ServedRequest, reply: Reply): void {
+    const { fs } = this.#components
+    let closing: Promise<void> | undefined
+    if (reply.kind === 'create') closing = fs.release(reply.attr.ino, reply.handle)
+    else if (reply.kind === 'open') {
+      closing =
+        request.opcode === Opcode.OPENDIR
+          ? fs.releasedir(request.nodeid, reply.handle)
+          : fs.release(request.nodeid, reply.handle)
+    }
+    closing?.catch((error: unknown) => this.#internalError(request, error))
+  }
+
+  #errorReply(request: ServedRequest, error: unknown): Reply {
+    if (!(error instanceof FsError)) {
+      this.#internalError(request, error)
+      return errorReply(Errno.EIO)
+    }
+    if (error.errno === Errno.ENOSYS && silencedByEnosys.has(request.opcode)) {
+      this.#internalError(request, error)
+      return errorReply(Errno.EIO)
+    }
+    return errorReply(error.errno)
+  }
+
+  #internalError(request: ServedRequest, error: unknown): void {
+    this.#components.logger.error(
+      {
+        opcode: opcodeName(request.opcode),
+        ino: request.nodeid,
+        pid: request.pid,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error)
+      },
+      'internal error while serving a FUSE request'
+    )
+    this.#options.onInternalError?.(error)
+  }
+
+  /** Sends the one answer of a request and forgets it. */
+  #answer(request: ServedRequest, reply: Reply): void {
+    assert(request.state !== 'answered', 'a request is answered once')
+    request.state = 'answered'
+    this.#requests.delete(request.key)
+    this.#interrupts.settled(request)
+    request.releaseBuffer()
+    const failed = reply.kind === 'error'
+    this.statistics.add(request.opcode, failed, performance.now() - request.startedMs)
+    if (!this.#isClosed && !this.#send(request, reply)) this.#giveBack(request, reply)
+    if (this.#requests.size === 0) this.#wakeIdle()
+  }
+
+  /** False when the reply did not reach the kernel. */
+  #send(header: Pick<RequestHeader, 'opcode' | 'uniqueLow' | 'uniqueHigh'>, reply: Reply): boolean {
+    const { channel, logger } = this.#components
+    const { uniqueLow, uniqueHigh, opcode } = header
+    this.#options.debug?.(printReply(header, reply))
+    try {
+      channel.reply(this.#encoder.encode(uniqueLow, uniqueHigh, reply))
+      return true
+    } catch (error) {
+      logger.error({ opcode: opcodeName(opcode), error: stackOf(error) }, 'reply not written')
+    }
+    try {
+      channel.reply(this.#encoder.encode(uniqueLow, uniqueHigh, errorReply(Errno.EIO)))
+    } catch (error) {
+      logger.error({ opcode: opcodeName(opcode), error: stackOf(error) }, 'request left unanswered')
+    }
+    return false
+  }
+
+  /** Nothing can be answered any more: ends all waits, and drops what has not begun. */
+  #onClose(error: Error | undefined): void {
+    this.#isClosed = true
+    this.#interrupts.close()
+    const reason = new FsError('ENOTCONN', 'the mount is gone')
+    for (const request of [...this.#requests.values()]) {
+      request.abort(reason)
+      if (request.state === 'waiting' && this.#admission.remove(request)) {
+        this.#answer(request, errorReply(Errno.ENOTCONN))
+      }
+    }
+    this.#rejectReady(error ?? reason)
+    this.#resolveClosed(error)
+  }
+
+  #wakeIdle(): void {
+    const waiters = this.#idleWaiters
+    this.#idleWaiters = []
+    for (const wake of waiters) wake()
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+function expectsReply(opcode: number): boolean {
+  return (
+    opcode !== Opcode.FORGET && opcode !== Opcode.BATCH_FORGET && opcode !== Opcode.NOTIFY_REPLY
+  )
+}

@@ -1,0 +1,67 @@
+/** Replies to the kernel in typed form: what encode.ts makes bytes of. */
+import type { Attr } from '../../fs/attr.ts'
+import type { HandleId, StatFs } from '../../fs/filesystem-api.ts'
+
+export interface InitReply {
+  readonly kind: 'init'
+  readonly major: number
+  readonly minor: number
+  readonly maxReadahead: number
+  readonly flags: number
+  readonly flags2: number
+  readonly maxBackground: number
+  readonly congestionThreshold: number
+  readonly maxWrite: number
+  readonly maxPages: number
+}
+
+/** What a process is told of an inode, and for how long the kernel may believe it. */
+export interface EntryReply {
+  readonly kind: 'entry'
+  readonly attr: Attr
+  readonly entryValidMs: number
+  readonly attrValidMs: number
+}
+
+export interface AttrReply {
+  readonly kind: 'attr'
+  readonly attr: Attr
+  readonly attrValidMs: number
+}
+
+export interface OpenReply {
+  readonly kind: 'open'
+  readonly handle: HandleId
+  /** OpenReplyFlag bits. */
+  readonly openFlags: number
+}
+
+export interface CreateReply {
+  readonly kind: 'create'
+  readonly attr: Attr
+  readonly entryValidMs: number
+  readonly attrValidMs: number
+  readonly handle: HandleId
+  readonly openFlags: number
+}
+
+export type Reply =
+  | { readonly kind: 'error'; readonly errno: number }
+  /** Success without a body. */
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'data'; readonly data: Uint8Array }
+  | { readonly kind: 'written'; readonly sizeBytes: number }
+  | { readonly kind: 'xattrSize'; readonly sizeBytes: number }
+  | { readonly kind: 'position'; readonly offset: number }
+  | { readonly kind: 'statfs'; readonly statfs: StatFs }
+  | InitReply
+  | EntryReply
+  | AttrReply
+  | OpenReply
+  | CreateReply
+
+export const okReply: Reply = { kind: 'ok' }
+
+export function errorReply(errno: number): Reply {
+  return { kind: 'error', errno }
+}

@@ -1,0 +1,100 @@
+/** Serves requests on open files and directories. */
+import { assert } from '../../fs/assert.ts'
+import { isRegular } from '../../fs/attr.ts'
+import { Errno } from '../../fs/errno.ts'
+import { OpenFlag, WriteFlag } from './abi.ts'
+import { DirentPacker } from './dirent-packer.ts'
+import { type CreateReply, errorReply, type OpenReply, type Reply } from './reply.ts'
+import type { BodyOf } from './request.ts'
+import type { ServeComponents } from './serve-components.ts'
+import type { ServedRequest } from './served-request.ts'
+
+export async function serveOpen(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'open'>
+): Promise<OpenReply> {
+  const handle = await fs.open(request, request.nodeid, body.flags)
+  // The kernel sends OPEN for regular files only; FIFOs, devices and sockets it opens itself.
+  const openFlags = policy.fileOpenFlags(request.nodeid, body.flags)
+  return { kind: 'open', handle, openFlags }
+}
+
+export async function serveCreate(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'create'>
+): Promise<CreateReply> {
+  const mode = body.mode & 0o7777
+  const { attr, handle } = await fs.create(request, request.nodeid, body.name, mode, body.flags)
+  assert(isRegular(attr.mode), 'create gave something that is no regular file')
+  return {
+    kind: 'create',
+    attr,
+    entryValidMs: policy.entryValidMs(request.nodeid, 'create'),
+    attrValidMs: policy.attrValidMs(attr.ino, 'create'),
+    handle,
+    openFlags: policy.fileOpenFlags(attr.ino, body.flags)
+  }
+}
+
+export async function serveRead(
+  { fs }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'read'>
+): Promise<Reply> {
+  const data = await fs.read(request, request.nodeid, body.handle, body.offset, body.size)
+  assert(data.length <= body.size, 'read gave more than was asked for')
+  return { kind: 'data', data }
+}
+
+/**
+ * Page-cache writeback (mmap) comes with a guessed handle and never appends. The kernel leaves
+ * O_SYNC and O_DSYNC of direct writes to us.
+ */
+export async function serveWrite(
+  { fs }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'write'>
+): Promise<Reply> {
+  const ino = request.nodeid
+  const fromCache = (body.writeFlags & WriteFlag.CACHE) !== 0
+  const sizeBytes = await fs.write(request, ino, body.handle, body.offset, body.data, {
+    append: !fromCache && (body.flags & OpenFlag.APPEND) !== 0,
+    killSuidGid: (body.writeFlags & WriteFlag.KILL_SUIDGID) !== 0
+  })
+  assert(sizeBytes === body.data.length, 'write took less than all')
+  if ((body.flags & OpenFlag.DSYNC) !== 0) {
+    await fs.fsync(request, ino, body.handle, (body.flags & OpenFlag.SYNC) === 0)
+  }
+  return { kind: 'written', sizeBytes }
+}
+
+export async function serveOpendir(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest
+): Promise<OpenReply> {
+  const handle = await fs.opendir(request, request.nodeid)
+  return { kind: 'open', handle, openFlags: policy.directoryOpenFlags(request.nodeid) }
+}
+
+export async function serveReaddir(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'readdir'>
+): Promise<Reply> {
+  const packer = new DirentPacker(
+    { attrValidMs: (entry) => policy.attrValidMs(entry.ino, 'readdirplus') },
+    { sizeBytes: body.size, plus: body.plus }
+  )
+  await fs.readdir(
+    request,
+    request.nodeid,
+    body.handle,
+    body.cookie,
+    { plus: body.plus },
+    (entry) => packer.add(entry)
+  )
+  if (packer.tooSmall) return errorReply(Errno.EINVAL)
+  return { kind: 'data', data: packer.bytes() }
+}

@@ -1,0 +1,145 @@
+/** Request to FilesystemApi to reply. Errors pass through to dispatch.ts, which makes them errno. */
+import { AssertionError } from '../../fs/assert.ts'
+import { Errno } from '../../fs/errno.ts'
+import { Opcode } from './abi.ts'
+import { errorReply, okReply, type Reply } from './reply.ts'
+import type { RequestBody } from './request.ts'
+import type { ServeComponents } from './serve-components.ts'
+import {
+  serveCreate,
+  serveOpen,
+  serveOpendir,
+  serveRead,
+  serveReaddir,
+  serveWrite
+} from './serve-files.ts'
+import { serveEntry, serveRename } from './serve-names.ts'
+import { serveGetxattr, serveListxattr } from './serve-xattr.ts'
+import type { ServedRequest } from './served-request.ts'
+
+/**
+ * What an opcode without a handler answers. ENOSYS makes the kernel fall back to its own way, for
+ * good (poll, copy_file_range, statx, O_TMPFILE, locks, access). Two must not: ENOSYS to SYNCFS
+ * reads as "synced", and ioctl(2) says ENOTTY for a command nobody knows.
+ */
+export function unsupportedErrno(opcode: number): number {
+  if (opcode === Opcode.SYNCFS) return Errno.EOPNOTSUPP
+  if (opcode === Opcode.IOCTL) return Errno.ENOTTY
+  return Errno.ENOSYS
+}
+
+export function serve(components: ServeComponents, request: ServedRequest): Promise<Reply> {
+  const body = request.body
+  switch (body.op) {
+    case 'lookup':
+    case 'symlink':
+    case 'mknod':
+    case 'mkdir':
+    case 'link':
+      return serveEntry(components, request, body)
+    case 'rename':
+      return serveRename(components, request, body)
+    case 'getattr':
+    case 'setattr':
+      return serveAttr(components, request, body)
+    case 'open':
+      return serveOpen(components, request, body)
+    case 'create':
+      return serveCreate(components, request, body)
+    case 'read':
+      return serveRead(components, request, body)
+    case 'write':
+      return serveWrite(components, request, body)
+    case 'opendir':
+      return serveOpendir(components, request)
+    case 'readdir':
+      return serveReaddir(components, request, body)
+    case 'getxattr':
+      return serveGetxattr(components, request, body)
+    case 'listxattr':
+      return serveListxattr(components, request, body)
+    case 'readlink':
+    case 'statfs':
+    case 'lseek':
+      return serveQuery(components, request, body)
+    default:
+      return servePlain(components, request, body)
+  }
+}
+
+async function serveAttr(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest,
+  body: Extract<RequestBody, { readonly op: 'getattr' | 'setattr' }>
+): Promise<Reply> {
+  const ino = request.nodeid
+  const attr =
+    body.op === 'getattr'
+      ? await fs.getattr(request, ino)
+      : await fs.setattr(request, ino, body.changes)
+  return { kind: 'attr', attr, attrValidMs: policy.attrValidMs(ino, body.op) }
+}
+
+async function serveQuery(
+  { fs }: ServeComponents,
+  request: ServedRequest,
+  body: Extract<RequestBody, { readonly op: 'readlink' | 'statfs' | 'lseek' }>
+): Promise<Reply> {
+  switch (body.op) {
+    case 'readlink':
+      return { kind: 'data', data: await fs.readlink(request, request.nodeid) }
+    case 'statfs':
+      return { kind: 'statfs', statfs: await fs.statfs(request) }
+    case 'lseek': {
+      const { handle, offset, whence } = body
+      const found = await fs.lseek(request, request.nodeid, handle, offset, whence)
+      return { kind: 'position', offset: found }
+    }
+  }
+}
+
+/** Requests that answer with nothing but success. */
+async function servePlain(
+  { fs }: ServeComponents,
+  request: ServedRequest,
+  body: RequestBody
+): Promise<Reply> {
+  const ino = request.nodeid
+  switch (body.op) {
+    case 'unlink':
+      await fs.unlink(request, ino, body.name)
+      break
+    case 'rmdir':
+      await fs.rmdir(request, ino, body.name)
+      break
+    case 'flush':
+      await fs.flush(request, ino, body.handle, body.lockOwner)
+      break
+    case 'fsync':
+      await fs.fsync(request, ino, body.handle, body.dataOnly)
+      break
+    case 'fsyncdir':
+      await fs.fsyncdir(request, ino, body.handle)
+      break
+    case 'release':
+      await fs.release(ino, body.handle)
+      break
+    case 'releasedir':
+      await fs.releasedir(ino, body.handle)
+      break
+    case 'setxattr':
+      await fs.setxattr(request, ino, body.name, body.value, body.flags)
+      break
+    case 'removexattr':
+      await fs.removexattr(request, ino, body.name)
+      break
+    case 'fallocate':
+      await fs.fallocate(request, ino, body.handle, body.mode, body.offset, body.length)
+      break
+    case 'unsupported':
+      return errorReply(unsupportedErrno(request.opcode))
+    default:
+      throw new AssertionError(`no handler for ${body.op}`)
+  }
+  return okReply
+}

@@ -1,0 +1,77 @@
+/** One request between its arrival and its answer, as the context the filesystem sees. */
+import type { RequestContext } from '../../fs/filesystem-api.ts'
+import type { FuseRequest, RequestBody } from './request.ts'
+
+/** Key of a request in tables; exact for every `unique` the kernel gives (it counts up by 2). */
+export function uniqueKey(uniqueLow: number, uniqueHigh: number): number {
+  return uniqueHigh * 2 ** 32 + uniqueLow
+}
+
+export class ServedRequest implements RequestContext {
+  readonly opcode: number
+  readonly uniqueLow: number
+  readonly uniqueHigh: number
+  readonly key: number
+  readonly nodeid: FuseRequest['header']['nodeid']
+  readonly uid: number
+  readonly gid: number
+  readonly pid: number
+  readonly body: RequestBody
+  /** Memory the request and its answer may pin. */
+  readonly costBytes: number
+  readonly startedMs: number
+  state: 'waiting' | 'serving' | 'answered' = 'waiting'
+  #releaseBuffer: (() => void) | undefined
+  #controller: AbortController | undefined
+  #abortReason: Error | undefined
+
+  constructor(
+    request: FuseRequest,
+    options: {
+      readonly costBytes: number
+      readonly startedMs: number
+      readonly releaseBuffer: (() => void) | undefined
+    }
+  ) {
+    const header = request.header
+    this.opcode = header.opcode
+    this.uniqueLow = header.uniqueLow
+    this.uniqueHigh = header.uniqueHigh
+    this.key = uniqueKey(header.uniqueLow, header.uniqueHigh)
+    this.nodeid = header.nodeid
+    this.uid = header.uid
+    this.gid = header.gid
+    this.pid = header.pid
+    this.body = request.body
+    this.costBytes = options.costBytes
+    this.startedMs = options.startedMs
+    this.#releaseBuffer = options.releaseBuffer
+  }
+
+  /** Made when somebody first asks: most requests never wait. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason)
+    }
+    return this.#controller.signal
+  }
+
+  get aborted(): boolean {
+    return this.#abortReason !== undefined
+  }
+
+  /** Ends the waits of this request with `reason`. */
+  abort(reason: Error): void {
+    if (this.#abortReason !== undefined) return
+    this.#abortReason = reason
+    this.#controller?.abort(reason)
+  }
+
+  /** Gives the channel its buffer back, once. */
+  releaseBuffer(): void {
+    const release = this.#releaseBuffer
+    this.#releaseBuffer = undefined
+    release?.()
+  }
+}
