@@ -1,0 +1,99 @@
+/**
+ * What the daemon shell asks of a running member: replica, filesystem and mount as one part.
+ * compose.ts builds it; the shell (run-daemon.ts) owns process, signals, log and control socket.
+ */
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { MountSettings } from './mount-options.ts'
+
+export interface NodeOptions {
+  readonly stateDir: string
+  readonly mountPoint: string
+  /** First column of /proc/mounts; resolveVolume() finds the state directory from it again. */
+  readonly source: string
+  readonly settings: MountSettings
+}
+
+export interface NodeComponents {
+  readonly logger: Logger
+}
+
+export interface MemberStatus {
+  readonly id: number
+  readonly name: string
+  readonly role: 'data' | 'witness'
+  readonly self: boolean
+  readonly authority: boolean
+  readonly live: boolean
+  readonly inSync: boolean
+  readonly connection: 'self' | 'connected' | 'connecting' | 'disconnected'
+  /** Address of the connection, or the first one to try. */
+  readonly address: string | null
+  /** Entries applied here that the member has not confirmed as received; null = not known. */
+  readonly lagEntries: number | null
+  readonly roundTripMs: number | null
+}
+
+export interface NodeStatus {
+  readonly version: 1
+  readonly volume: { readonly id: string; readonly name: string }
+  readonly member: { readonly id: number; readonly name: string; readonly incarnation: number }
+  readonly mountPoint: string
+  readonly stateDir: string
+  readonly pid: number
+  readonly uptimeMs: number
+  readonly channel: {
+    readonly kind: 'native' | 'threadpool'
+    /** Why it is not the native one. */
+    readonly reason: string | null
+  }
+  readonly epoch: number
+  readonly authority: { readonly id: number; readonly name: string; readonly reachable: boolean }
+  /** Time this member may still answer without hearing from the authority; null = it is it. */
+  readonly leaseLeftMs: number | null
+  readonly members: readonly MemberStatus[]
+  readonly tokens: {
+    readonly exclusive: number
+    readonly notes: number
+    readonly waiting: number
+  }
+  readonly space: {
+    readonly totalBytes: number
+    readonly availableBytes: number
+    readonly inodes: number
+  }
+  /** Damaged files found, one sentence each; they are never served. */
+  readonly damage: readonly string[]
+  /** What the administrator should know, such as "losing a member stops the other". */
+  readonly warnings: readonly string[]
+}
+
+export interface InviteRequest {
+  readonly role: 'data' | 'witness'
+  readonly ttlMs: number
+}
+
+export type StopReason = 'unmount' | 'signal' | 'unmounted' | 'launcher-gone'
+
+export interface TandemNode {
+  /** Resolves when the volume is mounted and answers; rejects with the cause, nothing left. */
+  start(): Promise<void>
+  status(): NodeStatus
+  /**
+   * Drains, hands the tokens back, unmounts, closes everything. With `lazy` the mount is detached
+   * even when files are open. Without it a mount in use rejects (UserError 'busy', or an error
+   * with code EBUSY) and the node goes on serving. Any other rejection means it has not
+   * stopped cleanly and the process is to end. During start() it breaks that off: start() then
+   * rejects, and nothing is left of it.
+   */
+  stop(reason: StopReason, options: { readonly lazy: boolean }): Promise<void>
+  /** A join code, usable once within `ttlMs`. Only the authority can give one. */
+  invite(request: InviteRequest): Promise<string>
+  /** Resolves when the member is out of the record durably. Only at the authority. */
+  removeMember(name: string): Promise<void>
+  /** The callback runs once, when the node cannot go on; the process then ends. */
+  onFatal(callback: (error: Error) => void): void
+  /** The callback runs when somebody else (umount(8)) took the mount away. */
+  onUnmounted(callback: () => void): void
+}
+
+export type ComposeNode = (components: NodeComponents, options: NodeOptions) => TandemNode
