@@ -1,0 +1,177 @@
+/**
+ * The epoch record as JSON, on disk and between members. Reading is strict: a record that does
+ * not hold together (an authority that is no member, two writers of one member, an id that could
+ * be given twice) is refused as a whole.
+ */
+import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { INCARNATION_MAX, MEMBER_MAX, memberOf } from '../../fs/primitives.ts'
+import type { EpochCuts, EpochRecord, MemberInfo, WriterInfo } from '../record.ts'
+import { ADDRESS_MAX_CHARS, parseAddress } from '../transport/address.ts'
+import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
+import {
+  readInteger,
+  readKey,
+  readList,
+  readName,
+  readObject,
+  readOneOf,
+  readText,
+  requireUnique,
+  ShapeError
+} from './shape.ts'
+
+/** Fits one control message with room to spare. */
+export const RECORD_TEXT_MAX_BYTES = 4 * 1024 * 1024
+export const ADDRESSES_MAX = 16
+const WRITERS_MAX = 20_000
+const HISTORY_MAX = 20_000
+const REMOVED_MAX = MEMBER_MAX
+
+const RECORD_FIELDS = [
+  'version',
+  'volumeId',
+  'volumeName',
+  'epoch',
+  'authority',
+  'members',
+  'live',
+  'inSync',
+  'writers',
+  'history',
+  'nextMemberId',
+  'removedKeys'
+]
+
+export function formatRecord(record: EpochRecord): string {
+  return JSON.stringify(record)
+}
+
+/** Throws ShapeError. */
+export function parseRecord(text: string): EpochRecord {
+  if (text.length > RECORD_TEXT_MAX_BYTES) throw new ShapeError('record is too long')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new ShapeError('record is not JSON')
+  }
+  return validateRecord(value)
+}
+
+/** Throws ShapeError. */
+export function validateRecord(value: unknown): EpochRecord {
+  const from = readObject(value, 'record', RECORD_FIELDS)
+  readInteger(from['version'], 'version', 1, 1)
+  const record: EpochRecord = {
+    version: 1,
+    volumeId: readVolumeId(from['volumeId']),
+    volumeName: readName(from['volumeName'], 'volumeName'),
+    epoch: readEpoch(from['epoch'], 'epoch'),
+    authority: readMemberId(from['authority'], 'authority'),
+    members: readList(from['members'], 'members', MEMBER_MAX, readMember),
+    live: readList(from['live'], 'live', MEMBER_MAX, readWriterId),
+    inSync: readList(from['inSync'], 'inSync', MEMBER_MAX, readMemberId),
+    writers: readList(from['writers'], 'writers', WRITERS_MAX, readWriter),
+    history: readList(from['history'], 'history', HISTORY_MAX, readEpochCuts),
+    nextMemberId: readInteger(from['nextMemberId'], 'nextMemberId', 2, MEMBER_MAX + 1),
+    removedKeys: readList(from['removedKeys'], 'removedKeys', REMOVED_MAX, readKey)
+  }
+  requireConsistent(record)
+  return record
+}
+
+function requireConsistent(record: EpochRecord): void {
+  const ids = record.members.map((member) => member.id)
+  const keys = record.members.map((member) => member.publicKey)
+  requireUnique(ids, 'member id')
+  requireUnique(keys, 'member key')
+  requireUnique(
+    record.members.map((member) => member.name),
+    'member name'
+  )
+  requireUnique(record.removedKeys, 'removed key')
+  requireUnique(record.live.map(memberOf), 'live writer of a member')
+  requireUnique(record.inSync, 'in-sync member')
+  requireUnique(
+    record.writers.map((info) => info.writer),
+    'writer'
+  )
+  const members = new Set(ids)
+  const named = [record.authority, ...record.inSync, ...record.live.map(memberOf)]
+  for (const id of named) {
+    if (!members.has(id)) throw new ShapeError(`member ${id} is named but not listed`)
+  }
+  for (const id of ids) {
+    if (id >= record.nextMemberId) throw new ShapeError(`nextMemberId is not above member ${id}`)
+  }
+  for (const key of record.removedKeys) {
+    if (keys.includes(key)) throw new ShapeError('a removed key is listed as a member')
+  }
+  const known = new Set(record.writers.map((info) => info.writer))
+  for (const writer of record.live) {
+    if (!known.has(writer)) throw new ShapeError(`live writer ${writer} is not listed`)
+  }
+}
+
+export function readVolumeId(value: unknown): string {
+  return readText(value, 'volumeId', /^[0-9a-f]{32}$/, VOLUME_ID_BYTES * 2)
+}
+
+export function readMember(value: unknown, what: string): MemberInfo {
+  const from = readObject(value, what, ['id', 'name', 'publicKey', 'addresses', 'role'])
+  return {
+    id: readMemberId(from['id'], `${what}.id`),
+    name: readName(from['name'], `${what}.name`),
+    publicKey: readKey(from['publicKey'], `${what}.publicKey`),
+    addresses: readAddresses(from['addresses'], `${what}.addresses`),
+    role: readOneOf(from['role'], `${what}.role`, ['data', 'witness'])
+  }
+}
+
+export function readAddresses(value: unknown, what: string): string[] {
+  return readList(value, what, ADDRESSES_MAX, (item, itemWhat) => {
+    const text = readText(item, itemWhat, /./, ADDRESS_MAX_CHARS)
+    const address = parseAddress(text)
+    if (address === undefined || address.port === 0) {
+      throw new ShapeError(`${itemWhat} is not host:port`)
+    }
+    return text
+  })
+}
+
+function readWriter(value: unknown, what: string): WriterInfo {
+  const from = readObject(value, what, ['writer', 'coreKey', 'finalSeq?'])
+  const writer = readWriterId(from['writer'], `${what}.writer`)
+  const coreKey = readKey(from['coreKey'], `${what}.coreKey`)
+  const finalSeq = from['finalSeq']
+  if (finalSeq === undefined) return { writer, coreKey }
+  return { writer, coreKey, finalSeq: readSeq(finalSeq, `${what}.finalSeq`) }
+}
+
+function readEpochCuts(value: unknown, what: string): EpochCuts {
+  const from = readObject(value, what, ['epoch', 'cuts'])
+  const cuts = readList(from['cuts'], `${what}.cuts`, WRITERS_MAX, (item, itemWhat) => {
+    if (!Array.isArray(item) || item.length !== 2) throw new ShapeError(`${itemWhat} is not a pair`)
+    return [readWriterId(item[0], itemWhat), readSeq(item[1], itemWhat)] as const
+  })
+  return { epoch: readEpoch(from['epoch'], `${what}.epoch`), cuts }
+}
+
+function readEpoch(value: unknown, what: string): Epoch {
+  return readInteger(value, what, 1, Number.MAX_SAFE_INTEGER) as Epoch
+}
+
+function readSeq(value: unknown, what: string): Seq {
+  return readInteger(value, what, 0, Number.MAX_SAFE_INTEGER) as Seq
+}
+
+export function readMemberId(value: unknown, what: string): MemberId {
+  return readInteger(value, what, 1, MEMBER_MAX) as MemberId
+}
+
+function readWriterId(value: unknown, what: string): WriterId {
+  const unit = INCARNATION_MAX + 1
+  const writer = readInteger(value, what, unit + 1, (MEMBER_MAX + 1) * unit - 1)
+  if (writer % unit === 0) throw new ShapeError(`${what} has no incarnation`)
+  return writer as WriterId
+}

@@ -1,0 +1,97 @@
+/** The files in a state directory that say who this member is and what it belongs to. */
+import { join } from 'node:path'
+import type { MemberId } from '../../fs/primitives.ts'
+import type { EpochRecord } from '../record.ts'
+import { type CheckedFormat, readChecked, writeChecked } from '../storage/atomic-file.ts'
+import { formatAddress, type HostPort, parseAddress } from '../transport/address.ts'
+import { type InviteBook, validateBook } from './invite-book.ts'
+import { type DiscoveryOptions, readBootstrap } from './invite-code.ts'
+import { readMemberId, validateRecord } from './record-codec.ts'
+import { readObject, readText, ShapeError } from './shape.ts'
+import { VolumeError } from './volume-error.ts'
+
+export const VOLUME_FILES = {
+  identity: 'identity',
+  settings: 'settings',
+  record: 'record',
+  invites: 'invites'
+} as const
+
+/** What only this member knows about itself. */
+export interface MemberSettings {
+  readonly member: MemberId
+  readonly listen: HostPort
+  /** Set when discovery was asked for. */
+  readonly discovery?: DiscoveryOptions
+}
+
+const RECORD: CheckedFormat<EpochRecord> = {
+  kind: 'record',
+  version: 1,
+  validate: validateRecord
+}
+const INVITES: CheckedFormat<InviteBook> = { kind: 'invites', version: 1, validate: validateBook }
+const SETTINGS: CheckedFormat<MemberSettings> = {
+  kind: 'settings',
+  version: 1,
+  validate: validateSettings
+}
+
+function validateSettings(value: unknown): MemberSettings {
+  const from = readObject(value, 'settings', ['member', 'listen', 'bootstrap?'])
+  const listen = parseAddress(readText(from['listen'], 'listen', /./, 300))
+  if (listen === undefined) throw new ShapeError('listen is not host:port')
+  const settings = { member: readMemberId(from['member'], 'member'), listen }
+  if (from['bootstrap'] === undefined) return settings
+  return { ...settings, discovery: { bootstrap: readBootstrap(from['bootstrap'], 'bootstrap') } }
+}
+
+/** Replaces the record of the state directory `dir`; durable on return. */
+export function saveRecord(dir: string, record: EpochRecord): void {
+  writeChecked(join(dir, VOLUME_FILES.record), RECORD, validateRecord(record))
+}
+
+/** Throws VolumeError 'not-found' or 'damaged'. */
+export function loadRecord(dir: string): EpochRecord {
+  return required(dir, VOLUME_FILES.record, RECORD)
+}
+
+export function saveSettings(dir: string, settings: MemberSettings): void {
+  const json = {
+    member: settings.member,
+    listen: formatAddress(settings.listen),
+    ...(settings.discovery ? { bootstrap: settings.discovery.bootstrap } : {})
+  }
+  writeChecked<unknown>(join(dir, VOLUME_FILES.settings), SETTINGS, json)
+}
+
+/** Throws VolumeError 'not-found' or 'damaged'. */
+export function loadSettings(dir: string): MemberSettings {
+  return required(dir, VOLUME_FILES.settings, SETTINGS)
+}
+
+/** Replaces the invitations; durable on return. */
+export function saveInvites(dir: string, book: InviteBook): void {
+  writeChecked(join(dir, VOLUME_FILES.invites), INVITES, book)
+}
+
+/** Only the authority has them. Throws VolumeError 'damaged'; no file means no invitation. */
+export function loadInvites(dir: string): InviteBook {
+  return optional(dir, VOLUME_FILES.invites, INVITES) ?? { invites: [] }
+}
+
+function required<T>(dir: string, name: string, format: CheckedFormat<T>): T {
+  const value = optional(dir, name, format)
+  if (value === undefined) throw new VolumeError('not-found', `${dir}: has no ${name} file`)
+  return value
+}
+
+function optional<T>(dir: string, name: string, format: CheckedFormat<T>): T | undefined {
+  try {
+    return readChecked(join(dir, name), format)
+  } catch (error) {
+    throw new VolumeError('damaged', error instanceof Error ? error.message : String(error), {
+      cause: error
+    })
+  }
+}
