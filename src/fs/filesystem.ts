@@ -1,0 +1,271 @@
+/**
+ * The filesystem of one member: POSIX semantics over the replicated state. Each operation is a
+ * function in `ops/`; this class gives them their shared parts and the outside one face. Beside
+ * the kernel's operations it has what the replication asks for: RULES 27 (orphans), 4 and 5
+ * (poison).
+ */
+import type { Attr } from './attr.ts'
+import type {
+  DirEntry,
+  FilesystemApi,
+  HandleId,
+  RenameFlags,
+  RequestContext,
+  SetAttrRequest,
+  StatFs
+} from './filesystem-api.ts'
+import { OpenFiles } from './open-files.ts'
+import { setattr } from './ops/attr-ops.ts'
+import type { Core, FilesystemComponents } from './ops/core.ts'
+import { create, link, mkdir, mknod, symlink } from './ops/create-ops.ts'
+import { read, write } from './ops/data-ops.ts'
+import { readdir } from './ops/dir-ops.ts'
+import { flush, fsync, open, opendir, release } from './ops/handle-ops.ts'
+import { getattr, lookup, readlink, statfs } from './ops/read-ops.ts'
+import { reap } from './ops/reap-ops.ts'
+import { rmdir, unlink } from './ops/remove-ops.ts'
+import { rename } from './ops/rename-ops.ts'
+import { fallocate, lseek } from './ops/space-ops.ts'
+import { getxattr, listxattr, removexattr, setxattr } from './ops/xattr-ops.ts'
+import type { Ino } from './primitives.ts'
+
+export type { FilesystemComponents } from './ops/core.ts'
+
+export interface FilesystemOptions {
+  /** Most links of an inode, for directories 2 + subdirectories; default 1,000,000. */
+  readonly linkMax?: number
+  /**
+   * Called (inside an operation: only note it) when an inode has no links and is not open on this
+   * member: at its last unlink here, or at its last close here. May come more than once.
+   */
+  readonly onOrphanClosed?: (ino: Ino) => void
+}
+
+const DEFAULT_LINK_MAX = 1_000_000
+
+export class Filesystem implements FilesystemApi {
+  readonly #core: Core
+
+  constructor(components: FilesystemComponents, options: FilesystemOptions = {}) {
+    this.#core = {
+      ...components,
+      openFiles: new OpenFiles(),
+      linkMax: options.linkMax ?? DEFAULT_LINK_MAX,
+      onOrphanClosed: options.onOrphanClosed ?? (() => undefined)
+    }
+  }
+
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr> {
+    return lookup(this.#core, ctx, parent, name)
+  }
+
+  getattr(ctx: RequestContext, ino: Ino): Promise<Attr> {
+    return getattr(this.#core, ctx, ino)
+  }
+
+  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Promise<Attr> {
+    return setattr(this.#core, ctx, ino, request)
+  }
+
+  readlink(ctx: RequestContext, ino: Ino): Promise<Uint8Array> {
+    return readlink(this.#core, ctx, ino)
+  }
+
+  mknod(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    rdev: number
+  ): Promise<Attr> {
+    return mknod(this.#core, ctx, parent, name, mode, rdev)
+  }
+
+  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Promise<Attr> {
+    return mkdir(this.#core, ctx, parent, name, mode)
+  }
+
+  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Promise<Attr> {
+    return symlink(this.#core, ctx, parent, name, target)
+  }
+
+  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void> {
+    return unlink(this.#core, ctx, parent, name)
+  }
+
+  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void> {
+    return rmdir(this.#core, ctx, parent, name)
+  }
+
+  rename(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    newParent: Ino,
+    newName: Uint8Array,
+    flags: RenameFlags
+  ): Promise<void> {
+    return rename(this.#core, ctx, { parent, name, newParent, newName, flags })
+  }
+
+  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Promise<Attr> {
+    return link(this.#core, ctx, ino, newParent, newName)
+  }
+
+  open(ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId> {
+    return open(this.#core, ctx, ino, flags)
+  }
+
+  /** EEXIST (with O_EXCL) or ESTALE (without: look the name up again) when the name exists. */
+  create(
+    ctx: RequestContext,
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    flags: number
+  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+    return create(this.#core, ctx, parent, name, mode, flags)
+  }
+
+  read(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    length: number
+  ): Promise<Uint8Array> {
+    return read(this.#core, ctx, ino, handle, { offset, length })
+  }
+
+  write(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    data: Uint8Array,
+    options: { readonly append: boolean; readonly killSuidGid: boolean }
+  ): Promise<number> {
+    return write(this.#core, ctx, ino, handle, offset, data, options)
+  }
+
+  flush(_ctx: RequestContext, ino: Ino, handle: HandleId, _lockOwner: bigint): Promise<void> {
+    return flush(this.#core, ino, handle)
+  }
+
+  fsync(_ctx: RequestContext, ino: Ino, handle: HandleId, _dataOnly: boolean): Promise<void> {
+    return fsync(this.#core, ino, handle)
+  }
+
+  release(ino: Ino, handle: HandleId): Promise<void> {
+    return release(this.#core, ino, handle)
+  }
+
+  opendir(ctx: RequestContext, ino: Ino): Promise<HandleId> {
+    return opendir(this.#core, ctx, ino)
+  }
+
+  readdir(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    cookie: number,
+    options: { readonly plus: boolean },
+    accept: (entry: DirEntry) => boolean
+  ): Promise<void> {
+    return readdir(this.#core, ctx, ino, handle, { cookie, plus: options.plus, accept })
+  }
+
+  fsyncdir(_ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void> {
+    return fsync(this.#core, ino, handle)
+  }
+
+  releasedir(ino: Ino, handle: HandleId): Promise<void> {
+    return release(this.#core, ino, handle)
+  }
+
+  async statfs(_ctx: RequestContext): Promise<StatFs> {
+    return statfs(this.#core)
+  }
+
+  setxattr(
+    ctx: RequestContext,
+    ino: Ino,
+    name: Uint8Array,
+    value: Uint8Array,
+    flags: number
+  ): Promise<void> {
+    return setxattr(this.#core, ctx, ino, { name, value, flags })
+  }
+
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array> {
+    return getxattr(this.#core, ctx, ino, name)
+  }
+
+  listxattr(ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]> {
+    return listxattr(this.#core, ctx, ino)
+  }
+
+  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<void> {
+    return removexattr(this.#core, ctx, ino, name)
+  }
+
+  fallocate(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    mode: number,
+    offset: number,
+    length: number
+  ): Promise<void> {
+    return fallocate(this.#core, ctx, ino, handle, { mode, offset, length })
+  }
+
+  lseek(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    offset: number,
+    whence: number
+  ): Promise<number> {
+    return lseek(this.#core, ctx, ino, handle, offset, whence)
+  }
+
+  /**
+   * Those of `inos` that are not open on this member. The answer is a promise: from now on opening
+   * one of them here answers ESTALE.
+   */
+  closedForGood(inos: readonly Ino[]): Ino[] {
+    return this.#core.openFiles.closedForGood(inos)
+  }
+
+  /** Inodes with at least one open handle here. */
+  openInodes(): Ino[] {
+    return this.#core.openFiles.openInodes()
+  }
+
+  get openHandleCount(): number {
+    return this.#core.openFiles.handleCount
+  }
+
+  /**
+   * Logs the removal of an orphan, after every member has declared it closed for good. False when
+   * there is nothing to remove (any more): it does not exist, has links, or is open here.
+   */
+  reap(ino: Ino, signal?: AbortSignal): Promise<boolean> {
+    return reap(this.#core, ino, signal)
+  }
+
+  /** Forgets `closedForGood` of inodes whose reap op was applied, whoever logged it. */
+  forgetReaped(inos: readonly Ino[]): void {
+    for (const ino of inos) this.#core.openFiles.forget(ino)
+  }
+
+  /** Every handle now open on the inode answers EIO until it is closed. */
+  poisonInode(ino: Ino): void {
+    this.#core.openFiles.poisonInode(ino)
+  }
+
+  poisonHandle(handle: HandleId): void {
+    this.#core.openFiles.poisonHandle(handle)
+  }
+}

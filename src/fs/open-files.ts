@@ -1,0 +1,104 @@
+/**
+ * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
+ * has said that an orphan is closed here for good, no open of it succeeds here again. Keeps the
+ * local half of RULES 4 and 5: a poisoned handle answers EIO until it is closed.
+ */
+import { assert } from './assert.ts'
+import { FsError } from './errno.ts'
+import type { HandleId } from './filesystem-api.ts'
+import type { Ino } from './primitives.ts'
+
+export interface OpenFile {
+  readonly handle: HandleId
+  readonly ino: Ino
+  readonly directory: boolean
+  /** open(2) flags. */
+  readonly flags: number
+}
+
+interface OpenFileState extends OpenFile {
+  poisoned: boolean
+}
+
+export class OpenFiles {
+  readonly #handles = new Map<HandleId, OpenFileState>()
+  readonly #byInode = new Map<Ino, Set<OpenFileState>>()
+  readonly #closedForGood = new Set<Ino>()
+  #nextHandle = 1
+
+  /** Throws ESTALE for an inode that was declared closed for good. */
+  open(ino: Ino, flags: number, directory: boolean): HandleId {
+    if (this.#closedForGood.has(ino)) throw new FsError('ESTALE', `inode ${ino} is being removed`)
+    const handle = this.#nextHandle++ as HandleId
+    const file: OpenFileState = { handle, ino, directory, flags, poisoned: false }
+    this.#handles.set(handle, file)
+    const files = this.#byInode.get(ino)
+    if (files === undefined) this.#byInode.set(ino, new Set([file]))
+    else files.add(file)
+    return handle
+  }
+
+  /** The open file. EBADF when the handle is not one of `ino`; EIO when it is poisoned. */
+  get(ino: Ino, handle: HandleId): OpenFile {
+    const file = this.#handles.get(handle)
+    if (file === undefined || file.ino !== ino) {
+      throw new FsError('EBADF', `handle ${handle} is not open on inode ${ino}`)
+    }
+    if (file.poisoned) {
+      throw new FsError('EIO', `handle ${handle} lost writes or locks at an epoch change`)
+    }
+    return file
+  }
+
+  /** True when this was the last handle of the inode. EBADF for an unknown one. */
+  close(ino: Ino, handle: HandleId): boolean {
+    const file = this.#handles.get(handle)
+    if (file === undefined || file.ino !== ino) {
+      throw new FsError('EBADF', `handle ${handle} is not open on inode ${ino}`)
+    }
+    const files = this.#byInode.get(ino)
+    assert(files !== undefined && files.delete(file), 'open file is missing in its inode')
+    this.#handles.delete(handle)
+    if (files.size > 0) return false
+    this.#byInode.delete(ino)
+    return true
+  }
+
+  isOpen(ino: Ino): boolean {
+    return this.#byInode.has(ino)
+  }
+
+  openInodes(): Ino[] {
+    return [...this.#byInode.keys()]
+  }
+
+  get handleCount(): number {
+    return this.#handles.size
+  }
+
+  /** Those of `inos` that are not open here; from now on they cannot be opened here. */
+  closedForGood(inos: readonly Ino[]): Ino[] {
+    const closed = inos.filter((ino) => !this.#byInode.has(ino))
+    for (const ino of closed) this.#closedForGood.add(ino)
+    return closed
+  }
+
+  isClosedForGood(ino: Ino): boolean {
+    return this.#closedForGood.has(ino)
+  }
+
+  /** The inode does not exist any more (its number is never used again): nothing to remember. */
+  forget(ino: Ino): void {
+    this.#closedForGood.delete(ino)
+  }
+
+  /** All handles now open on the inode answer EIO until they are closed. */
+  poisonInode(ino: Ino): void {
+    for (const file of this.#byInode.get(ino) ?? []) file.poisoned = true
+  }
+
+  poisonHandle(handle: HandleId): void {
+    const file = this.#handles.get(handle)
+    if (file !== undefined) file.poisoned = true
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * What every operation shares. The pattern: resolve what is needed from the local state, get the
+ * tokens, and then - in one synchronous piece - check and submit. After a wait the resolution is
+ * done again, because the names may mean other inodes by then, and asked for again when the set
+ * has changed (RULES 8). The guard is released as soon as the op is applied and submitted: the
+ * replication sends everything submitted before it gives a token away. Only the answer waits for
+ * the promise of `submit`.
+ */
+import type { Attr, TimeSpec } from '../attr.ts'
+import { isDirectory } from '../attr.ts'
+import { FsError } from '../errno.ts'
+import type { RequestContext } from '../filesystem-api.ts'
+import { isDotName } from '../names.ts'
+import { NAME_MAX_BYTES } from '../op.ts'
+import { TIME_SEC_MAX } from '../op-codec.ts'
+import type { OpenFiles } from '../open-files.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Logger } from '../ports/logger.ts'
+import type { OpLog } from '../ports/op-log.ts'
+import type { SliceStore } from '../ports/slice-store.ts'
+import type { TokenService, TokenWant } from '../ports/token-service.ts'
+import type { Ino } from '../primitives.ts'
+import type { Inode } from '../state/inode-table.ts'
+import { toAttr } from '../state/inode-table.ts'
+import type { StateStore } from '../state/state-store.ts'
+
+export interface FilesystemComponents {
+  readonly state: StateStore
+  readonly opLog: OpLog
+  readonly slices: SliceStore
+  readonly tokens: TokenService
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface Core extends FilesystemComponents {
+  readonly openFiles: OpenFiles
+  readonly linkMax: number
+  /** An inode without links is not open here (any more). */
+  onOrphanClosed(ino: Ino): void
+}
+
+export interface Resolution {
+  readonly wants: readonly TokenWant[]
+}
+
+/** What a metadata op may take on disk, in state, journal and log. */
+export const METADATA_OP_BYTES = 4096
+const ATTEMPTS_MAX = 64
+
+/**
+ * Runs `run` while the tokens of its resolution are held. `resolve` must not throw: what it finds
+ * may be stale until the tokens are held. `run` is synchronous up to the promise it may return.
+ */
+export async function underTokens<R extends Resolution, T>(
+  core: Core,
+  ctx: RequestContext,
+  resolve: () => R,
+  run: (found: R) => T | Promise<T>
+): Promise<T> {
+  let found = resolve()
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const atOnce = core.tokens.tryAcquire(found.wants)
+    const guard = atOnce ?? (await core.tokens.acquire(found.wants, ctx.signal))
+    try {
+      const now = atOnce === undefined ? resolve() : found
+      if (now === found || isCovered(now.wants, found.wants)) return run(now)
+      found = now
+    } finally {
+      guard.release()
+    }
+  }
+  core.logger.warn({ wants: found.wants }, 'names changed under every attempt to get their tokens')
+  throw new FsError('EIO', 'names changed under every attempt to get their tokens')
+}
+
+function isCovered(wants: readonly TokenWant[], held: readonly TokenWant[]): boolean {
+  return wants.every((want) =>
+    held.some(
+      (have) => have.ino === want.ino && (have.mode === 'exclusive' || want.mode === 'shared')
+    )
+  )
+}
+
+export function shared(ino: Ino): TokenWant {
+  return { ino, mode: 'shared' }
+}
+
+export function exclusive(ino: Ino): TokenWant {
+  return { ino, mode: 'exclusive' }
+}
+
+/** `run` under one shared token, given the inode; ESTALE when there is none. */
+export function underShared<T>(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  run: (inode: Inode) => T | Promise<T>
+): Promise<T> {
+  const resolution = { wants: [shared(ino)] }
+  return underTokens(
+    core,
+    ctx,
+    () => resolution,
+    () => run(needInode(core, ino))
+  )
+}
+
+/** `run` under one exclusive token, given the inode; ESTALE when there is none. */
+export function underExclusive<T>(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  run: (inode: Inode) => T | Promise<T>
+): Promise<T> {
+  const resolution = { wants: [exclusive(ino)] }
+  return underTokens(
+    core,
+    ctx,
+    () => resolution,
+    () => run(needInode(core, ino))
+  )
+}
+
+/** ESTALE makes the kernel walk the path again, where that is possible. */
+export function needInode(core: Core, ino: Ino): Inode {
+  const inode = core.state.inode(ino)
+  if (inode === undefined) throw new FsError('ESTALE', `inode ${ino} does not exist any more`)
+  return inode
+}
+
+export function needDirectory(core: Core, ino: Ino): Inode {
+  const inode = needInode(core, ino)
+  if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
+  return inode
+}
+
+/** A directory in which entries can be found, made and removed. */
+export function needLinkedDirectory(core: Core, ino: Ino): Inode {
+  const directory = needDirectory(core, ino)
+  if (directory.nlink === 0) throw new FsError('ENOENT', 'directory was removed')
+  return directory
+}
+
+/** Names that may be made or removed; the kernel stops most others before. */
+export function assertName(name: Uint8Array): void {
+  if (name.length > NAME_MAX_BYTES) throw new FsError('ENAMETOOLONG')
+  if (name.length === 0) throw new FsError('ENOENT', 'empty name')
+  if (isDotName(name)) throw new FsError('EINVAL', 'name is "." or ".."')
+  if (name.includes(0) || name.includes(0x2f)) throw new FsError('EINVAL', 'name has NUL or "/"')
+}
+
+export function clampTime(time: TimeSpec): TimeSpec {
+  if (time.sec > TIME_SEC_MAX) return { sec: TIME_SEC_MAX, nsec: 0 }
+  if (time.sec < -TIME_SEC_MAX) return { sec: -TIME_SEC_MAX, nsec: 0 }
+  return time
+}
+
+export function now(core: Core): TimeSpec {
+  return clampTime(core.clock.wall())
+}
+
+export function attrOf(core: Core, ino: Ino): Attr {
+  return toAttr(needInode(core, ino))
+}
+
+/** Tells the replication of an inode that has just lost its last link and is not open here. */
+export function reportOrphan(core: Core, ino: Ino): void {
+  const inode = core.state.inode(ino)
+  if (inode?.nlink === 0 && !core.openFiles.isOpen(ino)) core.onOrphanClosed(ino)
+}

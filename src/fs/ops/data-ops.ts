@@ -1,0 +1,114 @@
+/**
+ * Reading and writing. A write puts its bytes into the segment first and only then asks for the
+ * token, so nothing is held while the bulk queues are full; where an append goes is decided in the
+ * synchronous piece that submits it. A read is as of the moment its extents were looked up: slices
+ * never change, so the token is not held while bytes are fetched.
+ */
+import { isDirectory, isRegular } from '../attr.ts'
+import { FsError } from '../errno.ts'
+import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Op } from '../op.ts'
+import { FILE_SIZE_MAX, INLINE_MAX_BYTES } from '../op.ts'
+import type { Ino } from '../primitives.ts'
+import type { Extent } from '../state/extent-table.ts'
+import type { Inode } from '../state/inode-table.ts'
+import type { Core } from './core.ts'
+import { needInode, now, underExclusive, underShared } from './core.ts'
+import { capabilityRemoval, withoutSetId } from './privileges.ts'
+
+const EMPTY = new Uint8Array(0)
+
+export interface WriteOptions {
+  readonly append: boolean
+  readonly killSuidGid: boolean
+}
+
+export function assertFile(inode: Inode): void {
+  if (isRegular(inode.mode)) return
+  throw new FsError(isDirectory(inode.mode) ? 'EISDIR' : 'EINVAL', 'not a regular file')
+}
+
+function assertRange(offset: number, length: number): void {
+  if (!Number.isInteger(offset) || offset < 0) throw new FsError('EINVAL', 'offset')
+  if (offset + length > FILE_SIZE_MAX) throw new FsError('EFBIG')
+}
+
+export async function read(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  handle: HandleId,
+  range: { readonly offset: number; readonly length: number }
+): Promise<Uint8Array> {
+  const { offset, length } = range
+  if (offset < 0 || length < 0) throw new FsError('EINVAL', 'offset')
+  const plan = await underShared(core, ctx, ino, (inode) => {
+    core.openFiles.get(ino, handle)
+    assertFile(inode)
+    const end = Math.min(offset + length, inode.size)
+    return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
+  })
+  if (plan.end <= offset) return EMPTY
+  return readExtents(core, plan.extents, offset, plan.end)
+}
+
+async function readExtents(
+  core: Core,
+  extents: readonly Extent[],
+  start: number,
+  end: number
+): Promise<Uint8Array> {
+  const target = Buffer.allocUnsafe(end - start)
+  const waits: Promise<void>[] = []
+  let at = start
+  for (const extent of extents) {
+    const from = Math.max(extent.offset, start)
+    const to = Math.min(extent.offset + extent.length, end)
+    if (from > at) target.fill(0, at - start, from - start)
+    const inSlice = extent.delta + from - extent.offset
+    const wait = core.slices.read(extent.slice, inSlice, to - from, target, from - start)
+    if (wait !== undefined) waits.push(wait)
+    at = to
+  }
+  if (at < end) target.fill(0, at - start)
+  if (waits.length > 0) await Promise.all(waits)
+  return target
+}
+
+export async function write(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  handle: HandleId,
+  offset: number,
+  data: Uint8Array,
+  options: WriteOptions
+): Promise<number> {
+  assertFile(needInode(core, ino))
+  core.openFiles.get(ino, handle)
+  if (!options.append) assertRange(offset, data.length)
+  if (data.length === 0) return 0
+  core.opLog.assertSpace(data.length)
+  const slices = await core.slices.append(data)
+  await underExclusive(core, ctx, ino, (inode) => {
+    core.openFiles.get(ino, handle)
+    const at = options.append ? inode.size : offset
+    assertRange(at, data.length)
+    const time = now(core)
+    const mode = options.killSuidGid ? withoutSetId(inode.mode) : undefined
+    const op: Op = {
+      type: 'write',
+      ino,
+      offset: at,
+      slices,
+      time,
+      ...(mode === undefined ? {} : { mode })
+    }
+    const removal = capabilityRemoval(core, inode, time)
+    const inline = data.length <= INLINE_MAX_BYTES ? data : undefined
+    const done = core.opLog.submit(op, inline)
+    if (removal === undefined) return done
+    return Promise.all([done, core.opLog.submit(removal)]).then(() => undefined)
+  })
+  return data.length
+}

@@ -1,0 +1,67 @@
+import { S_IFDIR } from '../attr.ts'
+import type { DirEntry, HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Ino } from '../primitives.ts'
+import type { Dentry } from '../state/dentry-table.ts'
+import type { Inode } from '../state/inode-table.ts'
+import { FIRST_COOKIE } from '../state/schema.ts'
+import type { Core } from './core.ts'
+import { attrOf, needDirectory, shared, underShared } from './core.ts'
+
+const BATCH_ENTRIES = 64
+const DOT_COOKIE = 1
+const DOT_DOT_COOKIE = 2
+const DOT = Buffer.from('.')
+const DOT_DOT = Buffer.from('..')
+
+export interface ReaddirRequest {
+  readonly cookie: number
+  readonly plus: boolean
+  readonly accept: (entry: DirEntry) => boolean
+}
+
+export function readdir(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  handle: HandleId,
+  request: ReaddirRequest
+): Promise<void> {
+  return underShared(core, ctx, ino, () => {
+    core.openFiles.get(ino, handle)
+    list(core, needDirectory(core, ino), request)
+  })
+}
+
+function list(core: Core, directory: Inode, request: ReaddirRequest): void {
+  if (directory.nlink === 0 || !listDots(directory, request)) return
+  let cookie = Math.max(request.cookie, FIRST_COOKIE - 1)
+  for (;;) {
+    const batch = core.state.list(directory.ino, cookie, BATCH_ENTRIES)
+    for (const dentry of batch) {
+      if (!request.accept(toEntry(core, dentry, request.plus))) return
+      cookie = dentry.cookie
+    }
+    if (batch.length < BATCH_ENTRIES) return
+  }
+}
+
+/** "." and ".." come first; false when the reader wants no more. */
+function listDots(directory: Inode, { cookie, accept }: ReaddirRequest): boolean {
+  const { ino, parent } = directory
+  const type = S_IFDIR
+  if (cookie < DOT_COOKIE && !accept({ ino, name: DOT, type, cookie: DOT_COOKIE })) return false
+  if (cookie >= DOT_DOT_COOKIE) return true
+  const up = parent === 0 ? ino : parent
+  return accept({ ino: up, name: DOT_DOT, type, cookie: DOT_DOT_COOKIE })
+}
+
+function toEntry(core: Core, dentry: Dentry, plus: boolean): DirEntry {
+  const { ino, name, type, cookie } = dentry
+  const guard = plus ? core.tokens.tryAcquire([shared(ino)]) : undefined
+  if (guard === undefined) return { ino, name, type, cookie }
+  try {
+    return { ino, name, type, cookie, attr: attrOf(core, ino) }
+  } finally {
+    guard.release()
+  }
+}

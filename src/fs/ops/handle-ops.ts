@@ -1,0 +1,71 @@
+import { isDirectory, isSymlink } from '../attr.ts'
+import { FsError } from '../errno.ts'
+import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Ino } from '../primitives.ts'
+import type { Core } from './core.ts'
+import { needInode, now, reportOrphan, underExclusive, underShared } from './core.ts'
+
+const O_ACCMODE = 3
+const O_RDONLY = 0
+const O_TRUNC = 0o1000
+
+export function open(core: Core, ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId> {
+  const writes = (flags & O_ACCMODE) !== O_RDONLY
+  if (writes && (flags & O_TRUNC) !== 0) return openTruncating(core, ctx, ino, flags)
+  return underShared(core, ctx, ino, (inode) => {
+    assertOpenable(inode.mode, writes)
+    return core.openFiles.open(ino, flags, false)
+  })
+}
+
+function openTruncating(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  flags: number
+): Promise<HandleId> {
+  return underExclusive(core, ctx, ino, async (inode) => {
+    assertOpenable(inode.mode, true)
+    const handle = core.openFiles.open(ino, flags, false)
+    try {
+      await core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
+    } catch (error) {
+      closeHandle(core, ino, handle)
+      throw error
+    }
+    return handle
+  })
+}
+
+function assertOpenable(mode: number, writes: boolean): void {
+  if (isSymlink(mode)) throw new FsError('ELOOP')
+  if (isDirectory(mode) && writes) throw new FsError('EISDIR')
+}
+
+export function opendir(core: Core, ctx: RequestContext, ino: Ino): Promise<HandleId> {
+  return underShared(core, ctx, ino, (inode) => {
+    if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
+    return core.openFiles.open(ino, O_RDONLY, true)
+  })
+}
+
+/** Nothing is buffered here: a close only learns whether its handle is still good. */
+export async function flush(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+  core.openFiles.get(ino, handle)
+  needInode(core, ino)
+}
+
+export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+  core.openFiles.get(ino, handle)
+  needInode(core, ino)
+  await core.opLog.durable()
+  core.openFiles.get(ino, handle)
+}
+
+export async function release(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+  closeHandle(core, ino, handle)
+}
+
+function closeHandle(core: Core, ino: Ino, handle: HandleId): void {
+  if (core.openFiles.close(ino, handle)) reportOrphan(core, ino)
+}

@@ -1,0 +1,71 @@
+import { isDirectory } from '../attr.ts'
+import { FsError } from '../errno.ts'
+import type { RequestContext } from '../filesystem-api.ts'
+import type { Ino } from '../primitives.ts'
+import type { Inode } from '../state/inode-table.ts'
+import type { Core } from './core.ts'
+import {
+  assertName,
+  exclusive,
+  needInode,
+  needLinkedDirectory,
+  now,
+  reportOrphan,
+  underTokens
+} from './core.ts'
+
+function underDentry(
+  core: Core,
+  ctx: RequestContext,
+  parent: Ino,
+  name: Uint8Array,
+  run: (child: Inode) => Promise<void>
+): Promise<void> {
+  return underTokens(
+    core,
+    ctx,
+    () => {
+      const child = core.state.dentry(parent, name)?.ino
+      const wants =
+        child === undefined ? [exclusive(parent)] : [exclusive(parent), exclusive(child)]
+      return { wants, child }
+    },
+    ({ child }) => {
+      needLinkedDirectory(core, parent)
+      assertName(name)
+      if (child === undefined) throw new FsError('ENOENT')
+      return run(needInode(core, child))
+    }
+  )
+}
+
+export function unlink(
+  core: Core,
+  ctx: RequestContext,
+  parent: Ino,
+  name: Uint8Array
+): Promise<void> {
+  return underDentry(core, ctx, parent, name, (inode) => {
+    if (isDirectory(inode.mode)) throw new FsError('EISDIR')
+    const { ino } = inode
+    const done = core.opLog.submit({ type: 'unlink', parent, name, ino, time: now(core) })
+    reportOrphan(core, ino)
+    return done
+  })
+}
+
+export function rmdir(
+  core: Core,
+  ctx: RequestContext,
+  parent: Ino,
+  name: Uint8Array
+): Promise<void> {
+  return underDentry(core, ctx, parent, name, (inode) => {
+    if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
+    const { ino } = inode
+    if (!core.state.isEmptyDirectory(ino)) throw new FsError('ENOTEMPTY')
+    const done = core.opLog.submit({ type: 'rmdir', parent, name, ino, time: now(core) })
+    reportOrphan(core, ino)
+    return done
+  })
+}

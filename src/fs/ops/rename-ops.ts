@@ -1,0 +1,140 @@
+/**
+ * rename(2) with its flags. Keeps RULES 8: moving a directory to another parent also takes the one
+ * rename token of the volume, under which nobody else changes who lies below whom; the check that
+ * a directory does not become its own descendant is made while it is held.
+ */
+import { isDirectory } from '../attr.ts'
+import { FsError } from '../errno.ts'
+import type { RenameFlags, RequestContext } from '../filesystem-api.ts'
+import type { TokenWant } from '../ports/token-service.ts'
+import { RENAME_TOKEN } from '../ports/token-service.ts'
+import type { Ino } from '../primitives.ts'
+import type { Inode } from '../state/inode-table.ts'
+import type { Core } from './core.ts'
+import {
+  assertName,
+  exclusive,
+  METADATA_OP_BYTES,
+  needInode,
+  needLinkedDirectory,
+  now,
+  reportOrphan,
+  underTokens
+} from './core.ts'
+
+export interface RenameRequest {
+  readonly parent: Ino
+  readonly name: Uint8Array
+  readonly newParent: Ino
+  readonly newName: Uint8Array
+  readonly flags: RenameFlags
+}
+
+interface Found {
+  readonly wants: readonly TokenWant[]
+  readonly moved: Ino | undefined
+  readonly replaced: Ino | undefined
+}
+
+export function rename(core: Core, ctx: RequestContext, request: RenameRequest): Promise<void> {
+  return underTokens(
+    core,
+    ctx,
+    () => resolve(core, request),
+    (found) => run(core, request, found)
+  )
+}
+
+function resolve(core: Core, request: RenameRequest): Found {
+  const { parent, name, newParent, newName } = request
+  const moved = core.state.dentry(parent, name)
+  const replaced = core.state.dentry(newParent, newName)
+  const inos = new Set([parent, newParent])
+  if (moved !== undefined) inos.add(moved.ino)
+  if (replaced !== undefined) inos.add(replaced.ino)
+  if (parent !== newParent) {
+    const directories = [moved, replaced].some((one) => one !== undefined && isDirectory(one.type))
+    if (directories) inos.add(RENAME_TOKEN)
+  }
+  return { wants: [...inos].map(exclusive), moved: moved?.ino, replaced: replaced?.ino }
+}
+
+async function run(core: Core, request: RenameRequest, found: Found): Promise<void> {
+  const { parent, name, newParent, newName, flags } = request
+  if (flags.exchange && flags.noReplace) throw new FsError('EINVAL', 'both rename flags')
+  needLinkedDirectory(core, parent)
+  const to = needLinkedDirectory(core, newParent)
+  assertName(name)
+  assertName(newName)
+  if (found.moved === undefined) throw new FsError('ENOENT')
+  const moved = needInode(core, found.moved)
+  const replaced = found.replaced === undefined ? undefined : needInode(core, found.replaced)
+  if (replaced !== undefined && flags.noReplace) throw new FsError('EEXIST')
+  if (replaced === undefined && flags.exchange) throw new FsError('ENOENT')
+  if (replaced?.ino === moved.ino) return
+  assertNoCycle(core, request, moved, replaced)
+  if (replaced !== undefined && !flags.exchange) assertReplaceable(core, moved, replaced)
+  const across = parent !== newParent
+  if (across) assertLinkRoom(core, request, to, moved, replaced)
+  core.opLog.assertSpace(METADATA_OP_BYTES)
+  const cookie = core.state.nextCookie(newParent)
+  const done = core.opLog.submit({
+    type: 'rename',
+    parent,
+    name,
+    newParent,
+    newName,
+    ino: moved.ino,
+    replaced: replaced?.ino ?? 0,
+    exchange: flags.exchange,
+    cookie,
+    exchangeCookie: exchangeCookie(core, request, cookie),
+    time: now(core)
+  })
+  if (replaced !== undefined) reportOrphan(core, replaced.ino)
+  await done
+}
+
+function exchangeCookie(core: Core, request: RenameRequest, cookie: number): number {
+  if (!request.flags.exchange) return 0
+  return request.parent === request.newParent ? cookie + 1 : core.state.nextCookie(request.parent)
+}
+
+function assertNoCycle(
+  core: Core,
+  request: RenameRequest,
+  moved: Inode,
+  replaced: Inode | undefined
+): void {
+  if (isDirectory(moved.mode) && core.state.isBelow(request.newParent, moved.ino)) {
+    throw new FsError('EINVAL', 'directory would become its own descendant')
+  }
+  if (replaced === undefined || !isDirectory(replaced.mode)) return
+  if (!core.state.isBelow(request.parent, replaced.ino)) return
+  throw request.flags.exchange
+    ? new FsError('EINVAL', 'directory would become its own descendant')
+    : new FsError('ENOTEMPTY')
+}
+
+function assertReplaceable(core: Core, moved: Inode, replaced: Inode): void {
+  const movesDirectory = isDirectory(moved.mode)
+  if (movesDirectory !== isDirectory(replaced.mode)) {
+    throw new FsError(movesDirectory ? 'ENOTDIR' : 'EISDIR')
+  }
+  if (movesDirectory && !core.state.isEmptyDirectory(replaced.ino)) throw new FsError('ENOTEMPTY')
+}
+
+/** Each directory that comes to another parent adds a link there. */
+function assertLinkRoom(
+  core: Core,
+  request: RenameRequest,
+  to: Inode,
+  moved: Inode,
+  replaced: Inode | undefined
+): void {
+  const movedIsDirectory = isDirectory(moved.mode)
+  const replacedIsDirectory = replaced !== undefined && isDirectory(replaced.mode)
+  if (movedIsDirectory === replacedIsDirectory) return
+  const gains = movedIsDirectory ? to : needInode(core, request.parent)
+  if (gains.nlink >= core.linkMax) throw new FsError('EMLINK')
+}
