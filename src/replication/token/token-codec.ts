@@ -1,0 +1,208 @@
+/**
+ * Bytes of the token packets: a packet type, its numbers, and for data one message. An item is an
+ * inode and one byte: the low four bits say the mode or what is left, the high four which part of
+ * the inode (0 = all of it, the only one known). Unknown types, parts and modes are refused.
+ */
+import type { TokenWant } from '../../fs/ports/token-service.ts'
+import type { Ino, Seq, WriterId } from '../../fs/primitives.ts'
+import { ByteReader, ByteWriter, DecodeError } from '../byte-codec.ts'
+import type { Vector } from '../vector.ts'
+import type {
+  GrantItem,
+  Left,
+  RecallItem,
+  ReleaseItem,
+  TokenMessage,
+  TokenPacket
+} from './token-message.ts'
+import { TOKEN_ITEMS_MAX, TOKEN_VECTOR_MAX, TOKEN_WANTS_MAX } from './token-message.ts'
+
+const Packet = { hello: 1, data: 2, ack: 3 } as const
+const Message = {
+  want: 1,
+  cancel: 2,
+  release: 3,
+  'note-ack': 4,
+  note: 5,
+  grant: 6,
+  recall: 7,
+  clear: 8
+} as const
+
+const SHARED = 0
+const EXCLUSIVE = 1
+const LEFT_NONE = 0
+const LEFT_SHARED = 1
+
+export function encodeTokenPacket(packet: TokenPacket): Buffer {
+  const w = new ByteWriter(64)
+  w.u8(Packet[packet.type])
+  switch (packet.type) {
+    case 'hello':
+      w.uint(packet.ack).u8(packet.answer ? 1 : 0)
+      break
+    case 'data':
+      w.uint(packet.seq).uint(packet.ack)
+      writeMessage(w, packet.message)
+      break
+    case 'ack':
+      w.uint(packet.ack)
+      break
+  }
+  return w.finish()
+}
+
+/** Throws DecodeError for anything that encodeTokenPacket would not have made. */
+export function decodeTokenPacket(bytes: Buffer): TokenPacket {
+  const r = new ByteReader(bytes)
+  const packet = readPacket(r)
+  r.end()
+  return packet
+}
+
+function readPacket(r: ByteReader): TokenPacket {
+  const type = r.u8()
+  switch (type) {
+    case Packet.hello:
+      return { type: 'hello', ack: r.uint(), answer: readBit(r) }
+    case Packet.data:
+      return { type: 'data', seq: r.uint(), ack: r.uint(), message: readMessage(r) }
+    case Packet.ack:
+      return { type: 'ack', ack: r.uint() }
+    default:
+      throw new DecodeError(`unknown token packet type ${type}`)
+  }
+}
+
+function writeMessage(w: ByteWriter, message: TokenMessage): void {
+  w.u8(Message[message.type])
+  switch (message.type) {
+    case 'want':
+      w.uint(message.request).uint(message.wants.length)
+      for (const want of message.wants) w.uint(want.ino).u8(modeByte(want))
+      break
+    case 'cancel':
+      w.uint(message.request)
+      break
+    case 'release':
+    case 'recall':
+      w.uint(message.items.length)
+      for (const item of message.items) {
+        w.uint(item.ino)
+          .u8(item.left === 'shared' ? LEFT_SHARED : LEFT_NONE)
+          .uint(item.grant)
+      }
+      if (message.type === 'release') writeVector(w, message.vector)
+      break
+    case 'note-ack':
+      w.uint(message.number)
+      break
+    case 'note':
+      w.uint(message.number)
+      writeInos(w, message.inos)
+      break
+    case 'grant':
+      w.uint(message.request).uint(message.items.length)
+      for (const item of message.items) w.uint(item.ino).u8(modeByte(item)).uint(item.grant)
+      writeVector(w, message.vector)
+      break
+    case 'clear':
+      writeInos(w, message.inos)
+      writeVector(w, message.vector)
+      break
+  }
+}
+
+function readMessage(r: ByteReader): TokenMessage {
+  const type = r.u8()
+  switch (type) {
+    case Message.want:
+      return { type: 'want', request: r.uint(), wants: readList(r, TOKEN_WANTS_MAX, readWant) }
+    case Message.cancel:
+      return { type: 'cancel', request: r.uint() }
+    case Message.release:
+      return { type: 'release', items: readLeftItems(r), vector: readVector(r) }
+    case Message['note-ack']:
+      return { type: 'note-ack', number: r.uint() }
+    case Message.note:
+      return { type: 'note', number: r.uint(), inos: readInos(r) }
+    case Message.grant:
+      return {
+        type: 'grant',
+        request: r.uint(),
+        items: readList(r, TOKEN_WANTS_MAX, readGrantItem),
+        vector: readVector(r)
+      }
+    case Message.recall:
+      return { type: 'recall', items: readLeftItems(r) }
+    case Message.clear:
+      return { type: 'clear', inos: readInos(r), vector: readVector(r) }
+    default:
+      throw new DecodeError(`unknown token message type ${type}`)
+  }
+}
+
+function modeByte(item: TokenWant): number {
+  return item.mode === 'exclusive' ? EXCLUSIVE : SHARED
+}
+
+function readBit(r: ByteReader): boolean {
+  const value = r.u8()
+  if (value > 1) throw new DecodeError(`not a truth value: ${value}`)
+  return value === 1
+}
+
+/** One list of at least one item; an empty message says nothing and is refused. */
+function readList<T>(r: ByteReader, max: number, read: (r: ByteReader) => T): T[] {
+  const count = r.uint(max)
+  if (count === 0) throw new DecodeError('empty list in a token message')
+  const items: T[] = []
+  for (let i = 0; i < count; i++) items.push(read(r))
+  return items
+}
+
+function readWant(r: ByteReader): TokenWant {
+  const ino = r.uint() as Ino
+  const byte = r.u8()
+  if (byte > EXCLUSIVE) throw new DecodeError(`unknown token mode or part ${byte}`)
+  return { ino, mode: byte === EXCLUSIVE ? 'exclusive' : 'shared' }
+}
+
+function readGrantItem(r: ByteReader): GrantItem {
+  const { ino, mode } = readWant(r)
+  return { ino, mode, grant: r.uint() }
+}
+
+function readLeftItem(r: ByteReader): ReleaseItem & RecallItem {
+  const ino = r.uint() as Ino
+  const byte = r.u8()
+  if (byte > LEFT_SHARED) throw new DecodeError(`unknown remaining right or part ${byte}`)
+  const left: Left = byte === LEFT_SHARED ? 'shared' : 'none'
+  return { ino, left, grant: r.uint() }
+}
+
+function readLeftItems(r: ByteReader): (ReleaseItem & RecallItem)[] {
+  return readList(r, TOKEN_ITEMS_MAX, readLeftItem)
+}
+
+function writeInos(w: ByteWriter, inos: readonly Ino[]): void {
+  w.uint(inos.length)
+  for (const ino of inos) w.uint(ino)
+}
+
+function readInos(r: ByteReader): Ino[] {
+  return readList(r, TOKEN_ITEMS_MAX, (reader) => reader.uint() as Ino)
+}
+
+function writeVector(w: ByteWriter, vector: Vector): void {
+  w.uint(vector.size)
+  for (const [writer, seq] of vector) w.uint(writer).uint(seq)
+}
+
+function readVector(r: ByteReader): Vector {
+  const count = r.uint(TOKEN_VECTOR_MAX)
+  const vector = new Map<WriterId, Seq>()
+  for (let i = 0; i < count; i++) vector.set(r.uint() as WriterId, r.uint() as Seq)
+  if (vector.size !== count) throw new DecodeError('writer named twice in a vector')
+  return vector
+}

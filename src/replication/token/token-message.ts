@@ -1,0 +1,138 @@
+/**
+ * What the token authority and its clients say to each other, and the bounds of it. A message
+ * belongs to one epoch: the link carries the epoch and drops every other (RULES 18). Rights are of
+ * whole inodes; the codec keeps room for parts of one.
+ */
+import type { TokenMode, TokenWant } from '../../fs/ports/token-service.ts'
+import type { Epoch, Ino } from '../../fs/primitives.ts'
+import type { Vector } from '../vector.ts'
+
+/** Most inodes in one message; longer lists are split. */
+export const TOKEN_ITEMS_MAX = 1024
+/** Most inodes one request can ask for. */
+export const TOKEN_WANTS_MAX = 16
+/** Requests of one member that may wait at the authority at a time. */
+export const TOKEN_REQUESTS_MAX = 4096
+/** Writers in a vector: the live ones and those the history still names. */
+export const TOKEN_VECTOR_MAX = 1024
+
+/** What the releaser keeps: the shared right, or nothing until it asks again. */
+export type Left = 'shared' | 'none'
+
+export interface WantMessage {
+  readonly type: 'want'
+  /** Never used again by this member in this epoch. */
+  readonly request: number
+  readonly wants: readonly TokenWant[]
+}
+
+/** The request is not waited for any more; a grant already under way stands and is given back. */
+export interface CancelMessage {
+  readonly type: 'cancel'
+  readonly request: number
+}
+
+export interface ReleaseItem {
+  readonly ino: Ino
+  readonly grant: number
+  readonly left: Left
+}
+
+export interface ReleaseMessage {
+  readonly type: 'release'
+  readonly items: readonly ReleaseItem[]
+  /** What the releaser had applied, its own ops under these tokens included (RULES 16). */
+  readonly vector: Vector
+}
+
+/** The caches are dropped and nothing looks at the inodes of that note any more. */
+export interface NoteAckMessage {
+  readonly type: 'note-ack'
+  readonly number: number
+}
+
+export type ToAuthority = WantMessage | CancelMessage | ReleaseMessage | NoteAckMessage
+
+/** These inodes are exclusive elsewhere. Numbered per member from 1 in each epoch (RULES 17). */
+export interface NoteMessage {
+  readonly type: 'note'
+  readonly number: number
+  readonly inos: readonly Ino[]
+}
+
+export interface GrantItem {
+  readonly ino: Ino
+  readonly mode: TokenMode
+  /** Number of the exclusive grant, never used again in this epoch; 0 for shared. */
+  readonly grant: number
+}
+
+export interface GrantMessage {
+  readonly type: 'grant'
+  readonly request: number
+  readonly items: readonly GrantItem[]
+  /** To be applied before anything is done under the grant. */
+  readonly vector: Vector
+}
+
+export interface RecallItem {
+  readonly ino: Ino
+  readonly grant: number
+  readonly left: Left
+}
+
+export interface RecallMessage {
+  readonly type: 'recall'
+  readonly items: readonly RecallItem[]
+}
+
+/** The notes on these inodes are void once `vector` is applied. */
+export interface ClearMessage {
+  readonly type: 'clear'
+  readonly inos: readonly Ino[]
+  readonly vector: Vector
+}
+
+export type ToClient = NoteMessage | GrantMessage | RecallMessage | ClearMessage
+export type TokenMessage = ToAuthority | ToClient
+
+/** First on a connection and at the start of an epoch; `ack` = how many messages have arrived. */
+export interface HelloPacket {
+  readonly type: 'hello'
+  readonly ack: number
+  /** True when it answers a hello, so that it is not answered again. */
+  readonly answer: boolean
+}
+
+export interface DataPacket {
+  readonly type: 'data'
+  /** From 1 in each epoch and direction. */
+  readonly seq: number
+  readonly ack: number
+  readonly message: TokenMessage
+}
+
+export interface AckPacket {
+  readonly type: 'ack'
+  readonly ack: number
+}
+
+/** What travels; the envelope around it names the epoch. */
+export type TokenPacket = HelloPacket | DataPacket | AckPacket
+
+export interface EpochPacket {
+  readonly epoch: Epoch
+  readonly packet: TokenPacket
+}
+
+export function isToAuthority(message: TokenMessage): message is ToAuthority {
+  switch (message.type) {
+    case 'want':
+    case 'cancel':
+    case 'release':
+    case 'note-ack':
+      return true
+    default:
+      return false
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * All of the token protocol one member runs: its service, its links, and the authority when it is
+ * that. Bytes in, bytes out; connections, epochs and the log are the caller's.
+ */
+import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
+import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
+import { DecodeError } from '../byte-codec.ts'
+import {
+  type AuthorityEffect,
+  type AuthorityEvent,
+  type AuthorityOptions,
+  TokenAuthority
+} from './token-authority.ts'
+import type { ClientOptions } from './token-client.ts'
+import { decodeTokenPacket, encodeTokenPacket } from './token-codec.ts'
+import { type LinkEffect, type LinkEvent, TokenLink } from './token-link.ts'
+import {
+  isToAuthority,
+  type ToAuthority,
+  type ToClient,
+  type TokenMessage,
+  type TokenPacket
+} from './token-message.ts'
+import { MemberTokens, type TokenServiceComponents } from './token-service.ts'
+
+export interface TokenNodeComponents extends Omit<TokenServiceComponents, 'send' | 'onViolation'> {
+  /** Sends a packet on the control connection to that member, if there is one; else drops it. */
+  sendPacket(to: MemberId, epoch: Epoch, body: Buffer): void
+  /** That member breaks the protocol: log it and cut its connection. */
+  onViolation(member: MemberId, reason: string): void
+}
+
+export interface TokenNodeOptions extends ClientOptions, AuthorityOptions {
+  readonly member: MemberId
+}
+
+export interface TokenEpoch {
+  readonly epoch: Epoch
+  readonly authority: MemberId
+  /** Live members, the authority and this one among them. */
+  readonly members: readonly MemberId[]
+}
+
+export interface TokenStatus {
+  readonly epoch: Epoch | 0
+  readonly member: ReturnType<MemberTokens['counts']>
+  /** Of the whole cluster; only at the authority. */
+  readonly authority: ReturnType<TokenAuthority['counts']> | undefined
+}
+
+export class TokenNode implements TokenService {
+  readonly #components: TokenNodeComponents
+  readonly #options: TokenNodeOptions
+  readonly #service: MemberTokens
+  readonly #links = new Map<MemberId, TokenLink>()
+  readonly #connected = new Set<MemberId>()
+  #epoch: TokenEpoch | undefined
+  #authority: TokenAuthority | undefined
+  readonly #effects: AuthorityEffect[] = []
+  #running = false
+
+  constructor(components: TokenNodeComponents, options: TokenNodeOptions) {
+    this.#components = components
+    this.#options = options
+    const { clock, flush, waitApplied, dropCaches, onFatal } = components
+    this.#service = new MemberTokens(
+      {
+        clock,
+        flush,
+        waitApplied,
+        dropCaches,
+        onFatal,
+        send: (message) => this.#sendToAuthority(message),
+        onViolation: (reason) => {
+          components.onViolation(this.#epoch?.authority ?? options.member, reason)
+        }
+      },
+      options
+    )
+  }
+
+  /** See TokenService; `wants` must stay unchanged until the guard is released. */
+  tryAcquire(wants: readonly TokenWant[]): TokenGuard | undefined {
+    return this.#service.tryAcquire(wants)
+  }
+
+  acquire(wants: readonly TokenWant[], signal?: AbortSignal): Promise<TokenGuard> {
+    return this.#service.acquire(wants, signal)
+  }
+
+  own(ino: Ino): void {
+    this.#service.own(ino)
+  }
+
+  /** Gives no guard from here on; resolves when no exclusive guard runs any more. */
+  seal(): Promise<void> {
+    return this.#service.seal()
+  }
+
+  /** Waiters and newcomers get EIO until the next epoch. */
+  isolate(): void {
+    this.#service.isolate()
+  }
+
+  /**
+   * Serves in that epoch: every token and request of the last one is forgotten everywhere. Only
+   * when this member has applied every writer to its cut (RULES 18) and, if it served before, after
+   * `seal` has resolved.
+   */
+  startEpoch(epoch: TokenEpoch): void {
+    this.#epoch = epoch
+    const { member } = this.#options
+    const leads = epoch.authority === member
+    const peers = leads ? epoch.members.filter((id) => id !== member) : [epoch.authority]
+    for (const id of this.#links.keys()) if (!peers.includes(id)) this.#links.delete(id)
+    for (const id of peers) this.#startLink(id, epoch.epoch)
+    this.#authority = leads ? new TokenAuthority(this.#options) : undefined
+    this.#stepAuthority({ type: 'epoch', members: epoch.members })
+    this.#service.startEpoch()
+  }
+
+  peerConnected(member: MemberId): void {
+    this.#connected.add(member)
+    this.#stepLink(member, { type: 'connected' })
+  }
+
+  peerDisconnected(member: MemberId): void {
+    this.#connected.delete(member)
+    this.#stepLink(member, { type: 'disconnected' })
+  }
+
+  /** A packet from that member's current connection; older connections' packets are not passed. */
+  receive(from: MemberId, epoch: Epoch, body: Buffer): void {
+    if (epoch !== this.#epoch?.epoch || !this.#links.has(from)) return
+    let packet: TokenPacket
+    try {
+      packet = decodeTokenPacket(body)
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      this.#components.onViolation(from, `token packet: ${error.message}`)
+      return
+    }
+    this.#stepLink(from, { type: 'packet', epoch, packet })
+  }
+
+  /**
+   * At the authority: notes sent to a member in this epoch and the last one up to which all are
+   * acknowledged. A member that stays behind must not get its lease renewed for ever (RULES 17).
+   */
+  notePosition(member: MemberId): { readonly sent: number; readonly acknowledged: number } {
+    return this.#authority?.notePosition(member) ?? { sent: 0, acknowledged: 0 }
+  }
+
+  status(): TokenStatus {
+    return {
+      epoch: this.#epoch?.epoch ?? 0,
+      member: this.#service.counts(),
+      authority: this.#authority?.counts()
+    }
+  }
+
+  #startLink(member: MemberId, epoch: Epoch): void {
+    if (!this.#links.has(member)) {
+      this.#links.set(member, new TokenLink())
+      if (this.#connected.has(member)) this.#stepLink(member, { type: 'connected' })
+    }
+    this.#stepLink(member, { type: 'epoch', epoch })
+  }
+
+  #sendToAuthority(message: ToAuthority): void {
+    const { member } = this.#options
+    const authority = this.#epoch?.authority
+    if (authority === undefined) return
+    if (authority === member) this.#stepAuthority({ type: 'message', from: member, message })
+    else this.#stepLink(authority, { type: 'send', message })
+  }
+
+  #sendToClient(to: MemberId, message: ToClient): void {
+    if (to === this.#options.member) this.#service.receive(message)
+    else this.#stepLink(to, { type: 'send', message })
+  }
+
+  #stepAuthority(event: AuthorityEvent): void {
+    const authority = this.#authority
+    if (authority === undefined) return
+    // In their order, even when the own client answers at once: links carry what is decided first.
+    for (const effect of authority.step(event)) this.#effects.push(effect)
+    if (this.#running) return
+    this.#running = true
+    try {
+      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
+        this.#executeAuthority(effect)
+      }
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #executeAuthority(effect: AuthorityEffect): void {
+    switch (effect.type) {
+      case 'send':
+        this.#sendToClient(effect.to, effect.message)
+        break
+      case 'violation':
+        this.#components.onViolation(effect.member, effect.reason)
+        break
+    }
+  }
+
+  #stepLink(member: MemberId, event: LinkEvent): void {
+    const link = this.#links.get(member)
+    if (link === undefined) return
+    for (const effect of link.step(event)) this.#executeLink(member, effect)
+  }
+
+  #executeLink(member: MemberId, effect: LinkEffect): void {
+    switch (effect.type) {
+      case 'transmit':
+        this.#components.sendPacket(member, effect.epoch, encodeTokenPacket(effect.packet))
+        break
+      case 'deliver':
+        this.#deliver(member, effect.message)
+        break
+      case 'violation':
+        this.#components.onViolation(member, effect.reason)
+        break
+    }
+  }
+
+  #deliver(from: MemberId, message: TokenMessage): void {
+    const leads = this.#authority !== undefined
+    if (leads && isToAuthority(message)) {
+      this.#stepAuthority({ type: 'message', from, message })
+    } else if (!leads && !isToAuthority(message)) {
+      this.#service.receive(message)
+    } else {
+      this.#components.onViolation(from, `token message ${message.type} in the wrong direction`)
+    }
+  }
+}
