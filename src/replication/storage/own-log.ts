@@ -1,0 +1,191 @@
+/**
+ * (I/O) The log of one incarnation of this member. Appends run behind the operations, one batch
+ * at a time, from a bounded queue.
+ *
+ * Invariants: block k is entry k + 1, appended once, in order; nothing is ever appended behind
+ * blocks that this member did not hold itself (a writer that signs two histories makes hypercore
+ * close the log everywhere). RULES 6 and 15: only an older incarnation's missing blocks are
+ * appended again, byte by byte the same.
+ */
+import type Hypercore from 'hypercore'
+import { assert } from '../../fs/assert.ts'
+import type { Seq, WriterId } from '../../fs/primitives.ts'
+import { ENTRY_HEAD_MAX_BYTES } from '../entry.ts'
+import type { OnLogFailure } from './log-failure.ts'
+import { DamagedLogError, toError } from './log-failure.ts'
+
+const BATCH_MAX_BLOCKS = 128
+const BATCH_MAX_BYTES = 1024 * 1024
+
+interface Queued {
+  readonly block: Buffer
+  readonly done: (error: Error | undefined) => void
+}
+
+export interface OwnLogOptions {
+  readonly queueMaxBlocks: number
+  readonly queueMaxBytes: number
+}
+
+export class OwnLog {
+  readonly writer: WriterId
+  readonly #core: Hypercore
+  readonly #onFailure: OnLogFailure
+  readonly #options: OwnLogOptions
+  readonly #queue: Queued[] = []
+  #queuedBytes = 0
+  #nextSeq: number
+  #running: Promise<void> | undefined
+  #roomWaiters: (() => void)[] = []
+  #failure: Error | undefined
+
+  constructor(writer: WriterId, core: Hypercore, onFailure: OnLogFailure, options: OwnLogOptions) {
+    this.writer = writer
+    this.#core = core
+    this.#onFailure = onFailure
+    this.#options = options
+    this.#nextSeq = core.length + 1
+  }
+
+  /** Known before the first append. */
+  get key(): Buffer {
+    return this.#core.key
+  }
+
+  /** Entries that stand in the log (page cache; durable after `WriterLogs.flush`). */
+  get length(): Seq {
+    return this.#core.length as Seq
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /** False when the queue is full: wait for `room` before the next append. */
+  get hasRoom(): boolean {
+    const { queueMaxBlocks, queueMaxBytes } = this.#options
+    return this.#queue.length < queueMaxBlocks && this.#queuedBytes < queueMaxBytes
+  }
+
+  /** Resolves when the queue has room, or the log has failed. */
+  async room(): Promise<void> {
+    while (!this.hasRoom && !this.#failure) {
+      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve))
+    }
+  }
+
+  /**
+   * Queues the blocks of entries `firstSeq`, `firstSeq` + 1, ... Resolves when they stand in the
+   * log; rejects when the log failed. The blocks must not change until then.
+   */
+  append(firstSeq: Seq, blocks: readonly Buffer[]): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    assert(firstSeq === this.#nextSeq, 'appending to the log out of order')
+    if (blocks.length === 0) return Promise.resolve()
+    this.#nextSeq += blocks.length
+    const promise = new Promise<void>((resolve, reject) => {
+      const last = blocks.length - 1
+      blocks.forEach((block, index) => {
+        assert(block.length > 0 && block.length <= ENTRY_HEAD_MAX_BYTES, 'block size out of range')
+        const done = (error: Error | undefined): void => (error ? reject(error) : resolve())
+        this.#queue.push({ block, done: index === last ? done : ignore })
+        this.#queuedBytes += block.length
+      })
+    })
+    this.#running ??= this.#run()
+    return promise
+  }
+
+  /**
+   * Appends what an older incarnation's log misses. `blocks` yields the blocks of the entries
+   * `firstSeq`..`lastSeq`, all that this member holds of it. Blocks the log has already must be
+   * the same. Returns how many were appended. Throws DamagedLogError, with nothing appended, when
+   * the log is longer than `lastSeq` (its history goes on somewhere we have not seen), when
+   * blocks between are missing, or when one differs.
+   */
+  async appendMissing(firstSeq: Seq, lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
+    const { writer } = this
+    const length = this.#core.length
+    if (length > lastSeq) {
+      throw new DamagedLogError(writer, `it has ${length} blocks, more than the ${lastSeq} known`)
+    }
+    if (length < firstSeq - 1) {
+      throw new DamagedLogError(writer, `blocks ${length + 1} to ${firstSeq - 1} are missing`)
+    }
+    if (this.#core.recovering > 0) {
+      throw new DamagedLogError(writer, 'the store dropped its newest blocks when it was opened')
+    }
+    let seq: number = firstSeq
+    let appended = 0
+    for (const block of blocks) {
+      assert(seq <= lastSeq, 'more blocks than were announced')
+      if (seq <= length) {
+        const stored = await this.#core.get(seq - 1, { wait: false })
+        if (!stored?.equals(block)) throw new DamagedLogError(writer, `block ${seq} differs`)
+      } else {
+        await this.append(seq as Seq, [block])
+        appended++
+      }
+      seq++
+    }
+    return appended
+  }
+
+  /** Resolves when the queue is empty or the log has failed. */
+  async drained(): Promise<void> {
+    while (this.#running) await this.#running
+  }
+
+  async close(): Promise<void> {
+    await this.drained()
+    await this.#core.close()
+  }
+
+  /** The signed history contradicts itself or the log was closed from outside. */
+  fail(error: Error): void {
+    if (this.#failure) return
+    this.#failure = error
+    for (const queued of this.#queue.splice(0)) queued.done(error)
+    this.#queuedBytes = 0
+    this.#wake()
+  }
+
+  async #run(): Promise<void> {
+    // Lets the appends of this turn of the event loop gather into one batch.
+    await Promise.resolve()
+    while (this.#queue.length > 0) {
+      const batch = this.#takeBatch()
+      try {
+        await this.#core.append(batch.map((queued) => queued.block))
+      } catch (reason) {
+        const error = toError(reason)
+        const known = this.#failure !== undefined
+        for (const queued of batch) queued.done(error)
+        this.fail(error)
+        if (!known) this.#onFailure({ kind: 'write', writer: this.writer, error })
+        break
+      }
+      for (const queued of batch) queued.done(undefined)
+      this.#wake()
+    }
+    this.#running = undefined
+  }
+
+  #takeBatch(): Queued[] {
+    let count = 0
+    let bytes = 0
+    for (const { block } of this.#queue) {
+      if (count > 0 && (count >= BATCH_MAX_BLOCKS || bytes + block.length > BATCH_MAX_BYTES)) break
+      count++
+      bytes += block.length
+    }
+    this.#queuedBytes -= bytes
+    return this.#queue.splice(0, count)
+  }
+
+  #wake(): void {
+    for (const resolve of this.#roomWaiters.splice(0)) resolve()
+  }
+}
+
+function ignore(): void {}

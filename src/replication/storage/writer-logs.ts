@@ -1,0 +1,213 @@
+/**
+ * (I/O) The logs of all writers, signed and published: hypercores in one corestore. The log is
+ * history and catch-up; what decides about durability of an entry is the journal.
+ *
+ * Invariants: this member appends only to cores of its own incarnations, foreign ones are only
+ * downloaded; a truncated (forked) foreign history is refused. hypercore never fsyncs by itself:
+ * `flush` makes durable what stands in the logs, own and foreign (RULES 1c).
+ */
+import { mkdirSync } from 'node:fs'
+import type NoiseSecretStream from '@hyperswarm/secret-stream'
+import Corestore from 'corestore'
+import type Hypercore from 'hypercore'
+import HypercoreStorage from 'hypercore-storage'
+import { assert } from '../../fs/assert.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { Seq, WriterId } from '../../fs/primitives.ts'
+import type { Vector } from '../vector.ts'
+import { ForeignLog } from './foreign-log.ts'
+import { GroupSync } from './group-sync.ts'
+import type { LogFailure, OnLogFailure } from './log-failure.ts'
+import { DamagedLogError, toError } from './log-failure.ts'
+import { OwnLog } from './own-log.ts'
+
+/** Requests in flight for one core and peer; blocks can be 1 MiB. */
+const INFLIGHT_RANGE = [16, 64] as const
+const KEY_BYTES = 32
+
+export interface WriterLogsComponents {
+  readonly dir: string
+  readonly logger: Logger
+  readonly onFailure: OnLogFailure
+}
+
+export interface WriterLogsOptions {
+  /** Memory for blocks before they are written out of the store's own log; two of them. */
+  readonly writeBufferBytes?: number
+  readonly queueMaxBlocks?: number
+  readonly queueMaxBytes?: number
+}
+
+export class WriterLogs {
+  readonly #store: Corestore
+  readonly #storage: HypercoreStorage
+  readonly #logger: Logger
+  readonly #onFailure: OnLogFailure
+  readonly #queueMaxBlocks: number
+  readonly #queueMaxBytes: number
+  readonly #own = new Map<WriterId, OwnLog>()
+  readonly #foreign = new Map<WriterId, ForeignLog>()
+  readonly #flushes = new GroupSync(() => this.#storage.db.flush())
+  #closed = false
+
+  private constructor(
+    store: Corestore,
+    storage: HypercoreStorage,
+    components: WriterLogsComponents,
+    options: WriterLogsOptions
+  ) {
+    this.#store = store
+    this.#storage = storage
+    this.#logger = components.logger
+    this.#onFailure = components.onFailure
+    this.#queueMaxBlocks = options.queueMaxBlocks ?? 4096
+    this.#queueMaxBytes = options.queueMaxBytes ?? 16 * 1024 * 1024
+  }
+
+  /** Opens the store in `dir` (made when missing). Rejects when it is damaged or in use. */
+  static async open(
+    components: WriterLogsComponents,
+    options: WriterLogsOptions = {}
+  ): Promise<WriterLogs> {
+    mkdirSync(components.dir, { recursive: true, mode: 0o700 })
+    const storage = new HypercoreStorage(components.dir, {
+      writeBufferSize: options.writeBufferBytes ?? 8 * 1024 * 1024,
+      maxBackgroundJobs: 2,
+      treeCache: { maxSize: 4096 }
+    })
+    const store = new Corestore(storage)
+    await store.ready()
+    return new WriterLogs(store, storage, components, options)
+  }
+
+  /** The log of this boot: made new, its key is known on return. */
+  async create(writer: WriterId): Promise<OwnLog> {
+    const log = await this.#openOwn(writer)
+    if (log.length === 0) return log
+    await this.#forgetOwn(log)
+    throw new DamagedLogError(writer, 'it has blocks before its first use')
+  }
+
+  /**
+   * The log of an earlier boot. `atLeast`: how long it was when last made durable; a shorter one
+   * is refused with DamagedLogError.
+   */
+  async reopen(writer: WriterId, atLeast = 0 as Seq): Promise<OwnLog> {
+    const log = await this.#openOwn(writer)
+    if (log.length >= atLeast) return log
+    const { length } = log
+    await this.#forgetOwn(log)
+    throw new DamagedLogError(writer, `it has ${length} blocks, once it had ${atLeast}`)
+  }
+
+  /** Another writer's log, from now on downloaded as it grows. `atLeast` as for `reopen`. */
+  async follow(writer: WriterId, key: Buffer, atLeast = 0 as Seq): Promise<ForeignLog> {
+    assert(!this.#closed, 'the logs are closed')
+    assert(!this.#foreign.has(writer), 'the log is followed already')
+    if (key.length !== KEY_BYTES) throw new RangeError('a log key is 32 bytes')
+    const core = this.#store.get({ key, allowFork: false, inflightRange: INFLIGHT_RANGE })
+    await core.ready()
+    if (core.contiguousLength < atLeast) {
+      const length = core.contiguousLength
+      await core.close()
+      throw new DamagedLogError(writer, `it has ${length} blocks, once it had ${atLeast}`)
+    }
+    this.#watch(writer, core, undefined)
+    const log = new ForeignLog(writer, core, (failure) => this.#report(failure))
+    this.#foreign.set(writer, log)
+    return log
+  }
+
+  own(writer: WriterId): OwnLog | undefined {
+    return this.#own.get(writer)
+  }
+
+  foreign(writer: WriterId): ForeignLog | undefined {
+    return this.#foreign.get(writer)
+  }
+
+  /** How far the opened logs stand here, own and foreign. */
+  lengths(): Map<WriterId, Seq> {
+    const lengths = new Map<WriterId, Seq>()
+    for (const log of [...this.#foreign.values(), ...this.#own.values()]) {
+      lengths.set(log.writer, log.length)
+    }
+    return lengths
+  }
+
+  /**
+   * Exchanges all logs with the member at the other end of an encrypted stream, until it closes.
+   * The stream must carry nothing but protomux channels.
+   */
+  replicate(stream: NoiseSecretStream): void {
+    assert(!this.#closed, 'the logs are closed')
+    this.#store.replicate(stream, { keepAlive: false })
+  }
+
+  /** Makes the logs durable as they stand now; resolves with how far that is. */
+  async flush(): Promise<Vector> {
+    assert(!this.#closed, 'the logs are closed')
+    const lengths = this.lengths()
+    await this.#flushes.request()
+    return lengths
+  }
+
+  /** Closes the log of a writer and deletes its blocks. */
+  async remove(writer: WriterId, key: Buffer): Promise<void> {
+    await this.#own.get(writer)?.close()
+    await this.#foreign.get(writer)?.close()
+    this.#own.delete(writer)
+    this.#foreign.delete(writer)
+    const core = this.#store.get({ key })
+    await core.ready()
+    const pointer = core.core.storage.core
+    await core.close()
+    await this.#storage.deleteCore(pointer)
+  }
+
+  /** Waits for queued blocks, then closes all logs and the store. Nothing is flushed. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#flushes.idle()
+    const logs = [...this.#own.values(), ...this.#foreign.values()]
+    await Promise.allSettled(logs.map((log) => log.close()))
+    await this.#store.close()
+  }
+
+  async #openOwn(writer: WriterId): Promise<OwnLog> {
+    assert(!this.#closed, 'the logs are closed')
+    assert(!this.#own.has(writer), 'the log is open already')
+    const core = this.#store.get({ name: `writer-${writer}`, inflightRange: INFLIGHT_RANGE })
+    await core.ready()
+    const log = new OwnLog(writer, core, (failure) => this.#report(failure), {
+      queueMaxBlocks: this.#queueMaxBlocks,
+      queueMaxBytes: this.#queueMaxBytes
+    })
+    this.#own.set(writer, log)
+    this.#watch(writer, core, log)
+    return log
+  }
+
+  async #forgetOwn(log: OwnLog): Promise<void> {
+    this.#own.delete(log.writer)
+    await log.close()
+  }
+
+  #watch(writer: WriterId, core: Hypercore, own: OwnLog | undefined): void {
+    core.on('conflict', (length: number, fork: number) => {
+      const reason = `two histories were signed for length ${length}, fork ${fork}`
+      const error = new DamagedLogError(writer, reason)
+      own?.fail(error)
+      this.#report({ kind: 'conflict', writer, error })
+    })
+    core.on('verification-error', (reason: unknown) => {
+      this.#report({ kind: 'refused', writer, error: toError(reason) })
+    })
+  }
+
+  #report(failure: LogFailure): void {
+    this.#logger.error({ ...failure }, 'log of a writer failed')
+    this.#onFailure(failure)
+  }
+}
