@@ -119,11 +119,11 @@ export class Admission {
    * The next entry that may be applied, taken out of the queue and counted as applied: the caller
    * journals and applies it before anything else happens. Undefined when none is ready.
    */
-  next(hasSlices: (entry: Entry) => boolean): Admitted | undefined {
+  next(hasSlices: (item: Admitted) => boolean): Admitted | undefined {
     for (const [writer, queue] of this.#queues) {
       const seq = (this.appliedOf(writer) + 1) as Seq
       const item = queue.waiting.get(seq)
-      if (!item || !this.#isCausal(item.entry) || !hasSlices(item.entry)) continue
+      if (!item || !this.#isCausal(item.entry) || !hasSlices(item)) continue
       queue.waiting.delete(seq)
       queue.bytes -= sizeOf(item)
       if (queue.waiting.size === 0) this.#queues.delete(writer)
@@ -135,13 +135,13 @@ export class Admission {
   }
 
   /** Entries whose causes are there and that wait for their slices alone. */
-  waitingForSlices(hasSlices: (entry: Entry) => boolean): Entry[] {
-    const entries: Entry[] = []
+  waitingForSlices(hasSlices: (item: Admitted) => boolean): Admitted[] {
+    const items: Admitted[] = []
     for (const [writer, queue] of this.#queues) {
       const item = queue.waiting.get((this.appliedOf(writer) + 1) as Seq)
-      if (item && !hasSlices(item.entry)) entries.push(item.entry)
+      if (item && !hasSlices(item)) items.push(item)
     }
-    return entries
+    return items
   }
 
   /** The first seq of the writer that neither is applied nor waits. */

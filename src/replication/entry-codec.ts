@@ -65,7 +65,8 @@ export function openEntry(sealed: SealedEntry): Entry {
   let inlineBytes = 0
   for (const op of entry.ops) if (isInline(op)) inlineBytes += opDataBytes(op)
   if (inlineBytes > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
-  if (sealed.payload.length !== inlineBytes) {
+  // Without payload it is bare: catch-up fetches the bytes slice by slice.
+  if (sealed.payload.length !== 0 && sealed.payload.length !== inlineBytes) {
     throw new DecodeError('entry payload has the wrong length')
   }
   return entry

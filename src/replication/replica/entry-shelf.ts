@@ -20,16 +20,18 @@ export class EntryShelf {
   readonly #writers: Statement<[], { writer: number }>
 
   constructor(database: Database) {
-    database.exec(`CREATE TABLE IF NOT EXISTS entry_shelf (
+    database.exec(`CREATE TABLE IF NOT EXISTS local_entry_shelf (
       writer INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
       PRIMARY KEY (writer, seq)) WITHOUT ROWID`)
-    this.#put = database.prepare('INSERT OR IGNORE INTO entry_shelf VALUES (?, ?, ?)')
-    this.#get = database.prepare('SELECT seq, head FROM entry_shelf WHERE writer = ? AND seq = ?')
-    this.#first = database.prepare(
-      'SELECT seq, head FROM entry_shelf WHERE writer = ? ORDER BY seq LIMIT ?'
+    this.#put = database.prepare('INSERT OR IGNORE INTO local_entry_shelf VALUES (?, ?, ?)')
+    this.#get = database.prepare(
+      'SELECT seq, head FROM local_entry_shelf WHERE writer = ? AND seq = ?'
     )
-    this.#delete = database.prepare('DELETE FROM entry_shelf WHERE writer = ? AND seq <= ?')
-    this.#writers = database.prepare('SELECT DISTINCT writer FROM entry_shelf')
+    this.#first = database.prepare(
+      'SELECT seq, head FROM local_entry_shelf WHERE writer = ? ORDER BY seq LIMIT ?'
+    )
+    this.#delete = database.prepare('DELETE FROM local_entry_shelf WHERE writer = ? AND seq <= ?')
+    this.#writers = database.prepare('SELECT DISTINCT writer FROM local_entry_shelf')
   }
 
   put(writer: WriterId, seq: Seq, head: Buffer): void {
@@ -42,7 +44,7 @@ export class EntryShelf {
 
   /** The oldest entries of a writer, in order. */
   oldest(writer: WriterId, limit: number): { readonly seq: Seq; readonly head: Buffer }[] {
-    return this.#first.all(writer, limit).map(row => ({ seq: row.seq as Seq, head: row.head }))
+    return this.#first.all(writer, limit).map((row) => ({ seq: row.seq as Seq, head: row.head }))
   }
 
   /** Everything up to `seq` stands in the writer's log. */
@@ -51,6 +53,6 @@ export class EntryShelf {
   }
 
   writers(): WriterId[] {
-    return this.#writers.all().map(row => row.writer as WriterId)
+    return this.#writers.all().map((row) => row.writer as WriterId)
   }
 }

@@ -13,9 +13,9 @@ import type { Op } from '../../fs/op.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
-import { encodeEntryHead } from '../entry-codec.ts'
-import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
 import type { SealedEntry } from '../entry.ts'
+import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
+import { encodeEntryHead } from '../entry-codec.ts'
 
 /** An entry is closed early above these; a single op may exceed none of the hard bounds. */
 const GATHER_HEAD_BYTES = 256 * 1024

@@ -1,0 +1,199 @@
+/**
+ * Intake of entries: from peers, from catch-up, from the journal after a crash. Each admitted
+ * entry is journaled (page cache), its inline bytes go to their segment, its ops to the state; in
+ * that order, so that whatever the state holds the journal can bring back.
+ */
+
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { StateMachine } from '../../fs/ports/state-machine.ts'
+import type { MemberId } from '../../fs/primitives.ts'
+import type { Admission, Admitted } from '../admission.ts'
+import { DecodeError } from '../byte-codec.ts'
+import type { Entry, SealedEntry } from '../entry.ts'
+import { isInline } from '../entry.ts'
+import { openEntry } from '../entry-codec.ts'
+import type { SegmentStore } from '../storage/segment-store.ts'
+import { sliceMatches } from '../storage/segment-store.ts'
+import type { EntryShelf } from './entry-shelf.ts'
+import type { RecentEntries } from './recent-entries.ts'
+import type { Slices } from './slices.ts'
+
+/** Entries applied before the event loop gets its turn again. */
+const ENTRIES_PER_TURN = 128
+/** A pushed entry gets this long for its pushed slices before they are asked for. */
+const SLICE_PATIENCE_MS = 1500
+
+export interface IntakeComponents {
+  readonly admission: Admission
+  readonly journal: (entries: readonly SealedEntry[]) => void
+  readonly segments: SegmentStore
+  readonly state: StateMachine
+  readonly shelf: EntryShelf
+  readonly recent: RecentEntries
+  readonly slices: Slices
+  readonly logger: Logger
+  readonly nowMs: () => number
+  /** Own ops applied but not journaled yet go into the journal first. */
+  readonly flushOwn: () => void
+  /** Entries of these writers were applied. */
+  readonly onApplied: (entries: readonly SealedEntry[]) => void
+  readonly onFatal: (error: Error) => void
+}
+
+export class Intake {
+  readonly #components: IntakeComponents
+  /** When the entries that wait for slices alone were first seen waiting. */
+  readonly #stalledSinceMs = new Map<string, number>()
+  #scheduled: NodeJS.Immediate | undefined
+  #stopped = false
+
+  constructor(components: IntakeComponents) {
+    this.#components = components
+  }
+
+  /**
+   * Takes an entry from a peer. `fetched`: it answers a question, so nothing was pushed ahead of
+   * it. Throws DecodeError when it is malformed or its bytes are not those it names.
+   */
+  receive(from: MemberId, sealed: SealedEntry, fetched: boolean): void {
+    const { admission, slices, logger } = this.#components
+    if (this.#stopped || sealed.seq <= admission.appliedOf(sealed.writer)) return
+    const entry = openEntry(sealed)
+    verifyPayload(entry, sealed)
+    const result = admission.offer({ sealed: keep(sealed), entry })
+    if (result === 'void') {
+      const { writer, seq, epoch } = entry
+      logger.warn({ from, writer, seq, epoch }, 'entry beyond its cut or of an old epoch refused')
+      return
+    }
+    if (result !== 'waiting') return
+    if (fetched) slices.want(entry, isBare(sealed, entry))
+    this.pump()
+  }
+
+  /** Applies what is ready. Called whenever an entry or a slice came. */
+  pump(): void {
+    if (this.#stopped) return
+    const { admission, slices } = this.#components
+    const batch: Admitted[] = []
+    while (batch.length < ENTRIES_PER_TURN) {
+      const item = admission.next(({ sealed, entry }) => slices.holds(entry, isBare(sealed, entry)))
+      if (!item) break
+      batch.push(item)
+    }
+    if (batch.length === 0) return
+    try {
+      this.#components.flushOwn()
+      this.#components.journal(batch.map((item) => item.sealed))
+      for (const item of batch) this.#apply(item)
+    } catch (error) {
+      this.stop()
+      this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
+      return
+    }
+    this.#components.onApplied(batch.map((item) => item.sealed))
+    if (batch.length === ENTRIES_PER_TURN) this.#later()
+  }
+
+  /** Asks for the slices of entries that have waited for them too long. */
+  chase(): void {
+    const { admission, slices, nowMs } = this.#components
+    const waiting = admission.waitingForSlices(({ sealed, entry }) =>
+      slices.holds(entry, isBare(sealed, entry))
+    )
+    const now = nowMs()
+    const seen = new Set<string>()
+    for (const { sealed, entry } of waiting) {
+      const key = `${entry.writer}:${entry.seq}`
+      seen.add(key)
+      const since = this.#stalledSinceMs.get(key)
+      if (since === undefined) this.#stalledSinceMs.set(key, now)
+      else if (now - since >= SLICE_PATIENCE_MS) slices.want(entry, isBare(sealed, entry))
+    }
+    for (const key of this.#stalledSinceMs.keys()) {
+      if (!seen.has(key)) this.#stalledSinceMs.delete(key)
+    }
+  }
+
+  /** Brings the state forward by an entry from the local journal. */
+  replay(sealed: SealedEntry): void {
+    const { admission, shelf, recent } = this.#components
+    if (sealed.seq <= admission.appliedOf(sealed.writer)) return
+    const entry = openEntry(sealed)
+    if (admission.offer({ sealed: keep(sealed), entry }) !== 'waiting') return
+    for (;;) {
+      const item = admission.next(() => true)
+      if (!item) return
+      this.#writeInline(item)
+      this.#applyOps(item.entry)
+      shelf.put(item.sealed.writer, item.sealed.seq, item.sealed.head)
+      recent.add(item.sealed)
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true
+    if (this.#scheduled) clearImmediate(this.#scheduled)
+  }
+
+  #later(): void {
+    if (this.#scheduled) return
+    this.#scheduled = setImmediate(() => {
+      this.#scheduled = undefined
+      this.pump()
+    })
+  }
+
+  #apply(item: Admitted): void {
+    const { shelf, recent, slices } = this.#components
+    this.#writeInline(item)
+    this.#applyOps(item.entry)
+    slices.settle(item.entry, isBare(item.sealed, item.entry))
+    shelf.put(item.sealed.writer, item.sealed.seq, item.sealed.head)
+    recent.add(item.sealed)
+  }
+
+  #writeInline({ sealed, entry }: Admitted): void {
+    if (sealed.payload.length === 0) return
+    let from = 0
+    for (const op of entry.ops) {
+      if (op.type !== 'write' || !isInline(op)) continue
+      for (const slice of op.slices) {
+        const bytes = sealed.payload.subarray(from, from + slice.length)
+        from += slice.length
+        this.#components.segments.writeAt(slice.segment, slice.offset, bytes)
+      }
+    }
+  }
+
+  #applyOps({ writer, seq, ops }: Entry): void {
+    const { state } = this.#components
+    for (const op of ops) state.apply(op, { writer, seq })
+  }
+}
+
+/** The entry came without its inline bytes: they are fetched slice by slice. */
+export function isBare(sealed: SealedEntry, entry: Entry): boolean {
+  return sealed.payload.length === 0 && entry.ops.some(isInline)
+}
+
+function verifyPayload(entry: Entry, sealed: SealedEntry): void {
+  if (sealed.payload.length === 0) return
+  let from = 0
+  for (const op of entry.ops) {
+    if (op.type !== 'write' || !isInline(op)) continue
+    for (const slice of op.slices) {
+      const bytes = sealed.payload.subarray(from, from + slice.length)
+      from += slice.length
+      if (!sliceMatches(slice, bytes))
+        throw new DecodeError('inline bytes differ from their sha256')
+    }
+  }
+}
+
+/** A small message is often a view of a big receive buffer: keep only its own bytes. */
+function keep(sealed: SealedEntry): SealedEntry {
+  const bytes = sealed.head.length + sealed.payload.length
+  if (sealed.head.buffer.byteLength < bytes * 2) return sealed
+  return { ...sealed, head: Buffer.from(sealed.head), payload: Buffer.from(sealed.payload) }
+}

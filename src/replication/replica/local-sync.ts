@@ -1,0 +1,50 @@
+/**
+ * Makes what is applied here durable here, in groups: one fdatasync of the journal, and of the
+ * segments whose bytes no journal holds, at a time (RULES 3: `durable` covers the slices).
+ * A failure is final: the journal and segment stores refuse every later call.
+ */
+import type { SegmentId } from '../../fs/primitives.ts'
+import type { Vector } from '../vector.ts'
+
+export interface LocalSyncComponents {
+  /** Own ops gathered so far get their entry. */
+  readonly flushOwn: () => void
+  readonly applied: () => Vector
+  readonly syncJournal: () => Promise<void>
+  readonly takeUnjournaled: () => SegmentId[]
+  readonly syncSegments: (segments: readonly SegmentId[]) => Promise<void>
+  readonly onDurable: (vector: Vector) => void
+}
+
+export class LocalSync {
+  readonly #components: LocalSyncComponents
+  /** The last run, running or waiting; runs follow each other and never overlap. */
+  #tail: Promise<unknown> = Promise.resolve()
+  #waiting: Promise<Vector> | undefined
+
+  constructor(components: LocalSyncComponents) {
+    this.#components = components
+  }
+
+  /** Resolves with a vector that covers what was applied at the call; all of it is durable here. */
+  sync(): Promise<Vector> {
+    if (this.#waiting) return this.#waiting
+    const start = () => {
+      this.#waiting = undefined
+      return this.#run()
+    }
+    const waiting = this.#tail.then(start, start)
+    this.#waiting = waiting
+    this.#tail = waiting.catch(() => undefined)
+    return waiting
+  }
+
+  async #run(): Promise<Vector> {
+    const { flushOwn, applied, syncJournal, takeUnjournaled, syncSegments } = this.#components
+    flushOwn()
+    const vector = new Map(applied())
+    await Promise.all([syncJournal(), syncSegments(takeUnjournaled())])
+    this.#components.onDurable(vector)
+    return vector
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * File data between the members: appends to own segments and pushes large slices ahead of their
+ * entry, takes what others push, fetches what is missing, and repairs what is damaged.
+ *
+ * Invariant (RULES 3): `holds(entry)` is true only when every slice of the entry stands in a
+ * segment file here with the bytes its sha256 names, or an in-sync member that has applied the
+ * entry says the slice is dead (RULES 11: nothing refers to it any more).
+ */
+import { FsError } from '../../fs/errno.ts'
+import type { Slice } from '../../fs/op.ts'
+import { INLINE_MAX_BYTES } from '../../fs/op.ts'
+import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { SliceStore } from '../../fs/ports/slice-store.ts'
+import type { MemberId, SegmentId } from '../../fs/primitives.ts'
+import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
+import type { Entry } from '../entry.ts'
+import { isInline } from '../entry.ts'
+import type { BulkMessage, SliceFetch, SlicePush, SliceReply } from '../messages.ts'
+import type { SegmentStore } from '../storage/segment-store.ts'
+import { sha256, sliceMatches } from '../storage/segment-store.ts'
+import type { PeerLinks } from './peer-links.ts'
+
+export interface SlicesComponents {
+  readonly segments: SegmentStore
+  readonly links: PeerLinks
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly self: MemberId
+  /** Members of the in-sync set now. */
+  readonly inSync: () => readonly MemberId[]
+  /** A slice arrived: entries that waited for it may go on. */
+  readonly onArrived: () => void
+}
+
+export interface SlicesOptions {
+  readonly fetchTimeoutMs: number
+  readonly fetchesMax: number
+  readonly arrivedMax: number
+  readonly servingMax: number
+}
+
+export const SLICES_DEFAULTS: SlicesOptions = {
+  fetchTimeoutMs: 5000,
+  fetchesMax: 64,
+  arrivedMax: 65536,
+  servingMax: 1024
+}
+
+/** What became of a fetch: here now, dead (nothing refers to it), or not to be had at present. */
+export type FetchOutcome = 'here' | 'dead' | 'unavailable'
+
+interface Fetch {
+  readonly slice: Slice
+  readonly asked: Set<MemberId>
+  readonly refused: Set<MemberId>
+  timer: Timer | undefined
+  readonly waiting: ((outcome: FetchOutcome) => void)[]
+}
+
+export class Slices implements SliceStore {
+  readonly #components: SlicesComponents
+  readonly #options: SlicesOptions
+  /** Slices that stand verified in a segment but whose entry may not be applied yet. */
+  readonly #arrived = new Map<string, Uint8Array>()
+  readonly #dead = new Set<string>()
+  readonly #fetches = new Map<string, Fetch>()
+  readonly #queue: Slice[] = []
+  readonly #queued = new Set<string>()
+  /** Segments with data that no journal holds: an fdatasync of the journal needs theirs as well. */
+  #unjournaled = new Set<SegmentId>()
+  #serving = 0
+  #repaired = 0
+  #closed = false
+
+  constructor(components: SlicesComponents, options: SlicesOptions = SLICES_DEFAULTS) {
+    this.#components = components
+    this.#options = options
+  }
+
+  get repaired(): number {
+    return this.#repaired
+  }
+
+  async append(data: Uint8Array): Promise<readonly Slice[]> {
+    const { segments, links } = this.#components
+    let slices: readonly Slice[]
+    try {
+      slices = segments.append(data)
+    } catch (error) {
+      const code = errorCode(error)
+      if (code === 'ENOSPC' || code === 'EDQUOT') {
+        throw new FsError('ENOSPC', 'no space for the data', { cause: error })
+      }
+      throw error
+    }
+    if (data.length <= INLINE_MAX_BYTES) return slices
+    let from = 0
+    const full = new Set<MemberId>()
+    for (const slice of slices) {
+      this.#unjournaled.add(slice.segment)
+      const bytes = Buffer.from(data.buffer, data.byteOffset + from, slice.length)
+      from += slice.length
+      for (const member of links.bulkConnected()) {
+        const { segment, offset } = slice
+        links.sendBulk(member, { type: 'slice', segment, offset, data: bytes })
+        if (!links.bulkHasRoom(member)) full.add(member)
+      }
+    }
+    for (const member of full) await links.bulkDrained(member)
+    return slices
+  }
+
+  read(
+    slice: Slice,
+    from: number,
+    length: number,
+    target: Uint8Array,
+    targetOffset: number
+  ): void | Promise<void> {
+    const { segments } = this.#components
+    const state = segments.readSync(slice, from, length, target, targetOffset)
+    if (state === 'ok') return
+    return this.#readRepaired(slice, from, length, target, targetOffset, state)
+  }
+
+  /** Segments to fdatasync beside the journal for everything applied so far; forgets them. */
+  takeUnjournaled(): SegmentId[] {
+    const segments = [...this.#unjournaled]
+    this.#unjournaled = new Set()
+    return segments
+  }
+
+  holds(entry: Entry, bare: boolean): boolean {
+    for (const slice of fetchedSlices(entry, bare)) {
+      const key = keyOf(slice)
+      if (this.#dead.has(key)) continue
+      const sha = this.#arrived.get(key)
+      if (sha === undefined || !Buffer.from(sha).equals(slice.sha256)) return false
+    }
+    return true
+  }
+
+  /** The entry was applied: what was noted about its slices is not needed any more. */
+  settle(entry: Entry, bare: boolean): void {
+    for (const slice of fetchedSlices(entry, bare)) {
+      this.#arrived.delete(keyOf(slice))
+      this.#dead.delete(keyOf(slice))
+      this.#unjournaled.add(slice.segment)
+    }
+  }
+
+  /** Sees to it that the slices of a waiting entry come: from the disk if they stand there. */
+  want(entry: Entry, bare: boolean): void {
+    let found = false
+    for (const slice of fetchedSlices(entry, bare)) {
+      const key = keyOf(slice)
+      if (this.#arrived.has(key) || this.#dead.has(key)) continue
+      if (this.#fetches.has(key) || this.#queued.has(key)) continue
+      if (this.#components.segments.verifySha(slice) === 'ok') {
+        this.#noteArrived(key, slice.sha256)
+        found = true
+        continue
+      }
+      this.#queue.push(slice)
+      this.#queued.add(key)
+    }
+    this.#fill()
+    if (found) this.#components.onArrived()
+  }
+
+  onBulk(from: MemberId, message: BulkMessage): void {
+    switch (message.type) {
+      case 'slice':
+        this.#onPush(from, message)
+        break
+      case 'fetch-slice':
+        void this.#serve(from, message)
+        break
+      case 'slice-reply':
+        this.#onReply(from, message)
+        break
+    }
+  }
+
+  onPeerGone(member: MemberId): void {
+    for (const fetch of [...this.#fetches.values()]) {
+      if (fetch.asked.has(member) && !fetch.refused.has(member)) this.#ask(fetch)
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const fetch of [...this.#fetches.values()]) this.#finish(fetch, 'unavailable')
+  }
+
+  async #readRepaired(
+    slice: Slice,
+    from: number,
+    length: number,
+    target: Uint8Array,
+    targetOffset: number,
+    state: string
+  ): Promise<void> {
+    const { segments, logger } = this.#components
+    const fields = { segment: slice.segment, offset: slice.offset, length: slice.length, state }
+    logger.error(fields, 'slice on disk is not what was written: fetching it from another member')
+    const outcome = await this.#fetch(slice)
+    if (outcome === 'here') {
+      this.#repaired++
+      this.#arrived.delete(keyOf(slice))
+      const again = segments.readSync(slice, from, length, target, targetOffset)
+      if (again === 'ok') {
+        logger.warn(fields, 'slice repaired from another member')
+        return
+      }
+    }
+    throw new FsError('EIO', `slice ${slice.segment}+${slice.offset} is ${state} and not to be had`)
+  }
+
+  #onPush(from: MemberId, message: SlicePush): void {
+    const { segment, offset, data } = message
+    if (memberOf(writerOfSegment(segment)) !== from) {
+      this.#components.logger.warn({ from, segment }, 'slice of a foreign segment refused')
+      return
+    }
+    this.#store(segment, offset, data, sha256(data))
+  }
+
+  #store(segment: SegmentId, offset: number, data: Uint8Array, sha: Uint8Array): boolean {
+    try {
+      this.#components.segments.writeAt(segment, offset, data)
+    } catch (error) {
+      this.#components.logger.error({ segment, offset, error }, 'slice could not be stored')
+      return false
+    }
+    this.#noteArrived(`${segment}:${offset}`, sha)
+    this.#components.onArrived()
+    return true
+  }
+
+  #noteArrived(key: string, sha: Uint8Array): void {
+    this.#arrived.set(key, sha)
+    if (this.#arrived.size <= this.#options.arrivedMax) return
+    const oldest = this.#arrived.keys().next()
+    if (!oldest.done) this.#arrived.delete(oldest.value)
+  }
+
+  #fetch(slice: Slice): Promise<FetchOutcome> {
+    if (this.#closed) return Promise.resolve('unavailable')
+    return new Promise((resolve) => {
+      const key = keyOf(slice)
+      let fetch = this.#fetches.get(key)
+      if (!fetch) {
+        fetch = { slice, asked: new Set(), refused: new Set(), timer: undefined, waiting: [] }
+        this.#fetches.set(key, fetch)
+        fetch.waiting.push(resolve)
+        this.#ask(fetch)
+      } else {
+        fetch.waiting.push(resolve)
+      }
+    })
+  }
+
+  #ask(fetch: Fetch): void {
+    fetch.timer?.cancel()
+    const { links, clock } = this.#components
+    const owner = memberOf(writerOfSegment(fetch.slice.segment))
+    const candidates = links.bulkConnected().filter((m) => !fetch.asked.has(m))
+    const member = candidates.find((m) => m === owner) ?? candidates[0]
+    if (member === undefined) {
+      const known = this.#components.inSync().some((m) => fetch.refused.has(m))
+      this.#finish(fetch, known ? 'dead' : 'unavailable')
+      return
+    }
+    fetch.asked.add(member)
+    const { segment, offset, length } = fetch.slice
+    links.sendBulk(member, { type: 'fetch-slice', segment, offset, length })
+    fetch.timer = clock.setTimer(this.#options.fetchTimeoutMs, () => this.#ask(fetch))
+  }
+
+  #onReply(from: MemberId, message: SliceReply): void {
+    const fetch = this.#fetches.get(`${message.segment}:${message.offset}`)
+    if (!fetch?.asked.has(from)) return
+    if (message.data && sliceMatches(fetch.slice, message.data)) {
+      const { segment, offset, sha256: sha } = fetch.slice
+      const stored = this.#store(segment, offset, message.data, sha)
+      this.#finish(fetch, stored ? 'here' : 'unavailable')
+      return
+    }
+    fetch.refused.add(from)
+    this.#ask(fetch)
+  }
+
+  #finish(fetch: Fetch, outcome: FetchOutcome): void {
+    fetch.timer?.cancel()
+    this.#fetches.delete(keyOf(fetch.slice))
+    for (const resolve of fetch.waiting) resolve(outcome)
+  }
+
+  /** Starts queued fetches while there is room. */
+  #fill(): void {
+    while (this.#fetches.size < this.#options.fetchesMax) {
+      const slice = this.#queue.shift()
+      if (!slice) return
+      const key = keyOf(slice)
+      void this.#fetch(slice).then((outcome) => {
+        this.#queued.delete(key)
+        if (this.#closed) return
+        if (outcome === 'dead') {
+          this.#dead.add(key)
+          this.#components.onArrived()
+        }
+        this.#fill()
+      })
+    }
+  }
+
+  async #serve(from: MemberId, message: SliceFetch): Promise<void> {
+    const { links, segments, logger } = this.#components
+    if (this.#serving >= this.#options.servingMax) return
+    this.#serving++
+    try {
+      if (!links.bulkHasRoom(from)) await links.bulkDrained(from)
+      const { segment, offset, length } = message
+      const data = segments.readBytes(segment, offset, length)
+      links.sendBulk(from, { type: 'slice-reply', segment, offset, data })
+    } catch (error) {
+      logger.error({ from, segment: message.segment, error }, 'slice could not be read for a peer')
+    } finally {
+      this.#serving--
+    }
+  }
+}
+
+/** Slices of an entry whose bytes do not come with it. */
+export function* fetchedSlices(entry: Entry, bare: boolean): Generator<Slice> {
+  for (const op of entry.ops) {
+    if (op.type !== 'write') continue
+    if (isInline(op) && !bare) continue
+    yield* op.slices
+  }
+}
+
+function keyOf(slice: Slice): string {
+  return `${slice.segment}:${slice.offset}`
+}
+
+function errorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}

@@ -1,0 +1,150 @@
+/**
+ * Upkeep: commits the state, makes checkpoints durable, prunes the journal and punches dead slices
+ * out of their segments; all in the background, in this order:
+ *
+ *   commit      the journal is durable up to what is applied (RULES 13), then COMMIT
+ *   checkpoint  that commit is fsynced in the database file
+ *   prune       segments and hypercores the journal feeds are durable as well (RULES 1)
+ *   punch       the freeing entry is under a checkpoint durable on every live member (RULES 11)
+ */
+import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { FreedSlice, StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
+import type { Epoch } from '../../fs/primitives.ts'
+import type { Journal } from '../storage/journal.ts'
+import type { JournalPosition } from '../storage/journal-record.ts'
+import type { SegmentStore } from '../storage/segment-store.ts'
+import type { Vector } from '../vector.ts'
+
+export interface UpkeepComponents {
+  readonly state: StateMachine
+  readonly journal: Journal
+  readonly segments: SegmentStore
+  /** Resolves when the latest commit is durable in the database file. */
+  readonly checkpoint: () => Promise<StatePosition>
+  /** Resolves when the hypercores' blocks so far are durable. */
+  readonly flushLogs: () => Promise<void>
+  readonly flushOwn: () => void
+  readonly applied: () => Vector
+  readonly epoch: () => Epoch
+  /** True when every live member's durable checkpoint contains the entry. */
+  readonly checkpointedEverywhere: (origin: FreedSlice['origin']) => boolean
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly onFatal: (error: Error) => void
+}
+
+export interface UpkeepOptions {
+  readonly commitMs: number
+  /** Commits between checkpoints. */
+  readonly commitsPerCheckpoint: number
+  /** The journal is pruned when it is larger than this. */
+  readonly journalKeepBytes: number
+  readonly punchesPerRound: number
+}
+
+export const UPKEEP_DEFAULTS: UpkeepOptions = {
+  commitMs: 1000,
+  commitsPerCheckpoint: 4,
+  journalKeepBytes: 96 * 1024 * 1024,
+  punchesPerRound: 2000
+}
+
+export class Upkeep {
+  readonly #components: UpkeepComponents
+  readonly #options: UpkeepOptions
+  #timer: Timer | undefined
+  #stopped = false
+  #commits = 0
+  #committedAt: JournalPosition
+  #checkpointed: StatePosition
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(components: UpkeepComponents, options: UpkeepOptions = UPKEEP_DEFAULTS) {
+    this.#components = components
+    this.#options = options
+    this.#committedAt = 0 as JournalPosition
+    this.#checkpointed = components.state.position()
+  }
+
+  /** What the durable checkpoint contains. */
+  get checkpointed(): StatePosition {
+    return this.#checkpointed
+  }
+
+  start(): void {
+    this.#schedule()
+  }
+
+  /** Ends after the round in progress. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    await this.#running
+  }
+
+  /** A last commit and checkpoint, so that the next start has nothing to replay. */
+  async finish(): Promise<void> {
+    await this.stop()
+    await this.#commit()
+    await this.#checkpoint()
+  }
+
+  #schedule(): void {
+    if (this.#stopped) return
+    this.#timer = this.#components.clock.setTimer(this.#options.commitMs, () => {
+      this.#running = this.#round()
+        .catch((error: unknown) => {
+          this.#stopped = true
+          this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
+        })
+        .then(() => this.#schedule())
+    })
+  }
+
+  async #round(): Promise<void> {
+    const { journal } = this.#components
+    if (journal.appended !== this.#committedAt) await this.#commit()
+    const large = journal.stats().sizeBytes > this.#options.journalKeepBytes
+    if (this.#commits >= this.#options.commitsPerCheckpoint || (large && this.#commits > 0)) {
+      await this.#checkpoint()
+    }
+    this.#punch()
+  }
+
+  async #commit(): Promise<void> {
+    const { journal, state, flushOwn, applied, epoch } = this.#components
+    flushOwn()
+    await journal.sync()
+    // What came during the fdatasync is little: it is synced in one piece with the commit.
+    flushOwn()
+    journal.syncNow()
+    const position = journal.appended
+    state.commit({ epoch: epoch(), applied: new Map(applied()) })
+    this.#committedAt = position
+    this.#commits++
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { journal, segments, checkpoint, flushLogs, logger } = this.#components
+    const covered = this.#committedAt
+    this.#checkpointed = await checkpoint()
+    this.#commits = 0
+    if (journal.stats().sizeBytes <= this.#options.journalKeepBytes) return
+    await segments.syncUnsynced()
+    await flushLogs()
+    const files = journal.prune(covered)
+    logger.debug({ files, ...journal.stats() }, 'journal pruned')
+  }
+
+  #punch(): void {
+    const { state, segments, checkpointedEverywhere, logger } = this.#components
+    if (!segments.canPunch) return
+    const dead = state.freedSlices(this.#options.punchesPerRound)
+    const ready = dead.filter((slice) => checkpointedEverywhere(slice.origin))
+    if (ready.length === 0) return
+    for (const { segment, offset, length } of ready) segments.punch(segment, offset, length)
+    state.forgetFreed(ready)
+    logger.debug({ slices: ready.length }, 'dead slices punched')
+  }
+}
