@@ -57,7 +57,8 @@ export class OpenFiles {
       throw new FsError('EBADF', `handle ${handle} is not open on inode ${ino}`)
     }
     const files = this.#byInode.get(ino)
-    assert(files !== undefined && files.delete(file), 'open file is missing in its inode')
+    assert(files !== undefined, 'open inode has no handles')
+    assert(files.delete(file), 'open file is missing in its inode')
     this.#handles.delete(handle)
     if (files.size > 0) return false
     this.#byInode.delete(ino)

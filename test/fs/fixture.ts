@@ -1,0 +1,202 @@
+/** The filesystem on parts that live in memory: a log that only applies, slices in a map. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { TimeSpec } from '../../src/fs/attr.ts'
+import { FsError } from '../../src/fs/errno.ts'
+import type { FilesystemOptions } from '../../src/fs/filesystem.ts'
+import { Filesystem } from '../../src/fs/filesystem.ts'
+import type { RequestContext } from '../../src/fs/filesystem-api.ts'
+import type { Op, Slice } from '../../src/fs/op.ts'
+import { INLINE_MAX_BYTES, SLICE_MAX_BYTES } from '../../src/fs/op.ts'
+import type { Clock, Timer } from '../../src/fs/ports/clock.ts'
+import type { Logger } from '../../src/fs/ports/logger.ts'
+import type { OpLog } from '../../src/fs/ports/op-log.ts'
+import type { SliceStore } from '../../src/fs/ports/slice-store.ts'
+import type { Origin } from '../../src/fs/ports/state-machine.ts'
+import type { TokenGuard, TokenService, TokenWant } from '../../src/fs/ports/token-service.ts'
+import type { Incarnation, Ino, MemberId, SegmentId, Seq } from '../../src/fs/primitives.ts'
+import { inoRangeStart, makeSegmentId, makeWriterId } from '../../src/fs/primitives.ts'
+import { openState } from '../../src/fs/state/open-state.ts'
+import type { StateStore } from '../../src/fs/state/state-store.ts'
+
+export const root: RequestContext = { uid: 0, gid: 0, pid: 1 }
+export const user: RequestContext = { uid: 1000, gid: 1000, pid: 2 }
+export const MEMBER = 1 as MemberId
+export const WRITER = makeWriterId(MEMBER, 1 as Incarnation)
+
+export function name(text: string): Uint8Array {
+  return Buffer.from(text)
+}
+
+/** Wall time that moves one microsecond at each look. */
+export class StepClock implements Clock {
+  #wall = 1_700_000_000_000_000
+
+  wall(): TimeSpec {
+    this.#wall++
+    return { sec: Math.floor(this.#wall / 1e6), nsec: (this.#wall % 1e6) * 1000 }
+  }
+
+  monotonicMs(): number {
+    return this.#wall / 1000
+  }
+
+  setTimer(): Timer {
+    return { cancel: () => undefined }
+  }
+}
+
+export class MemoryLog implements OpLog {
+  readonly ops: Op[] = []
+  readonly payloads: (Uint8Array | undefined)[] = []
+  availableBytes = 2 ** 40
+  /** Keeps every op when true. */
+  record = false
+  durableCalls = 0
+  readonly #state: StateStore
+  #nextIno = inoRangeStart(MEMBER, 1)
+  #seq = 0
+
+  constructor(components: { readonly state: StateStore }) {
+    this.#state = components.state
+  }
+
+  get seq(): Seq {
+    return this.#seq as Seq
+  }
+
+  async submit(op: Op, payload?: Uint8Array): Promise<void> {
+    const origin: Origin = { writer: WRITER, seq: ++this.#seq as Seq }
+    this.#state.apply(op, origin)
+    if (!this.record) return
+    this.ops.push(op)
+    this.payloads.push(payload)
+  }
+
+  async durable(): Promise<void> {
+    this.durableCalls++
+  }
+
+  allocateIno(): Ino {
+    return this.#nextIno++ as Ino
+  }
+
+  assertSpace(bytes: number): void {
+    if (bytes > this.availableBytes) throw new FsError('ENOSPC')
+  }
+
+  space(): { readonly totalBytes: number; readonly availableBytes: number } {
+    return { totalBytes: 2 ** 40, availableBytes: this.availableBytes }
+  }
+}
+
+export class MemorySlices implements SliceStore {
+  readonly #data = new Map<number, Uint8Array>()
+  readonly #segment: SegmentId = makeSegmentId(WRITER, 0)
+  #end = 0
+  appended: Promise<void> = Promise.resolve()
+  /** Cheap hashes for speed measurements. */
+  hash = true
+
+  async append(data: Uint8Array): Promise<readonly Slice[]> {
+    await this.appended
+    const slices: Slice[] = []
+    for (let at = 0; at < data.length; at += SLICE_MAX_BYTES) {
+      const bytes = Buffer.from(data.subarray(at, at + SLICE_MAX_BYTES))
+      const sha256 = this.hash ? createHash('sha256').update(bytes).digest() : Buffer.alloc(32)
+      slices.push({
+        segment: this.#segment,
+        offset: this.#end,
+        length: bytes.length,
+        crc32: this.hash ? crc32(bytes) : 0,
+        sha256
+      })
+      this.#data.set(this.#end, bytes)
+      this.#end += bytes.length
+    }
+    return slices
+  }
+
+  read(slice: Slice, from: number, length: number, target: Uint8Array, at: number): void {
+    const bytes = this.#data.get(slice.offset)
+    if (bytes === undefined || bytes.length !== slice.length) throw new FsError('EIO')
+    target.set(bytes.subarray(from, from + length), at)
+  }
+
+  /** Bytes of a slice that was freed: reading it afterwards is an error. */
+  punch(offset: number): void {
+    this.#data.delete(offset)
+  }
+}
+
+/** Grants everything; with `whenAsked`, only after a wait in which it runs. */
+export class MemoryTokens implements TokenService {
+  held = 0
+  readonly asked: (readonly TokenWant[])[] = []
+  whenAsked: ((wants: readonly TokenWant[]) => Promise<void>) | undefined
+
+  tryAcquire(wants: readonly TokenWant[]): TokenGuard | undefined {
+    return this.whenAsked === undefined ? this.#grant(wants) : undefined
+  }
+
+  async acquire(wants: readonly TokenWant[]): Promise<TokenGuard> {
+    await this.whenAsked?.(wants)
+    return this.#grant(wants)
+  }
+
+  #grant(wants: readonly TokenWant[]): TokenGuard {
+    if (this.whenAsked !== undefined) this.asked.push(wants)
+    this.held++
+    let released = false
+    return {
+      release: () => {
+        if (released) throw new Error('guard released twice')
+        released = true
+        this.held--
+      }
+    }
+  }
+
+  own(): void {}
+}
+
+const silent = () => undefined
+export const quiet: Logger = {
+  debug: silent,
+  info: silent,
+  warn: silent,
+  error: silent,
+  child: () => quiet
+}
+
+export interface Fixture {
+  readonly fs: Filesystem
+  readonly state: StateStore
+  readonly log: MemoryLog
+  readonly slices: MemorySlices
+  readonly tokens: MemoryTokens
+}
+
+export function openFixture(directory: string, options: FilesystemOptions = {}): Fixture {
+  const state = openState(join(directory, 'state.db'))
+  const log = new MemoryLog({ state })
+  const slices = new MemorySlices()
+  const tokens = new MemoryTokens()
+  const clock = new StepClock()
+  const fs = new Filesystem({ state, opLog: log, slices, tokens, clock, logger: quiet }, options)
+  return { fs, state, log, slices, tokens }
+}
+
+/** The errno name `run` fails with, or 'ok'. */
+export async function errnoOf(run: () => Promise<unknown>): Promise<string> {
+  try {
+    await run()
+    return 'ok'
+  } catch (error) {
+    if (error instanceof FsError) return error.code
+    throw error
+  }
+}
+
+export const INLINE = INLINE_MAX_BYTES
