@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import type { KeyPair } from '@hyperswarm/secret-stream'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
-import type { EpochRecord } from '../record.ts'
+import type { EpochRecord, MemberInfo } from '../record.ts'
 import { type HostPort, parseAddress, reachableAddresses } from '../transport/address.ts'
 import { type JoinCall, requestJoin, requestJoinTcp } from '../transport/join-protocol.ts'
 import type { Link } from '../transport/link.ts'
@@ -34,7 +34,14 @@ import {
   stagingPath
 } from './new-state-directory.ts'
 import { VolumeError } from './volume-error.ts'
-import { saveRecord, saveSettings, VOLUME_FILES } from './volume-files.ts'
+import {
+  dropWish,
+  loadWish,
+  saveRecord,
+  saveSettings,
+  saveWish,
+  VOLUME_FILES
+} from './volume-files.ts'
 
 export interface JoinVolumeComponents {
   readonly clock: Clock
@@ -96,7 +103,9 @@ export async function joinVolume(
   requireName('member name', options.memberName)
   const invite = parseInviteCode(code)
   requireVacant(dir)
-  const listen = await probeListen(options.listen)
+  const wish = existsSync(stagingPath(dir)) ? loadWish(stagingPath(dir)) : undefined
+  const sameHost = options.listen.port === 0 && wish?.host === options.listen.host
+  const listen = await probeListen(sameHost ? wish : options.listen)
   const staging = makeStaging(dir, { resume: existsSync(stagingPath(dir)) })
   let keep = false
   try {
@@ -104,6 +113,7 @@ export async function joinVolume(
     const keyPair = existsSync(identityPath)
       ? loadIdentity(identityPath)
       : createIdentity(identityPath)
+    saveWish(staging, listen)
     keep = true
     const addresses = options.addresses ?? reachableAddresses(listen)
     const answer = await ask(invite, keyPair, addresses, components, options)
@@ -112,10 +122,12 @@ export async function joinVolume(
       throw new VolumeError('refused', `join ${invite.volumeName}: ${REFUSALS[answer.reason]}`)
     }
     keep = true
-    requireOwnMember(answer.record, answer.member, keyPair, invite)
+    const self = requireOwnMember(answer.record, answer.member, keyPair, invite)
+    requireAsWished(self, options.memberName, addresses)
     saveRecord(staging, answer.record)
     const { discovery } = invite
     saveSettings(staging, { member: answer.member, listen, ...(discovery ? { discovery } : {}) })
+    dropWish(staging)
     publishStaging(dir)
     return { member: answer.member, record: answer.record }
   } catch (error) {
@@ -195,9 +207,21 @@ function requireOwnMember(
   id: MemberId,
   keyPair: KeyPair,
   invite: InviteCode
-): void {
+): MemberInfo {
   const self = record.members.find((member) => member.id === id)
   const key = keyPair.publicKey.toString('hex')
-  if (record.volumeId === invite.volumeId && self?.publicKey === key) return
+  if (record.volumeId === invite.volumeId && self?.publicKey === key) return self
   throw new VolumeError('refused', `join ${invite.volumeName}: the answer is about another member`)
+}
+
+/** Refuses to go on as somebody else than an earlier run of the command has become. */
+function requireAsWished(self: MemberInfo, name: string, addresses: readonly string[]): void {
+  if (self.name !== name) {
+    const message = `join: an earlier run joined as '${self.name}': run it with --name ${self.name}`
+    throw new VolumeError('refused', message)
+  }
+  if (self.addresses.join() !== addresses.join()) {
+    const before = self.addresses.join(', ')
+    throw new VolumeError('refused', `join: an earlier run joined with ${before}: listen there`)
+  }
 }

@@ -1,4 +1,5 @@
 /** The files in a state directory that say who this member is and what it belongs to. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
@@ -14,7 +15,9 @@ export const VOLUME_FILES = {
   identity: 'identity',
   settings: 'settings',
   record: 'record',
-  invites: 'invites'
+  invites: 'invites',
+  /** While joining only: where this member said it listens. */
+  wish: 'wish'
 } as const
 
 /** What only this member knows about itself. */
@@ -39,11 +42,16 @@ const SETTINGS: CheckedFormat<MemberSettings> = {
 
 function validateSettings(value: unknown): MemberSettings {
   const from = readObject(value, 'settings', ['member', 'listen', 'bootstrap?'])
-  const listen = parseAddress(readText(from['listen'], 'listen', /./, 300))
-  if (listen === undefined) throw new ShapeError('listen is not host:port')
+  const listen = readListen(from['listen'])
   const settings = { member: readMemberId(from['member'], 'member'), listen }
   if (from['bootstrap'] === undefined) return settings
   return { ...settings, discovery: { bootstrap: readBootstrap(from['bootstrap'], 'bootstrap') } }
+}
+
+function readListen(value: unknown): HostPort {
+  const listen = parseAddress(readText(value, 'listen', /./, 300))
+  if (listen === undefined) throw new ShapeError('listen is not host:port')
+  return listen
 }
 
 /** Replaces the record of the state directory `dir`; durable on return. */
@@ -68,6 +76,28 @@ export function saveSettings(dir: string, settings: MemberSettings): void {
 /** Throws VolumeError 'not-found' or 'damaged'. */
 export function loadSettings(dir: string): MemberSettings {
   return required(dir, VOLUME_FILES.settings, SETTINGS)
+}
+
+const WISH: CheckedFormat<HostPort> = {
+  kind: 'wish',
+  version: 1,
+  validate: (value) => {
+    const from = readObject(value, 'wish', ['listen'])
+    return readListen(from['listen'])
+  }
+}
+
+export function saveWish(dir: string, listen: HostPort): void {
+  writeChecked<unknown>(join(dir, VOLUME_FILES.wish), WISH, { listen: formatAddress(listen) })
+}
+
+/** Throws VolumeError 'damaged'. */
+export function loadWish(dir: string): HostPort | undefined {
+  return optional(dir, VOLUME_FILES.wish, WISH)
+}
+
+export function dropWish(dir: string): void {
+  rmSync(join(dir, VOLUME_FILES.wish), { force: true })
 }
 
 /** Replaces the invitations; durable on return. */
