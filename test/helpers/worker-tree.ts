@@ -73,6 +73,10 @@ export const treeOps = {
     })
     return { hash: hash.digest('hex'), count }
   },
+  /** sha256 of one file of any size. */
+  digestStream(args: RootArgs): string {
+    return hashFile(args.path)
+  },
   /** Makes `count` small files in folders of 100, sizes drawn from `seed`. */
   makeTree(args: RootArgs & { readonly seed: number; readonly count: number }): void {
     const random = new SeededRandom(args.seed)
