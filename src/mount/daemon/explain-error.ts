@@ -1,5 +1,12 @@
 /** Turns any error into the one the user is shown. The one place where causes get exit codes. */
 
+import { DamagedFileError } from '../../replication/storage/storage-errors.ts'
+import {
+  TransportError,
+  type TransportErrorCode
+} from '../../replication/transport/transport-error.ts'
+import { VolumeError, type VolumeErrorCode } from '../../replication/volume/volume-error.ts'
+import { MountError, type MountErrorCode } from '../mounting/mount-error.ts'
 import type { ControlError } from './control-protocol.ts'
 import { ExitCode, type ExitCodeName } from './exit-codes.ts'
 import { UserError } from './user-error.ts'
@@ -8,6 +15,8 @@ interface Explanation {
   readonly exit: ExitCodeName
   readonly remedy: string
 }
+
+const DAMAGED_REMEDY = 'keep the state directory for examination and join with a new one'
 
 /** By the `code` of the error: those of Node, and those our own modules give theirs. */
 const BY_CODE: Readonly<Record<string, Explanation>> = {
@@ -28,8 +37,76 @@ const BY_CODE: Readonly<Record<string, Explanation>> = {
   EHOSTUNREACH: { exit: 'noAuthority', remedy: 'check the network and try again' },
   ENETUNREACH: { exit: 'noAuthority', remedy: 'check the network and try again' },
   ETIMEDOUT: { exit: 'noAuthority', remedy: 'check the network and try again' },
-  SQLITE_CORRUPT: { exit: 'damaged', remedy: 'keep the state directory and join again' },
-  SQLITE_NOTADB: { exit: 'damaged', remedy: 'keep the state directory and join again' }
+  SQLITE_CORRUPT: { exit: 'damaged', remedy: DAMAGED_REMEDY },
+  SQLITE_NOTADB: { exit: 'damaged', remedy: DAMAGED_REMEDY }
+}
+
+const MOUNT_EXITS: Readonly<Record<MountErrorCode, ExitCodeName>> = {
+  'not-found': 'mountPoint',
+  'not-directory': 'mountPoint',
+  'not-empty': 'mountPoint',
+  'already-mounted': 'alreadyRunning',
+  'inside-state-directory': 'mountPoint',
+  'no-fuse-device': 'system',
+  permission: 'system',
+  'fusermount-missing': 'system',
+  'mount-program-missing': 'system',
+  'addon-missing': 'system',
+  'not-mounted': 'notMounted',
+  busy: 'busy',
+  failed: 'system'
+}
+
+const BY_VOLUME_CODE: Readonly<Record<VolumeErrorCode, Explanation>> = {
+  'bad-input': { exit: 'usage', remedy: "see 'tandemfs --help'" },
+  exists: { exit: 'alreadyRunning', remedy: 'choose another name or --dir' },
+  'not-found': { exit: 'volumeUnknown', remedy: "make it with 'tandemfs create' or 'join'" },
+  damaged: { exit: 'damaged', remedy: DAMAGED_REMEDY },
+  'address-in-use': { exit: 'addressInUse', remedy: 'choose another --listen address' },
+  unreachable: { exit: 'noAuthority', remedy: 'mount the volume at the authority and try again' },
+  refused: { exit: 'refused', remedy: 'ask the authority for a new invitation' },
+  'not-authority': { exit: 'noAuthority', remedy: "run it at the authority, see 'members'" }
+}
+
+const TRANSPORT_EXITS: Readonly<Record<TransportErrorCode, ExitCodeName>> = {
+  'address-in-use': 'addressInUse',
+  'bad-address': 'usage',
+  'listen-failed': 'addressInUse',
+  unreachable: 'noAuthority',
+  'wrong-key': 'refused',
+  refused: 'refused',
+  closed: 'noAuthority',
+  timeout: 'noAuthority',
+  protocol: 'refused'
+}
+
+/** `what: why` or `what: why: what to do`, as VolumeError writes its message. */
+function explainVolumeError(error: VolumeError): UserError {
+  const { exit, remedy } = BY_VOLUME_CODE[error.code]
+  const [what = '', ...rest] = error.message.split(': ')
+  const hasRemedy = rest.length > 1 && error.code !== 'unreachable' && error.code !== 'damaged'
+  const last = hasRemedy ? rest.pop() : undefined
+  const why = rest.join(': ')
+  return new UserError(exit, { what, why, remedy: last ?? remedy }, { cause: error })
+}
+
+/** Errors that our own modules throw with a meaning; undefined for all others. */
+function explainOwnError(error: unknown, what: string): UserError | undefined {
+  const cause = { cause: error }
+  if (error instanceof MountError) {
+    const { why, advice } = error
+    return new UserError(MOUNT_EXITS[error.code], { what: error.what, why, remedy: advice }, cause)
+  }
+  if (error instanceof VolumeError) return explainVolumeError(error)
+  if (error instanceof TransportError) {
+    const remedy = 'check the address and the other member'
+    return new UserError(TRANSPORT_EXITS[error.code], { what, why: error.message, remedy }, cause)
+  }
+  if (error instanceof DamagedFileError) {
+    const { path, reason } = error
+    return new UserError('damaged', { what: path, why: reason, remedy: DAMAGED_REMEDY }, cause)
+  }
+  return undefined
 }
 
 export function errorCode(error: unknown): string | undefined {
@@ -40,6 +117,8 @@ export function errorCode(error: unknown): string | undefined {
 /** `what` says what was being done, such as "mount mail at /srv/mail". */
 export function explainError(error: unknown, what: string): UserError {
   if (error instanceof UserError) return error
+  const own = explainOwnError(error, what)
+  if (own !== undefined) return own
   const message = error instanceof Error ? error.message : String(error)
   const known = BY_CODE[errorCode(error) ?? '']
   if (known !== undefined) {

@@ -1,0 +1,75 @@
+/** What each command is called with, after parsing. */
+import type { LogLevel } from '../daemon/log-file.ts'
+import type { MountSettings } from '../daemon/mount-options.ts'
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+export interface CreateOptions {
+  readonly volume: string
+  readonly dir: string
+  readonly listen: HostPort
+  /** DHT nodes; empty = the public ones; undefined = no discovery. */
+  readonly bootstrap: readonly string[] | undefined
+}
+
+export interface InviteOptions {
+  readonly volume: string
+  readonly dir: string
+  readonly ttlMs: number
+}
+
+export interface JoinOptions {
+  readonly code: string
+  readonly dir: string
+  readonly listen: HostPort
+  readonly name: string
+}
+
+export interface MountOptions {
+  readonly volume: string
+  readonly mountPoint: string
+  readonly dir: string
+  readonly foreground: boolean
+  readonly settings: MountSettings
+  readonly logLevel: LogLevel
+}
+
+export interface UnmountOptions {
+  readonly mountPoint: string
+  readonly lazy: boolean
+  readonly timeoutMs: number
+}
+
+export interface StatusOptions {
+  /** A volume or a mount point; undefined = everything that is mounted. */
+  readonly target: string | undefined
+  readonly dir: string
+  readonly json: boolean
+  readonly watch: boolean
+}
+
+export interface MembersOptions {
+  readonly volume: string
+  readonly dir: string
+  /** Name of the member to remove. */
+  readonly remove: string | undefined
+}
+
+/** Where commands print; errors are thrown instead. */
+export interface CommandContext {
+  print(text: string): void
+}
+
+/** Each resolves with the exit code, or throws UserError. */
+export interface Commands {
+  create(options: CreateOptions): Promise<number>
+  invite(options: InviteOptions): Promise<number>
+  join(options: JoinOptions): Promise<number>
+  mount(options: MountOptions): Promise<number>
+  unmount(options: UnmountOptions): Promise<number>
+  status(options: StatusOptions): Promise<number>
+  members(options: MembersOptions): Promise<number>
+}

@@ -1,0 +1,69 @@
+/** `tandemfs invite`: a join code, from the running daemon or straight from the state directory. */
+
+import { Invitations } from '../../../replication/volume/invitations.ts'
+import { openVolume } from '../../../replication/volume/open-volume.ts'
+import { saveInvites } from '../../../replication/volume/volume-files.ts'
+import { ControlClient } from '../../daemon/control-client.ts'
+import { StateLock } from '../../daemon/state-lock.ts'
+import { UserError } from '../../daemon/user-error.ts'
+import { commandClock } from '../command-clock.ts'
+import type { CommandContext, InviteOptions } from '../command-options.ts'
+import { existingVolume } from '../volume-path.ts'
+
+const ANSWER_LIMIT_MS = 30_000
+
+export async function runInvite(options: InviteOptions, context: CommandContext): Promise<number> {
+  const { stateDir } = existingVolume(options.volume, { dir: options.dir })
+  const request = { role: 'data', ttlMs: options.ttlMs } as const
+  const client = await ControlClient.connect(stateDir)
+  if (client === undefined) {
+    context.print(inviteFromFiles(options.volume, stateDir, options.ttlMs))
+    return 0
+  }
+  try {
+    const { code } = await client.request('invite', request, { timeoutMs: ANSWER_LIMIT_MS })
+    context.print(code)
+  } finally {
+    client.close()
+  }
+  return 0
+}
+
+/** While no daemon runs the invitation is written under the state directory's lock. */
+function inviteFromFiles(volume: string, stateDir: string, ttlMs: number): string {
+  const lock = StateLock.acquire(stateDir)
+  try {
+    const { record, keyPair, self, invites, settings } = openVolume(stateDir)
+    if (record.authority !== self.id) {
+      const authority = record.members.find((member) => member.id === record.authority)
+      throw new UserError('noAuthority', {
+        what: `invite ${volume}`,
+        why: `this member is not the authority, ${authority?.name} is`,
+        remedy: `run it there (${authority?.addresses.join(', ')})`
+      })
+    }
+    const invitations = new Invitations(
+      {
+        keyPair,
+        record: () => record,
+        book: invites,
+        saveBook: (book) => saveInvites(stateDir, book),
+        admit: () => Promise.reject(new Error('nobody can join while no daemon runs')),
+        clock: commandClock,
+        logger: silent
+      },
+      settings.discovery === undefined ? {} : { discovery: settings.discovery }
+    )
+    return invitations.invite({ role: 'data', ttlMs })
+  } finally {
+    lock.release()
+  }
+}
+
+const silent = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silent
+}

@@ -1,0 +1,182 @@
+/** The command line: commands, arguments, options and their help. Runs nothing itself. */
+import { Command, CommanderError } from 'commander'
+import { parseLogLevel } from '../daemon/daemon-arguments.ts'
+import {
+  EXIT_CODE_MEANINGS,
+  ExitCode,
+  type ExitCodeName,
+  type ExitCodeValue
+} from '../daemon/exit-codes.ts'
+import { mountOptionsHelp, parseMountOptions } from '../daemon/mount-options.ts'
+import type { CommandContext, Commands, HostPort } from './command-options.ts'
+import { memberNameOfHost } from './member-name.ts'
+import { parseBootstrap, parseHostPort, parseTimeout, parseTtl, usageError } from './values.ts'
+import { DEFAULT_DIR } from './volume-path.ts'
+
+const DEFAULT_PORT = 4907
+const DIR_HELP = `folder of the state directories (default ${DEFAULT_DIR})`
+
+function exitCodesHelp(): string {
+  const names = Object.keys(ExitCode) as ExitCodeName[]
+  const lines = names.map((name) => {
+    return `  ${String(ExitCode[name]).padStart(2)}  ${EXIT_CODE_MEANINGS[name]}`
+  })
+  return ['', 'Exit codes:', ...lines].join('\n')
+}
+
+function examples(...lines: string[]): string {
+  return ['', 'Examples:', ...lines.map((line) => `  ${line}`)].join('\n')
+}
+
+function parseListen(text: string): HostPort {
+  return parseHostPort('--listen', text, DEFAULT_PORT)
+}
+
+const LISTEN_FLAGS = '--listen <HOST:PORT>'
+const LISTEN_HELP = 'address for the other members'
+const LISTEN_ANY: HostPort = { host: '0.0.0.0', port: DEFAULT_PORT }
+
+function describeMembership(program: Command, commands: Commands, done: Done): void {
+  program
+    .command('create <VOLUME>')
+    .description('make a new volume; this machine becomes its first member')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .option(LISTEN_FLAGS, LISTEN_HELP, parseListen, LISTEN_ANY)
+    .option('--discovery', 'members may also find each other through a DHT')
+    .option('--bootstrap <LIST>', 'own DHT nodes, HOST:PORT,...', parseBootstrap)
+    .addHelpText('after', examples('tandemfs create mail', 'tandemfs create mail --dir /data/t'))
+    .action(async (volume: string, flags) => {
+      const bootstrap: string[] | undefined = flags.bootstrap
+      if (bootstrap !== undefined && !flags.discovery) {
+        throw usageError('--bootstrap', 'only used by --discovery', 'add --discovery')
+      }
+      const nodes = flags.discovery ? (bootstrap ?? []) : undefined
+      const { dir, listen } = flags
+      done(await commands.create({ volume, dir, listen, bootstrap: nodes }))
+    })
+  program
+    .command('invite <VOLUME>')
+    .description('print a join code for one new member; run it at the authority')
+    .option('--ttl <TIME>', 'how long the code is good', parseTtl, 3_600_000)
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText('after', examples('tandemfs invite mail', 'tandemfs invite mail --ttl 2d'))
+    .action(async (volume: string, flags) => {
+      done(await commands.invite({ volume, dir: flags.dir, ttlMs: flags.ttl }))
+    })
+  program
+    .command('join <CODE>')
+    .description('make this machine a member of the volume that the code is for')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .option(LISTEN_FLAGS, LISTEN_HELP, parseListen, LISTEN_ANY)
+    .option('--name <NAME>', 'name of this member (default: the host name)')
+    .addHelpText('after', examples('tandemfs join - < code', 'tandemfs join CODE --name web2'))
+    .action(async (code: string, flags) => {
+      const { dir, listen } = flags
+      done(await commands.join({ code, dir, listen, name: flags.name ?? memberNameOfHost() }))
+    })
+  program
+    .command('members <VOLUME> [ACTION] [NAME]')
+    .usage('[options] <VOLUME> [remove NAME]')
+    .description('list the members, or remove one (at the authority)')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText('after', examples('tandemfs members mail', 'tandemfs members mail remove web2'))
+    .action(async (volume: string, action: string | undefined, name: string | undefined, flags) => {
+      if (action !== undefined && (action !== 'remove' || name === undefined)) {
+        throw usageError('members', `'${action}' is not 'remove NAME'`, "see 'members --help'")
+      }
+      done(await commands.members({ volume, dir: flags.dir, remove: name }))
+    })
+}
+
+function describeMounting(program: Command, commands: Commands, done: Done): void {
+  program
+    .command('mount <VOLUME> <MOUNTPOINT>')
+    .description('mount a volume; returns when it is mounted and ready')
+    .option('-f, --foreground', 'stay in the foreground, log to stderr')
+    .option('-o <OPTIONS>', 'mount options, see below; may be repeated', collect, [])
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .option('--log-level <LEVEL>', 'debug, info, warn or error', parseLogLevel, 'info')
+    .addHelpText('after', `\n${mountOptionsHelp()}`)
+    .addHelpText('after', examples('tandemfs mount mail /srv/mail -o allow_other,noexec'))
+    .action(async (volume: string, mountPoint: string, flags) => {
+      const settings = parseMountOptions(flags.o)
+      const foreground = flags.foreground === true
+      const { dir, logLevel } = flags
+      done(await commands.mount({ volume, mountPoint, dir, foreground, settings, logLevel }))
+    })
+  program
+    .command('unmount <MOUNTPOINT>')
+    .description('hand back what this member holds, unmount, and wait for the daemon to end')
+    .option('--lazy', 'detach at once, also when files are open')
+    .option('--timeout <SECONDS>', 'give up after this time', parseTimeout, 60_000)
+    .addHelpText('after', examples('tandemfs unmount /srv/mail'))
+    .action(async (mountPoint: string, flags) => {
+      const lazy = flags.lazy === true
+      done(await commands.unmount({ mountPoint, lazy, timeoutMs: flags.timeout }))
+    })
+  program
+    .command('status [TARGET]')
+    .usage('[options] [VOLUME|MOUNTPOINT]')
+    .description('show members, epoch, lag, lease, tokens and space')
+    .option('--json', 'one JSON object for each volume, one a line')
+    .option('--watch', 'repeat every second until interrupted')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText('after', examples('tandemfs status', 'tandemfs status /srv/mail --json'))
+    .action(async (target: string | undefined, flags) => {
+      const json = flags.json === true
+      const watch = flags.watch === true
+      done(await commands.status({ target, dir: flags.dir, json, watch }))
+    })
+}
+
+type Done = (code: number) => void
+
+function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value]
+}
+
+function buildProgram(commands: Commands, context: CommandContext, done: Done): Command {
+  const program = new Command('tandemfs')
+  program
+    .description('one shared directory on two to seven servers, every server with a full copy')
+    .helpCommand(false)
+    .addHelpText('after', exitCodesHelp())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.print(text.replace(/\n$/, '')),
+      writeErr: () => {}
+    })
+  describeMembership(program, commands, done)
+  describeMounting(program, commands, done)
+  for (const command of program.commands) {
+    command.exitOverride().copyInheritedSettings(program)
+    command.allowExcessArguments(false)
+  }
+  return program
+}
+
+function explainUsage(error: CommanderError): Error {
+  const why = error.message.replace(/^error: /, '').replace(/\n.*/s, '')
+  return usageError('command line', why, "see 'tandemfs --help'")
+}
+
+/** Parses and runs `args`. Resolves with the exit code; throws UserError. */
+export async function runProgram(
+  args: readonly string[],
+  commands: Commands,
+  context: CommandContext
+): Promise<number> {
+  let code: number = ExitCode.ok satisfies ExitCodeValue
+  const program = buildProgram(commands, context, (result) => {
+    code = result
+  })
+  try {
+    if (args.length === 0) throw usageError('command line', 'no command', "see 'tandemfs --help'")
+    await program.parseAsync([...args], { from: 'user' })
+    return code
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return ExitCode.ok
+    throw explainUsage(error)
+  }
+}
