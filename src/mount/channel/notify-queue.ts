@@ -43,7 +43,7 @@ export class NotifyQueue {
       return Promise.reject(new ChannelError('notify', ENOBUFS))
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ message: message.slice(), resolve, reject })
+      this.#waiting.push({ message: Uint8Array.from(message), resolve, reject })
       this.#next()
     })
   }
@@ -67,20 +67,24 @@ export class NotifyQueue {
       const next = this.#waiting.shift()
       if (next === undefined) return
       this.#running++
-      this.#write(next.message)
-        .then(next.resolve, (error: unknown) => {
-          if (codeOf(error) === 'ENOENT') next.resolve()
-          else next.reject(toChannelError('notify', error))
-        })
-        .finally(() => this.#done())
+      this.#write(next.message).then(
+        () => this.#done(next.resolve),
+        (error: unknown) => this.#done(() => settle(next, error))
+      )
     }
   }
 
-  #done(): void {
+  #done(settleThis: () => void): void {
     this.#running--
     this.#next()
+    settleThis()
     if (this.#running === 0) this.#onIdle?.()
   }
+}
+
+function settle(waiting: Waiting, error: unknown): void {
+  if (codeOf(error) === 'ENOENT') waiting.resolve()
+  else waiting.reject(toChannelError('notify', error))
 }
 
 const ENOBUFS = 105

@@ -53,7 +53,7 @@ export class RequestPool {
 
   constructor(options: RequestPoolOptions) {
     const { requestMaxBytes, budgetBytes } = options
-    if (budgetBytes < requestMaxBytes) throw new RangeError('budget below one request')
+    assert(budgetBytes >= requestMaxBytes, 'the budget is below one request')
     this.#slots = SLOT_SIZES.filter((size) => size < requestMaxBytes).map((s) => new SlotClass(s))
     this.#reads = new SlotClass(requestMaxBytes)
     this.#budgetBytes = budgetBytes

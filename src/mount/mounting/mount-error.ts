@@ -36,7 +36,7 @@ export class MountError extends Error {
   }
 }
 
-const PERMISSION = 'mount as root, or install fuse3 and give read and write on /dev/fuse'
+const PERMISSION = 'run as root, or as a user who may open /dev/fuse and has fusermount3'
 
 /** What a failed system call of mounting means to the user. */
 export function explainMountFailure(what: string, error: unknown): MountError {

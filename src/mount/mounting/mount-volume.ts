@@ -156,13 +156,26 @@ async function mountAsUser(
       env: { _FUSE_COMMFD: '3' }
     })
     if (result.status !== 0) throw programRefused(mountPoint, 'fusermount3', result.said)
-    return addon.receiveDevice(ours)
+    return await receiveOrDetach(ours, mountPoint, addon)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') throw fusermountMissing(mountPoint, error)
     throw error
   } finally {
     closeSync(ours)
     closeSync(theirs)
+  }
+}
+
+async function receiveOrDetach(
+  socketFd: number,
+  mountPoint: string,
+  addon: NativeAddon
+): Promise<number> {
+  try {
+    return addon.receiveDevice(socketFd)
+  } catch (error) {
+    if (findMount(mountPoint)?.type === FUSE_TYPE) await detach(mountPoint)
+    throw error
   }
 }
 

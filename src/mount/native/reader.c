@@ -9,7 +9,7 @@
  * Spinning: waking a sleeping virtual CPU costs more than serving a request, so after a request the
  * idle handle keeps the loop from sleeping for `spinUs` (every other event is served meanwhile). It
  * is done only while it pays: the running share of requests that came within the window must stay
- * above an eighth, and being preempted by others switches it off for a while.
+ * above an eighth, and it pauses while other processes want the CPU it takes.
  */
 #include "addon.h"
 
@@ -26,9 +26,11 @@
 #define SCORE_MIN (SCORE_ONE / 8)
 /* A request that found the loop asleep pays for the wake-up, so its gap is judged more mildly. */
 #define ASLEEP_ALLOWANCE 4
-#define PRESSURE_SAMPLE_NS 20000000
-#define PRESSURE_SWITCHES 4
-#define PRESSURE_PAUSE_NS 100000000
+/* Spinning is judged by this much of it; a spinner that gets less of a CPU than this is in the way. */
+#define SPUN_SAMPLE_NS 5000000
+#define SHARE_MIN_PERCENT 85
+#define PAUSE_NS 50000000
+#define PAUSE_DOUBLINGS 6
 
 struct reader {
   napi_env env;
@@ -54,8 +56,13 @@ struct reader {
   uint64_t spin_ns;
   uint64_t last_ns;  /* when the last request was done with */
   uint64_t pause_ns; /* no spinning before this */
-  uint64_t sample_ns;
-  long switches;
+  uint64_t mark_ns;  /* wall and CPU time and switches when spinning was last accounted for */
+  uint64_t mark_cpu_ns;
+  long mark_switches;
+  uint64_t spun_ns; /* sums since the last judgement */
+  uint64_t spun_cpu_ns;
+  long spun_switches;
+  uint32_t doublings;
   uint32_t score;
   double requests;
   double spin_hits;
@@ -229,32 +236,60 @@ static void judge(struct reader *reader, bool within) {
   reader->score = reader->score - loss + (within ? SCORE_ONE / SCORE_WEIGHT : 0);
 }
 
-static void sample_pressure(struct reader *reader, uint64_t now) {
-  if (now - reader->sample_ns < PRESSURE_SAMPLE_NS) {
-    return;
-  }
+/* Adds the time since the last mark to what was spun, or only sets the mark. */
+static bool account_spinning(struct reader *reader, uint64_t now, bool add) {
   struct rusage usage;
   if (getrusage(RUSAGE_THREAD, &usage) != 0) {
-    return;
+    return false;
   }
-  bool recent = now - reader->sample_ns < 2 * (uint64_t)PRESSURE_SAMPLE_NS;
-  if (recent && usage.ru_nivcsw - reader->switches > PRESSURE_SWITCHES) {
-    reader->pause_ns = now + PRESSURE_PAUSE_NS;
-    reader->pressure_pauses += 1;
+  uint64_t seconds = (uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec;
+  uint64_t micros = (uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec;
+  uint64_t cpu_ns = seconds * 1000000000u + micros * 1000u;
+  if (add) {
+    reader->spun_ns += now - reader->mark_ns;
+    reader->spun_cpu_ns += cpu_ns - reader->mark_cpu_ns;
+    reader->spun_switches += usage.ru_nivcsw - reader->mark_switches;
   }
-  reader->switches = usage.ru_nivcsw;
-  reader->sample_ns = now;
+  reader->mark_ns = now;
+  reader->mark_cpu_ns = cpu_ns;
+  reader->mark_switches = usage.ru_nivcsw;
+  return true;
 }
 
-static void stop_spinning(struct reader *reader) {
+/*
+ * A spinning thread never sleeps, so what it did not get of the CPU others took. Then spinning
+ * pauses, twice as long each time, until a judgement finds the CPU free again.
+ */
+static void judge_pressure(struct reader *reader, uint64_t now) {
+  if (reader->spun_ns < SPUN_SAMPLE_NS) {
+    return;
+  }
+  bool preempted = reader->spun_switches > 0;
+  if (preempted && reader->spun_cpu_ns * 100 < reader->spun_ns * SHARE_MIN_PERCENT) {
+    reader->pause_ns = now + ((uint64_t)PAUSE_NS << reader->doublings);
+    reader->doublings += reader->doublings < PAUSE_DOUBLINGS ? 1 : 0;
+    reader->pressure_pauses += 1;
+  } else {
+    reader->doublings = 0;
+  }
+  reader->spun_ns = 0;
+  reader->spun_cpu_ns = 0;
+  reader->spun_switches = 0;
+}
+
+static void stop_spinning(struct reader *reader, uint64_t now) {
   uv_idle_stop(&reader->spin);
   reader->spinning = false;
+  if (account_spinning(reader, now, true)) {
+    judge_pressure(reader, now);
+  }
 }
 
 static void on_idle(uv_idle_t *handle) {
   struct reader *reader = handle->data;
-  if (now_ns() - reader->last_ns > reader->spin_ns) {
-    stop_spinning(reader);
+  uint64_t now = now_ns();
+  if (now - reader->last_ns > reader->spin_ns) {
+    stop_spinning(reader, now);
     reader->spin_misses += 1;
     judge(reader, false);
   }
@@ -272,13 +307,16 @@ static void before_batch(struct reader *reader) {
 static void after_batch(struct reader *reader) {
   uint64_t now = now_ns();
   reader->last_ns = now;
-  sample_pressure(reader, now);
+  if (reader->spinning && now - reader->mark_ns > SPUN_SAMPLE_NS &&
+      account_spinning(reader, now, true)) {
+    judge_pressure(reader, now);
+  }
   bool wanted = reader->polling && reader->score >= SCORE_MIN && now >= reader->pause_ns;
-  if (wanted && !reader->spinning) {
+  if (wanted && !reader->spinning && account_spinning(reader, now, false)) {
     uv_idle_start(&reader->spin, on_idle);
     reader->spinning = true;
   } else if (!wanted && reader->spinning) {
-    stop_spinning(reader);
+    stop_spinning(reader, now);
   }
 }
 

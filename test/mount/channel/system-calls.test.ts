@@ -1,0 +1,107 @@
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'brittle'
+import { codeOf } from '../../../src/mount/channel/channel-error.ts'
+import { loadAddon, type NativeAddon } from '../../../src/mount/channel/load-addon.ts'
+import {
+  nativeSystemCalls,
+  programSystemCalls,
+  type SystemCalls
+} from '../../../src/mount/channel/system-calls.ts'
+
+function addonOrFail(): NativeAddon {
+  const { addon, reason } = loadAddon()
+  if (addon === undefined) throw new Error(`the native addon is needed here: ${reason}`)
+  return addon
+}
+
+const IMPLEMENTATIONS: readonly (readonly [string, () => SystemCalls])[] = [
+  ['native', () => nativeSystemCalls(addonOrFail())],
+  ['by programs', () => programSystemCalls()]
+]
+
+for (const [name, make] of IMPLEMENTATIONS) {
+  test(`system calls ${name} - a punched range reads as zeros and the size stays`, async (t) => {
+    const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
+    t.teardown(() => closeSync(fd))
+    writeSync(fd, Buffer.alloc(3 * 65536, 1))
+    const before = fstatSync(fd)
+    await make().punchHole(fd, 65536, 65536)
+    const after = fstatSync(fd)
+    t.is(after.size, before.size)
+    t.ok(after.blocks < before.blocks, 'blocks were freed')
+    const content = Buffer.alloc(3 * 65536)
+    readSync(fd, content, 0, content.length, 0)
+    t.is(content[65535], 1)
+    t.ok(content.subarray(65536, 131072).every((byte) => byte === 0))
+    t.is(content[131072], 1)
+  })
+
+  test(`system calls ${name} - a locked file is not locked again`, async (t) => {
+    const path = join(await t.tmp(), 'lock')
+    const calls = make()
+    const first = openSync(path, 'w')
+    const second = openSync(path, 'w')
+    t.teardown(() => closeSync(second))
+    t.is(calls.tryLockFile(first), true)
+    t.is(calls.tryLockFile(first), true, 'the owner may ask again')
+    t.is(calls.tryLockFile(second), false)
+    closeSync(first)
+    t.is(calls.tryLockFile(second), true, 'the lock ended with its descriptor')
+  })
+
+  test(`system calls ${name} - boot time agrees with the kernel's uptime`, (t) => {
+    const calls = make()
+    const lower = uptimeMs() - 20
+    const now = calls.boottimeMs()
+    t.ok(now >= lower && now <= uptimeMs() + 20, `${now}`)
+  })
+
+  test(`system calls ${name} - a bad descriptor is reported`, async (t) => {
+    const fd = openSync('/dev/null', 'r')
+    t.teardown(() => closeSync(fd))
+    await t.exception(make().punchHole(fd, 0, 4096))
+  })
+}
+
+function uptimeMs(): number {
+  return Number.parseFloat(readFileSync('/proc/uptime', 'utf8')) * 1000
+}
+
+test('addon - errors carry the errno and what was attempted', async (t) => {
+  const addon = addonOrFail()
+  const cases: readonly (readonly [string, string, RegExp, () => unknown])[] = [
+    ['fallocate', 'EBADF', /^fallocate: EBADF/, () => addon.fallocate(-1, 0, 0, 1)],
+    ['fallocateSync', 'EBADF', /^fallocate: EBADF/, () => addon.fallocateSync(-1, 0, 0, 1)],
+    ['flock', 'EBADF', /^flock: EBADF/, () => addon.tryLockFile(-1)],
+    ['umount', 'EINVAL', /^umount2 \/tmp: EINVAL/, () => addon.unmountPath('/tmp', 1 << 30)],
+    [
+      'mount',
+      'ENOENT',
+      /^mount \/nowhere: ENOENT/,
+      () => addon.mountDevice('s', '/nowhere', 'fuse.tandemfs', 0, 'fd=0')
+    ],
+    ['notify', 'EBADF', /^notify: EBADF/, () => addon.writeNotification(-1, new Uint8Array(16))],
+    ['receive', 'EBADF', /^receive \/dev\/fuse: EBADF/, () => addon.receiveDevice(-1)],
+    ['bytes', 'ERR_OUT_OF_RANGE', /message/, () => addon.writeNotification(1, new Uint8Array(0))],
+    ['parts', 'ERR_OUT_OF_RANGE', /parts/, () => addon.writeReply(1, [])],
+    ['number', 'ERR_INVALID_ARG_TYPE', /offset/, () => addon.fallocate(1, 0, 0.5, 1)],
+    ['integer', 'ERR_INVALID_ARG_TYPE', /fd/, () => addon.tryLockFile(2 ** 40)],
+    ['string', 'ERR_INVALID_ARG_TYPE', /target/, () => addon.unmountPath('a\0b', 0)],
+    ['long', 'ERR_INVALID_ARG_TYPE', /target/, () => addon.unmountPath('a'.repeat(5000), 0)]
+  ]
+  for (const [name, code, message, attempt] of cases) {
+    const error = await failure(attempt)
+    t.is(codeOf(error), code, name)
+    t.ok(error instanceof Error && message.test(error.message), `${name}: ${error}`)
+  }
+})
+
+async function failure(attempt: () => unknown): Promise<unknown> {
+  try {
+    await attempt()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}

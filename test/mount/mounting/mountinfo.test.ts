@@ -1,0 +1,45 @@
+import test from 'brittle'
+import {
+  findMount,
+  parseMountinfoLine,
+  readMountinfo
+} from '../../../src/mount/mounting/mountinfo.ts'
+
+test('mountinfo - fields with and without optional ones, escapes decoded', (t) => {
+  const line =
+    '42 27 0:39 / /mnt/a\\040b\\134c\\011d rw,noatime shared:1 master:2 - fuse.tandemfs vol\\040x rw'
+  t.alike(parseMountinfoLine(line), {
+    mountId: 42,
+    major: 0,
+    minor: 39,
+    mountPoint: '/mnt/a b\\c\td',
+    type: 'fuse.tandemfs',
+    source: 'vol x',
+    options: 'rw,noatime'
+  })
+  const plain = parseMountinfoLine('1 0 8:1 / / rw - ext4 /dev/root rw,discard')
+  t.is(plain?.mountPoint, '/')
+  t.is(plain?.type, 'ext4')
+})
+
+test('mountinfo - lines of another form are left out', (t) => {
+  for (const line of ['', 'nonsense', '1 2 3 / /mnt rw - ext4 x rw', '1 0 8:1 / /mnt - ext4']) {
+    t.is(parseMountinfoLine(line), undefined, line)
+  }
+})
+
+test('mountinfo - the topmost of stacked mounts is found', (t) => {
+  const entries = [
+    '1 0 0:5 / /mnt rw - tmpfs below rw',
+    '2 1 0:6 / /mnt rw - fuse.tandemfs above rw',
+    '3 0 0:7 / /mnt/deeper rw - tmpfs other rw'
+  ].flatMap((line) => parseMountinfoLine(line) ?? [])
+  t.is(findMount('/mnt', entries)?.source, 'above')
+  t.is(findMount('/mn', entries), undefined)
+})
+
+test('mountinfo - this system has a root and a proc', (t) => {
+  const entries = readMountinfo()
+  t.ok(findMount('/', entries))
+  t.is(findMount('/proc', entries)?.type, 'proc')
+})
