@@ -7,7 +7,7 @@ import type { Test } from 'brittle'
 import { ExitCode } from '../../src/mount/daemon/exit-codes.ts'
 import { runCli } from '../helpers/cli.ts'
 import { finishVolume, type Pair, SharedVolume, scenario } from '../helpers/scenario.ts'
-import { waitFor } from '../helpers/system.ts'
+import { freePort, waitFor } from '../helpers/system.ts'
 
 const daemons = { daemons: true }
 const volume = new SharedVolume()
@@ -103,7 +103,8 @@ scenario(
   volume,
   async (t) => {
     const { cluster, nodeA } = await volume.pair()
-    const attempt = (code: string, name: string) => {
+    const attempt = async (code: string, name: string) => {
+      const port = await freePort()
       const place = [
         '--dir',
         join(cluster.scratch, name),
