@@ -109,7 +109,7 @@ scenario(
         '--dir',
         join(cluster.scratch, name),
         '--listen',
-        '127.0.0.1:0',
+        `127.0.0.1:${port}`,
         '--name',
         name
       ]
