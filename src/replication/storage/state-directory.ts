@@ -5,7 +5,7 @@
  * Invariants: one daemon at a time, kept by a kernel lock that ends with its process however that
  * ends. Keeps RULES 7: an incarnation or inode range number is durable before its first use.
  */
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { assert } from '../../fs/assert.ts'
@@ -13,9 +13,12 @@ import type { Incarnation } from '../../fs/primitives.ts'
 import { INCARNATION_MAX } from '../../fs/primitives.ts'
 import type { CheckedFormat } from './atomic-file.ts'
 import { readChecked, writeChecked, writeFileAtomic } from './atomic-file.ts'
+import { journalPaths } from './journal-scan.ts'
 import { DamagedFileError, systemCode } from './storage-errors.ts'
 
 const INO_RANGE_MAX = 2 ** 24 - 1
+/** Longer than `runningPid` of another process holds the lock. */
+const PROBE_MS = 200
 
 interface Counters {
   /** The last one given out. */
@@ -120,11 +123,10 @@ export class StateDirectory {
   }
 
   /**
-   * Takes the directory for this process and writes its pid file. Throws StateInUseError at once
-   * when another process (or this one) has it.
+   * Takes the directory for this process and writes its pid file. Throws StateInUseError when another process (or this one) has it.
    */
   lock(): StateLock {
-    const lock = this.#takeLock()
+    const lock = this.#takeLock(PROBE_MS)
     try {
       writeFileAtomic(this.pid, `${process.pid}\n`, 0o644)
     } catch (error) {
@@ -146,7 +148,7 @@ export class StateDirectory {
     let lock: Database.Database
     try {
       if (!statSync(this.lockFile, { throwIfNoEntry: false })) return undefined
-      lock = this.#takeLock()
+      lock = this.#takeLock(0)
     } catch (error) {
       if (error instanceof StateInUseError) return error.pid
       throw error
@@ -176,16 +178,16 @@ export class StateDirectory {
   #readCounters(): Counters {
     const counters = readChecked(this.counters, COUNTERS)
     if (counters) return counters
-    // Numbers were given out before if there is a state: starting at 1 would repeat them.
-    if (statSync(this.state, { throwIfNoEntry: false })) {
-      throw new DamagedFileError(this.counters, 'it is missing though there is a state')
+    // A journal is begun by a numbered incarnation: starting at 1 again would repeat numbers.
+    if (existsSync(this.journal) && journalPaths(this.journal).length > 0) {
+      throw new DamagedFileError(this.counters, 'it is missing though there is a journal')
     }
     return { incarnation: 0, inoRange: 0 }
   }
 
   /** An SQLite transaction that writes nothing: a kernel lock that no crash leaves behind. */
-  #takeLock(): Database.Database {
-    const database = new Database(this.lockFile, { timeout: 0 })
+  #takeLock(waitMs: number): Database.Database {
+    const database = new Database(this.lockFile, { timeout: waitMs })
     try {
       database.exec('BEGIN EXCLUSIVE')
       return database
