@@ -14,8 +14,9 @@ export interface CliAnswer {
 const DEADLINE_MS = 90_000
 
 /** The checkout the compiled tests belong to. */
-export const projectRoot = findRoot(dirname(fileURLToPath(import.meta.url)))
-export const programPath = join(projectRoot, 'bin', 'tandemfs.js')
+const projectRoot = findRoot(dirname(fileURLToPath(import.meta.url)))
+/** `TANDEMFS_TEST_PROGRAM=FILE` tests another build or an installed package instead. */
+const programPath = process.env['TANDEMFS_TEST_PROGRAM'] ?? join(projectRoot, 'bin', 'tandemfs.js')
 
 /** Starts `tandemfs ...args` and leaves it running; for the foreground daemon. */
 export function spawnCli(args: readonly string[], cwd = '/'): ChildProcess {
