@@ -3,6 +3,8 @@
  * (protocol 7.45). Little-endian hosts only; see native-notes/fuse-protocol.md.
  */
 
+import { PAYLOAD_MAX_BYTES } from '../channel/channel-limits.ts'
+
 export const PROTOCOL_MAJOR = 7
 /** Newest minor this code knows; the smaller of it and the kernel's is spoken. */
 export const PROTOCOL_MINOR = 45
@@ -210,7 +212,7 @@ export const Size = {
 } as const
 
 /** Largest payload of one READ or WRITE: 256 pages of 4 KiB. */
-export const MAX_IO_BYTES = 1024 * 1024
+export const MAX_IO_BYTES = PAYLOAD_MAX_BYTES
 /** fuse_init_out.max_pages that goes with MAX_IO_BYTES. */
 export const MAX_IO_PAGES = 256
 /** Largest request: header, fuse_write_in and the payload. */

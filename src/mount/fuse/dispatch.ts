@@ -3,8 +3,8 @@
  * become errno: FsError is its own, anything else is EIO with the stack in the log. Every request
  * that waits for an answer gets exactly one. RULES 33: see interrupts.ts; lease checks: gate.ts.
  *
- * The channel's buffer is given back before a request is served, except that of a large WRITE,
- * which keeps it until settled: so the channel's pool bounds what a flood of writes can pin.
+ * The channel's buffer is given back before a request is served, except that of a WRITE, which keeps
+ * it until settled: so the channel's pool bounds what a flood of writes can pin.
  */
 import { assert } from '../../fs/assert.ts'
 import { Errno, FsError } from '../../fs/errno.ts'
@@ -45,9 +45,6 @@ export interface DispatcherOptions {
   /** Told of every error that is no FsError, after it was logged and answered with EIO. */
   readonly onInternalError?: (error: unknown) => void
 }
-
-/** WRITE payloads up to this are copied, so that many waiting small writes hold no buffer. */
-const COPY_MAX_BYTES = 16 * 1024
 
 /** ENOSYS to these tells the kernel "always succeeds from now on": never on an error's behalf. */
 const silencedByEnosys: ReadonlySet<number> = new Set([
@@ -215,15 +212,9 @@ export class FuseDispatcher {
   }
 
   #take(decoded: FuseRequest, release: () => void): void {
-    let keep: (() => void) | undefined
-    let taken = decoded
-    const { body } = decoded
-    if (body.op === 'write') {
-      if (body.data.length > COPY_MAX_BYTES) keep = release
-      else taken = { ...decoded, body: { ...body, data: Buffer.from(body.data) } }
-    }
-    const request = new ServedRequest(taken, {
-      costBytes: costOf(taken),
+    const keep = decoded.body.op === 'write' ? release : undefined
+    const request = new ServedRequest(decoded, {
+      costBytes: costOf(decoded),
       startedMs: performance.now(),
       releaseBuffer: keep
     })
