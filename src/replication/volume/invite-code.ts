@@ -8,9 +8,9 @@ import type { KeyPair } from '@hyperswarm/secret-stream'
 import crypto from 'hypercore-crypto'
 import type { MemberInfo } from '../record.ts'
 import { parseAddress } from '../transport/address.ts'
+import type { Bootstrap } from '../transport/discovery.ts'
 import { readAddresses, readVolumeId } from './record-codec.ts'
 import {
-  readBoolean,
   readInteger,
   readKey,
   readList,
@@ -28,8 +28,7 @@ const CHECKSUM_BYTES = 4
 
 /** How the volume's members find each other beside their addresses. */
 export interface DiscoveryOptions {
-  /** host:port of own DHT nodes; empty = the public DHT. */
-  readonly bootstrap: readonly string[]
+  readonly bootstrap: Bootstrap
 }
 
 export interface InviteCode {
@@ -60,7 +59,7 @@ export function formatInviteCode(code: InviteCode): string {
       e: code.expiresAtMs,
       k: base64(code.authorityKey),
       a: code.addresses,
-      ...(code.discovery ? { d: true, b: code.discovery.bootstrap } : {}),
+      ...(code.discovery ? { b: code.discovery.bootstrap } : {}),
       s: base64(code.seed)
     })
   )
@@ -91,7 +90,7 @@ export function parseInviteCode(text: string): InviteCode {
 }
 
 function readCode(value: unknown): InviteCode {
-  const from = readObject(value, 'code', ['v', 'n', 'r', 'e', 'k', 'a', 'd?', 'b?', 's'])
+  const from = readObject(value, 'code', ['v', 'n', 'r', 'e', 'k', 'a', 'b?', 's'])
   const code = {
     volumeId: readVolumeId(hex(from['v'])),
     volumeName: readName(from['n'], 'volume name'),
@@ -101,12 +100,13 @@ function readCode(value: unknown): InviteCode {
     addresses: readAddresses(from['a'], 'addresses'),
     seed: readKey(hex(from['s']), 'seed')
   }
-  if (from['d'] === undefined || !readBoolean(from['d'], 'discovery')) return code
+  if (from['b'] === undefined) return code
   return { ...code, discovery: { bootstrap: readBootstrap(from['b'], 'bootstrap') } }
 }
 
-export function readBootstrap(value: unknown, what: string): string[] {
-  return readList(value, what, 16, (item, itemWhat) => {
+export function readBootstrap(value: unknown, what: string): Bootstrap {
+  if (value === 'public') return 'public'
+  const nodes = readList(value, what, 16, (item, itemWhat) => {
     const text = readText(item, itemWhat, /./, 300)
     const address = parseAddress(text)
     if (address === undefined || address.port === 0) {
@@ -114,6 +114,8 @@ export function readBootstrap(value: unknown, what: string): string[] {
     }
     return text
   })
+  if (nodes.length === 0) throw new ShapeError(`${what} is empty`)
+  return nodes
 }
 
 function checksum(body: Uint8Array): Buffer {

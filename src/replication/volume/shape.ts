@@ -38,11 +38,6 @@ export function readText(value: unknown, what: string, pattern: RegExp, maxChars
   return value
 }
 
-export function readBoolean(value: unknown, what: string): boolean {
-  if (typeof value !== 'boolean') throw new ShapeError(`${what} is not true or false`)
-  return value
-}
-
 export function readList<T>(
   value: unknown,
   what: string,
