@@ -14,7 +14,7 @@ import { parseBootstrap, parseHostPort, parseTimeout, parseTtl, usageError } fro
 import { DEFAULT_DIR } from './volume-path.ts'
 
 const DEFAULT_PORT = 4907
-const DIR_HELP = `folder of the state directories (default ${DEFAULT_DIR})`
+const DIR_HELP = 'folder of the state directories'
 
 function exitCodesHelp(): string {
   const names = Object.keys(ExitCode) as ExitCodeName[]
@@ -93,13 +93,13 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
     .command('mount <VOLUME> <MOUNTPOINT>')
     .description('mount a volume; returns when it is mounted and ready')
     .option('-f, --foreground', 'stay in the foreground, log to stderr')
-    .option('-o <OPTIONS>', 'mount options, see below; may be repeated', collect, [])
+    .option('-o <OPTIONS>', 'mount options, see below; may be repeated', collect)
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .option('--log-level <LEVEL>', 'debug, info, warn or error', parseLogLevel, 'info')
     .addHelpText('after', `\n${mountOptionsHelp()}`)
     .addHelpText('after', examples('tandemfs mount mail /srv/mail -o allow_other,noexec'))
     .action(async (volume: string, mountPoint: string, flags) => {
-      const settings = parseMountOptions(flags.o)
+      const settings = parseMountOptions(flags.o ?? [])
       const foreground = flags.foreground === true
       const { dir, logLevel } = flags
       done(await commands.mount({ volume, mountPoint, dir, foreground, settings, logLevel }))
@@ -131,7 +131,7 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
 
 type Done = (code: number) => void
 
-function collect(value: string, previous: readonly string[]): string[] {
+function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value]
 }
 
