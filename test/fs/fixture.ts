@@ -178,12 +178,15 @@ export interface Fixture {
   readonly tokens: MemoryTokens
 }
 
-export function openFixture(directory: string, options: FilesystemOptions = {}): Fixture {
+export function openFixture(
+  directory: string,
+  options: FilesystemOptions = {},
+  clock: Clock = new StepClock()
+): Fixture {
   const state = openState(join(directory, 'state.db'))
   const log = new MemoryLog({ state })
   const slices = new MemorySlices()
   const tokens = new MemoryTokens()
-  const clock = new StepClock()
   const fs = new Filesystem({ state, opLog: log, slices, tokens, clock, logger: quiet }, options)
   return { fs, state, log, slices, tokens }
 }

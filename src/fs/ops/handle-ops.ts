@@ -1,4 +1,4 @@
-import { isDirectory, isSymlink } from '../attr.ts'
+import { isDirectory, isRegular, isSymlink } from '../attr.ts'
 import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
@@ -27,6 +27,7 @@ function openTruncating(
   return underExclusive(core, ctx, ino, async (inode) => {
     assertOpenable(inode.mode, true)
     const handle = core.openFiles.open(ino, flags, false)
+    if (!isRegular(inode.mode)) return handle
     try {
       await core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
     } catch (error) {

@@ -54,8 +54,8 @@ export class ExtentTable {
   constructor(database: Database) {
     this.#range = database
       .prepare(
-        `SELECT ${COLUMNS} FROM extent WHERE ino = ?1 AND offset < ?3 AND offset >= ` +
-          'coalesce((SELECT max(offset) FROM extent WHERE ino = ?1 AND offset <= ?2), ?2) ' +
+        `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset < ? AND offset >= ` +
+          'coalesce((SELECT max(offset) FROM extent WHERE ino = ? AND offset <= ?), ?) ' +
           'ORDER BY offset'
       )
       .raw(true)
@@ -81,7 +81,7 @@ export class ExtentTable {
   /** Extents that share a byte with [start, end), in file order. */
   range(ino: Ino, start: number, end: number): Extent[] {
     const extents: Extent[] = []
-    for (const row of this.#range.all(ino, start, end) as ExtentColumns[]) {
+    for (const row of this.#range.all(ino, end, ino, start, start) as ExtentColumns[]) {
       if (row[0] + row[1] > start) extents.push(fromColumns(row))
     }
     return extents

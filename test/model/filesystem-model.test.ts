@@ -1,0 +1,23 @@
+import test from 'brittle'
+import { randomCommands, runCommands, shrink } from './run-model.ts'
+
+/** TANDEMFS_MODEL_SEEDS=FROM-TO runs more of them; see `npm run test:model`. */
+const [FROM = 1, TO = 12] = (process.env['TANDEMFS_MODEL_SEEDS'] ?? '1-12').split('-').map(Number)
+const COMMANDS = 2500
+
+for (let seed = FROM; seed <= TO; seed++) {
+  test(`filesystem - agrees with the naive one, seed ${seed}`, async (t) => {
+    const commands = randomCommands(seed, COMMANDS)
+    let difference: string | undefined
+    try {
+      difference = await runCommands(commands)
+    } catch (error) {
+      difference = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    }
+    if (difference !== undefined) {
+      const small = await shrink(commands)
+      t.comment(`seed ${seed}, shrunk to:\n${small.map((one) => JSON.stringify(one)).join('\n')}`)
+    }
+    t.is(difference, undefined)
+  })
+}
