@@ -18,6 +18,13 @@ export const MESSAGE_MAX_BYTES: Readonly<Record<FramedKind, number>> = {
   bulk: 2 * 1024 * 1024
 }
 
+/**
+ * Bytes sent or received on one connection before the event loop gets its turn. A socket that
+ * takes everything at once would otherwise be fed without end, and the control connection and the
+ * kernel's requests wait.
+ */
+const TURN_BYTES = 256 * 1024
+
 export interface PeerConnection {
   readonly member: MemberId
   readonly kind: FramedKind
@@ -70,6 +77,8 @@ export class FramedConnection implements PeerConnection {
   #head = 0
   #waitingBytes = 0
   #streamBytes = 0
+  #turnBytes = 0
+  #yielding = false
   #drainWaiters: (() => void)[] = []
   #lastError: Error | undefined
   #closed = false
@@ -118,7 +127,7 @@ export class FramedConnection implements PeerConnection {
       message.set(part, offset)
       offset += part.length
     }
-    if (this.#waitingBytes === 0 && this.#streamBytes === 0) {
+    if (this.#waitingBytes === 0 && this.#mayWrite()) {
       this.#write(message)
     } else {
       this.#queue.push(message)
@@ -155,13 +164,29 @@ export class FramedConnection implements PeerConnection {
     this.#events.onClose(this, reason)
   }
 
+  #mayWrite(): boolean {
+    return this.#streamBytes === 0 && !this.#yielding && !this.#closed
+  }
+
   #write(message: Buffer): void {
     if (!this.#link.stream.write(message)) this.#streamBytes = message.length
+    this.#turnBytes += message.length
+    if (this.#turnBytes < TURN_BYTES) return
+    this.#yielding = true
+    setImmediate(() => {
+      this.#turnBytes = 0
+      this.#yielding = false
+      this.#pump()
+    })
   }
 
   #onDrain(): void {
     this.#streamBytes = 0
-    while (this.#head < this.#queue.length && this.#streamBytes === 0) {
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#head < this.#queue.length && this.#mayWrite()) {
       const message = this.#queue[this.#head]
       assert(message !== undefined, 'queue hole')
       this.#head += 1
