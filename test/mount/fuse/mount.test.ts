@@ -4,9 +4,11 @@ import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type Test } from 'brittle'
+import { ROOT_INO } from '../../../src/fs/primitives.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { killPending } from '../../../src/mount/fuse/kill-pending.ts'
+import { KernelNotifier } from '../../../src/mount/fuse/notify.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { mountVolume } from '../../../src/mount/mounting/mount-volume.ts'
 import { MemoryLogger, realClock } from './kernel-side.ts'
@@ -17,6 +19,7 @@ interface Mounted {
   readonly path: string
   readonly dispatcher: FuseDispatcher
   readonly logger: MemoryLogger
+  readonly notifier: KernelNotifier
 }
 
 async function mounted(
@@ -46,7 +49,7 @@ async function mounted(
   )
   dispatcher.start()
   await dispatcher.ready
-  return { path, dispatcher, logger }
+  return { path, dispatcher, logger, notifier: new KernelNotifier(volume.channel) }
 }
 
 interface Outcome {
@@ -119,4 +122,18 @@ test('mount - SIGKILL ends a process whose request waits, other signals do not',
   t.is(signal, 'SIGKILL')
   await dispatcher.idle()
   t.is(dispatcher.inFlight, 0)
+})
+
+test('mount - the kernel takes every notification', async (t) => {
+  const { path, dispatcher, notifier } = await mounted(t, new NaiveFilesystem(), 'native')
+  const script = 'import os, sys\nos.mkdir(sys.argv[1] + "/d")\nos.mkdir(sys.argv[1] + "/d/e")\n'
+  t.is((await outcome(spawn('python3', ['-c', script, path]))).code, 0)
+  const { incEpoch, expireOnly } = await dispatcher.ready
+  await notifier.invalInode(ROOT_INO, 0, 4096)
+  await notifier.invalAttributes(ROOT_INO)
+  if (expireOnly) await notifier.expireEntry(ROOT_INO, Buffer.from('d'))
+  if (incEpoch) await notifier.incEpoch()
+  await notifier.invalEntry(ROOT_INO, Buffer.from('d'))
+  await notifier.deleteEntry(ROOT_INO, 2 as typeof ROOT_INO, Buffer.from('d'))
+  t.pass(`incEpoch=${incEpoch} expireOnly=${expireOnly}`)
 })
