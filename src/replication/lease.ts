@@ -12,7 +12,7 @@ export interface LeaseOptions {
   readonly heartbeatMs: number
 }
 
-export const LEASE_DEFAULTS: LeaseOptions = { leaseMs: 2000, marginMs: 200, heartbeatMs: 400 }
+export const LEASE_DEFAULTS: LeaseOptions = { leaseMs: 4000, marginMs: 400, heartbeatMs: 500 }
 
 /** A member's own lease. */
 export class Lease {

@@ -6,6 +6,7 @@
 
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { Admission, Admitted } from '../admission.ts'
 import { DecodeError } from '../byte-codec.ts'
@@ -16,6 +17,7 @@ import type { SegmentStore } from '../storage/segment-store.ts'
 import { sliceMatches } from '../storage/segment-store.ts'
 import type { EntryShelf } from './entry-shelf.ts'
 import type { RecentEntries } from './recent-entries.ts'
+import { fetchedSlices } from './slices.ts'
 import type { Slices } from './slices.ts'
 
 /** Entries applied before the event loop gets its turn again. */
@@ -31,12 +33,14 @@ export interface IntakeComponents {
   readonly shelf: EntryShelf
   readonly recent: RecentEntries
   readonly slices: Slices
+  readonly self: MemberId
+  /** Ops that the volume does not have: what their inodes' handles wrote is lost. */
+  readonly onVoid: (entry: Entry, sealed: SealedEntry) => void
   readonly logger: Logger
   readonly nowMs: () => number
   /** Own ops applied but not journaled yet go into the journal first. */
   readonly flushOwn: () => void
-  /** Entries of these writers were applied. */
-  readonly onApplied: (entries: readonly SealedEntry[]) => void
+  readonly onApplied: (items: readonly Admitted[]) => void
   readonly onFatal: (error: Error) => void
 }
 
@@ -91,7 +95,7 @@ export class Intake {
       this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
       return
     }
-    this.#components.onApplied(batch.map((item) => item.sealed))
+    this.#components.onApplied(batch)
     if (batch.length === ENTRIES_PER_TURN) this.#later()
   }
 
@@ -115,18 +119,28 @@ export class Intake {
     }
   }
 
-  /** Brings the state forward by an entry from the local journal. */
-  replay(sealed: SealedEntry): void {
-    const { admission, shelf, recent } = this.#components
+  /**
+   * Brings the state forward by an entry from the local journal. `doubtful`: it was not known to
+   * be durable, so the large slices it names are looked at first.
+   */
+  replay(sealed: SealedEntry, doubtful: boolean): void {
+    const { admission, shelf, recent, self, onVoid } = this.#components
     if (sealed.seq <= admission.appliedOf(sealed.writer)) return
     const entry = openEntry(sealed)
-    if (admission.offer({ sealed: keep(sealed), entry }) !== 'waiting') return
+    const result = admission.offer({ sealed: keep(sealed), entry })
+    if (result === 'void') onVoid(entry, sealed)
+    if (result !== 'waiting') return
+    const { segments } = this.#components
+    for (const slice of fetchedSlices(entry, isBare(sealed, entry))) {
+      segments.markUnsynced(slice.segment)
+    }
     for (;;) {
-      const item = admission.next(() => true)
+      const item = admission.next((next) => !doubtful || this.#hasSlicesOnDisk(next))
       if (!item) return
       this.#writeInline(item)
       this.#applyOps(item.entry)
-      shelf.put(item.sealed.writer, item.sealed.seq, item.sealed.head)
+      const { writer, seq, head } = item.sealed
+      if (memberOf(writer) !== self) shelf.put(writer, seq, head)
       recent.add(item.sealed)
     }
   }
@@ -134,6 +148,13 @@ export class Intake {
   stop(): void {
     this.#stopped = true
     if (this.#scheduled) clearImmediate(this.#scheduled)
+  }
+
+  #hasSlicesOnDisk({ sealed, entry }: Admitted): boolean {
+    for (const slice of fetchedSlices(entry, isBare(sealed, entry))) {
+      if (this.#components.segments.verifySha(slice) !== 'ok') return false
+    }
+    return true
   }
 
   #later(): void {

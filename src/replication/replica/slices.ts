@@ -29,6 +29,8 @@ export interface SlicesComponents {
   readonly self: MemberId
   /** Members of the in-sync set now. */
   readonly inSync: () => readonly MemberId[]
+  /** A slice on the disk is not what was written and could not be repaired. */
+  readonly onDamage: (text: string) => void
   /** A slice arrived: entries that waited for it may go on. */
   readonly onArrived: () => void
 }
@@ -215,7 +217,9 @@ export class Slices implements SliceStore {
         return
       }
     }
-    throw new FsError('EIO', `slice ${slice.segment}+${slice.offset} is ${state} and not to be had`)
+    const text = `slice ${slice.segment}+${slice.offset} is ${state} and not to be had elsewhere`
+    this.#components.onDamage(text)
+    throw new FsError('EIO', text)
   }
 
   #onPush(from: MemberId, message: SlicePush): void {

@@ -29,6 +29,8 @@ export interface UpkeepComponents {
   readonly epoch: () => Epoch
   /** True when every live member's durable checkpoint contains the entry. */
   readonly checkpointedEverywhere: (origin: FreedSlice['origin']) => boolean
+  /** What can be given back should be. */
+  readonly isSpaceShort: () => boolean
   readonly clock: Clock
   readonly logger: Logger
   readonly onFatal: (error: Error) => void
@@ -46,7 +48,7 @@ export interface UpkeepOptions {
 export const UPKEEP_DEFAULTS: UpkeepOptions = {
   commitMs: 1000,
   commitsPerCheckpoint: 4,
-  journalKeepBytes: 96 * 1024 * 1024,
+  journalKeepBytes: 64 * 1024 * 1024,
   punchesPerRound: 2000
 }
 
@@ -130,11 +132,12 @@ export class Upkeep {
     const covered = this.#committedAt
     this.#checkpointed = await checkpoint()
     this.#commits = 0
-    if (journal.stats().sizeBytes <= this.#options.journalKeepBytes) return
+    const keepBytes = this.#components.isSpaceShort() ? 0 : this.#options.journalKeepBytes
+    if (journal.stats().sizeBytes <= keepBytes) return
     await segments.syncUnsynced()
     await flushLogs()
-    const files = journal.prune(covered)
-    logger.debug({ files, ...journal.stats() }, 'journal pruned')
+    const pruned = journal.prune(covered)
+    logger.debug({ pruned, ...journal.stats() }, 'journal pruned')
   }
 
   #punch(): void {
@@ -143,8 +146,22 @@ export class Upkeep {
     const dead = state.freedSlices(this.#options.punchesPerRound)
     const ready = dead.filter((slice) => checkpointedEverywhere(slice.origin))
     if (ready.length === 0) return
-    for (const { segment, offset, length } of ready) segments.punch(segment, offset, length)
+    for (const { segment, offset, length } of mergeRuns(ready)) {
+      segments.punch(segment, offset, length)
+    }
     state.forgetFreed(ready)
     logger.debug({ slices: ready.length }, 'dead slices punched')
   }
+}
+
+/** Neighbours become one run: a hole frees only the whole blocks in it. */
+function mergeRuns(slices: readonly FreedSlice[]): Pick<FreedSlice, 'segment' | 'offset' | 'length'>[] {
+  const sorted = [...slices].sort((a, b) => a.segment - b.segment || a.offset - b.offset)
+  const runs: { segment: FreedSlice['segment']; offset: number; length: number }[] = []
+  for (const { segment, offset, length } of sorted) {
+    const last = runs.at(-1)
+    if (last && last.segment === segment && last.offset + last.length === offset) last.length += length
+    else runs.push({ segment, offset, length })
+  }
+  return runs
 }

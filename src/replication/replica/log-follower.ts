@@ -1,0 +1,99 @@
+/**
+ * Follows the hypercores of the other writers and compares every signed block with the entry that
+ * was applied from the stream. Equal: the entry leaves the shelf. Different: the writer signed
+ * something else than it sent, and this member stops rather than guess which is true.
+ */
+import type { Logger } from '../../fs/ports/logger.ts'
+import { memberOf } from '../../fs/primitives.ts'
+import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import type { EpochRecord } from '../record.ts'
+import type { WriterLogs } from '../storage/writer-logs.ts'
+import type { Vector } from '../vector.ts'
+import type { EntryShelf } from './entry-shelf.ts'
+
+export interface LogFollowerComponents {
+  readonly logs: WriterLogs
+  readonly shelf: EntryShelf
+  readonly self: MemberId
+  readonly appliedOf: (writer: WriterId) => Seq
+  readonly waitApplied: (vector: Vector) => Promise<void>
+  readonly logger: Logger
+  readonly onDivergence: (error: Error) => void
+}
+
+export class LogFollower {
+  readonly #components: LogFollowerComponents
+  readonly #followed = new Set<WriterId>()
+  #opening: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(components: LogFollowerComponents) {
+    this.#components = components
+  }
+
+  /** Opens the log of every writer of the record that is not open yet. */
+  follow(record: EpochRecord): Promise<void> {
+    const { self, logger } = this.#components
+    for (const info of record.writers) {
+      if (this.#followed.has(info.writer)) continue
+      this.#followed.add(info.writer)
+      const key = Buffer.from(info.coreKey, 'hex')
+      const own = memberOf(info.writer) === self
+      this.#opening = this.#opening
+        .then(() => (own ? this.#reopen(info.writer) : this.#open(info.writer, key, record)))
+        .catch((error: unknown) => {
+          if (!this.#stopped) logger.error({ writer: info.writer, error }, 'log cannot be followed')
+        })
+    }
+    return this.#opening
+  }
+
+  /** The block of an entry, when it stands in a log here. */
+  async read(writer: WriterId, seq: Seq): Promise<Buffer | undefined> {
+    const { logs } = this.#components
+    const own = logs.own(writer)
+    if (own) return seq <= own.length ? await own.read(seq) : undefined
+    return await logs.foreign(writer)?.read(seq)
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #reopen(writer: WriterId): Promise<void> {
+    const { logs } = this.#components
+    if (!this.#stopped && !logs.own(writer)) await logs.reopen(writer)
+  }
+
+  async #open(writer: WriterId, key: Buffer, record: EpochRecord): Promise<void> {
+    const { logs, shelf, appliedOf } = this.#components
+    if (this.#stopped) return
+    const log = await logs.follow(writer, key)
+    const oldest = shelf.oldest(writer, 1)[0]
+    const from = oldest?.seq ?? ((appliedOf(writer) + 1) as Seq)
+    const end = record.writers.find((w) => w.writer === writer)?.finalSeq
+    log.deliver(from, (seq, block) => this.#compare(writer, seq, block, end))
+  }
+
+  async #compare(writer: WriterId, seq: Seq, block: Buffer, end: Seq | undefined): Promise<void> {
+    const { shelf, waitApplied, logger, onDivergence } = this.#components
+    if (this.#stopped || (end !== undefined && seq > end)) return
+    try {
+      await waitApplied(new Map([[writer, seq]]))
+    } catch (error) {
+      // The replica closes, or the entry is void by now: nothing to compare with.
+      logger.debug({ writer, seq, error }, 'block without an applied entry')
+      return
+    }
+    if (this.#stopped) return
+    const head = shelf.get(writer, seq)
+    if (head === undefined) return
+    if (head.equals(block)) {
+      shelf.published(writer, seq)
+      return
+    }
+    const error = new Error(`log of writer ${writer}: block ${seq} differs from the applied entry`)
+    this.#stopped = true
+    onDivergence(error)
+  }
+}

@@ -1,0 +1,746 @@
+/**
+ * A replica: this member's part of the cluster for one incarnation. It puts the parts together:
+ * journal, segments, hypercores, state, tokens, connections; who does what is in the files beside.
+ *
+ * Life: `open` reads what is on the disk, `start` connects and resolves nothing itself; `onLive`
+ * is called when this member serves, `onEnded` when the incarnation is over and another one has
+ * to be opened (with `rebuild`, on a state made anew).
+ */
+import type { Database } from 'better-sqlite3'
+import { FsError } from '../../fs/errno.ts'
+import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { OpLog } from '../../fs/ports/op-log.ts'
+import type { SliceStore } from '../../fs/ports/slice-store.ts'
+import type { StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
+import type { TokenService } from '../../fs/ports/token-service.ts'
+import { makeWriterId, memberOf } from '../../fs/primitives.ts'
+import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { Admission } from '../admission.ts'
+import type { Admitted } from '../admission.ts'
+import { Durability } from '../durability.ts'
+import { EpochAuthority } from '../epoch/epoch-authority.ts'
+import type { MemberChange } from '../epoch/epoch-authority.ts'
+import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
+import type { Entry, SealedEntry } from '../entry.ts'
+import type { EpochRecord, MemberInfo } from '../record.ts'
+import { Journal } from '../storage/journal.ts'
+import { SegmentStore } from '../storage/segment-store.ts'
+import type { PunchHole } from '../storage/segment-store.ts'
+import type { StateDirectory } from '../storage/state-directory.ts'
+import type { OwnLog } from '../storage/own-log.ts'
+import { WriterLogs } from '../storage/writer-logs.ts'
+import { TokenNode } from '../token/token-node.ts'
+import { Connections } from '../transport/connections.ts'
+import { Invitations } from '../volume/invitations.ts'
+import type { OpenedVolume } from '../volume/open-volume.ts'
+import { saveInvites, saveRecord } from '../volume/volume-files.ts'
+import type { Vector } from '../vector.ts'
+import { AppliedWaits } from './applied-waits.ts'
+import { CatchUp } from './catch-up.ts'
+import { ClusterSpace } from './cluster-space.ts'
+import { EntryShelf } from './entry-shelf.ts'
+import { InodeNumbers } from './inode-numbers.ts'
+import { Intake } from './intake.ts'
+import { LocalLog } from './local-log.ts'
+import { LocalSync } from './local-sync.ts'
+import { LogFollower } from './log-follower.ts'
+import { Membership } from './membership.ts'
+import type { EndReason } from './membership.ts'
+import { NoteWatch } from './note-watch.ts'
+import { Peers } from './peers.ts'
+import { Reaper } from './reaper.ts'
+import { RecentEntries } from './recent-entries.ts'
+import { republishOwn, scanHeld } from './recovery.ts'
+import { Router } from './router.ts'
+import { Slices } from './slices.ts'
+import { UPKEEP_DEFAULTS, Upkeep } from './upkeep.ts'
+
+export interface ReplicaComponents {
+  readonly directory: StateDirectory
+  readonly volume: OpenedVolume
+  readonly state: StateMachine
+  /** The state's database: local tables stand in it, in the same transaction. */
+  readonly database: Database
+  readonly checkpoint: () => Promise<StatePosition>
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly random: () => number
+  readonly punchHole?: PunchHole
+  readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
+  /** Of these inodes, the ones not open here: from now on opening them answers ESTALE. */
+  readonly closeForGood: (inos: readonly Ino[]) => readonly Ino[]
+  readonly forgetReaped: (inos: readonly Ino[]) => void
+  /** Drops what the kernel caches of these inodes. */
+  readonly dropCaches: (inos: readonly Ino[]) => void | Promise<void>
+  readonly isDirectory: (ino: Ino) => boolean
+  /** An entry of the local journal never became part of the volume. */
+  readonly onVoid: (entry: Entry, sealed: SealedEntry) => void
+  readonly onLive: () => void
+  readonly onEnded: (reason: EndReason) => void
+  readonly onFatal: (error: Error) => void
+}
+
+export interface ReplicaOptions {
+  readonly isolationMs: number
+  readonly minHoldMs: number
+}
+
+export const REPLICA_DEFAULTS: ReplicaOptions = { isolationMs: 30_000, minHoldMs: 5 }
+
+const RECENT_BYTES_MAX = 16 * 1024 * 1024
+const BEAT_MS = 500
+/** Orphans are asked about a little after they appear, and again while they stay open. */
+const REAP_MS = 100
+
+interface Storage {
+  readonly writer: WriterId
+  readonly journal: Journal
+  readonly segments: SegmentStore
+  readonly logs: WriterLogs
+  readonly ownLog: OwnLog
+  readonly held: Vector
+}
+
+export class Replica implements OpLog {
+  readonly writer: WriterId
+  readonly self: MemberId
+  readonly slices: SliceStore
+  readonly admission: Admission
+  readonly membership: Membership
+  readonly peers = new Peers()
+  readonly catchUp: CatchUp
+  readonly durability: Durability
+  readonly damage: string[] = []
+  readonly #components: ReplicaComponents
+  readonly #storage: Storage
+  readonly #localLog: LocalLog
+  readonly #localSync: LocalSync
+  readonly #waits: AppliedWaits
+  readonly #slices: Slices
+  readonly #intake: Intake
+  readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
+  readonly #shelf: EntryShelf
+  readonly #tokens: TokenNode
+  readonly #connections: Connections
+  readonly #follower: LogFollower
+  readonly #upkeep: Upkeep
+  readonly #reaper: Reaper
+  readonly #space: ClusterSpace
+  readonly #inos: InodeNumbers
+  readonly #invitations: Invitations | undefined
+  readonly #checkpointedBy = new Map<MemberId, StatePosition>()
+  readonly #memberChanges: { record: () => boolean; resolve: () => void }[] = []
+  readonly #ackTo = new Set<MemberId>()
+  #ackScheduled: NodeJS.Immediate | undefined
+  #timers: Timer[] = []
+  #replayed = false
+  #closed = false
+
+  private constructor(components: ReplicaComponents, options: ReplicaOptions, storage: Storage) {
+    const { volume, state, clock, logger, directory } = components
+    this.#components = components
+    this.#storage = storage
+    const { writer, journal, segments } = storage
+    this.writer = writer
+    this.self = volume.self.id
+    const { applied } = state.position()
+    this.admission = new Admission({ record: volume.record, applied })
+    this.durability = new Durability(volume.record.inSync)
+    this.#waits = new AppliedWaits(() => this.admission.applied)
+    this.#shelf = new EntryShelf(components.database)
+    this.#inos = new InodeNumbers({ directory, member: this.self })
+    this.#space = new ClusterSpace({
+      local: () => segments.freeSpace(),
+      nowMs: () => clock.monotonicMs()
+    })
+    this.#slices = new Slices({
+      segments,
+      links: this.peers,
+      clock,
+      logger,
+      self: this.self,
+      inSync: () => this.admission.record.inSync,
+      onArrived: () => this.#intake.pump(),
+      onDamage: (text) => this.reportDamage(text)
+    })
+    this.slices = this.#slices
+    this.#localLog = this.#makeLocalLog()
+    this.#intake = this.#makeIntake()
+    this.#localSync = new LocalSync({
+      flushOwn: () => this.#localLog.flush(),
+      applied: () => this.admission.applied,
+      syncJournal: () => journal.sync(),
+      takeUnjournaled: () => this.#slices.takeUnjournaled(),
+      syncSegments: (ids) => segments.syncSegments(ids),
+      onDurable: (vector) => this.#onDurable(vector)
+    })
+    this.#tokens = this.#makeTokens(options)
+    this.#follower = this.#makeFollower()
+    this.catchUp = new CatchUp({
+      admission: this.admission,
+      intake: this.#intake,
+      links: this.peers,
+      recent: this.#recent,
+      shelf: this.#shelf,
+      clock,
+      logger,
+      self: this.self,
+      readBlock: (w, seq) => this.#follower.read(w, seq)
+    })
+    this.membership = this.#makeMembership(options)
+    this.#reaper = this.#makeReaper()
+    this.#upkeep = this.#makeUpkeep()
+    this.#invitations = this.#makeInvitations()
+    this.#connections = this.#makeConnections()
+  }
+
+  /** Opens what is on the disk; throws its damage. Takes a new incarnation number. */
+  static async open(
+    components: ReplicaComponents,
+    options: ReplicaOptions = REPLICA_DEFAULTS
+  ): Promise<Replica> {
+    const { directory, volume, logger, state } = components
+    directory.prepare()
+    const writer = makeWriterId(volume.self.id, directory.nextIncarnation())
+    let replica: Replica | undefined
+    const fail = (error: Error): void => {
+      if (replica) replica.#fatal(error)
+    }
+    const journal = Journal.open({ dir: directory.journal, logger, onFailure: fail }, { writer })
+    const segments = SegmentStore.open(
+      {
+        dir: directory.segments,
+        logger,
+        onFailure: fail,
+        ...(components.punchHole ? { punchHole: components.punchHole } : {})
+      },
+      { writer }
+    )
+    const logs = await WriterLogs.open({
+      dir: directory.logs,
+      logger,
+      onFailure: (failure) => {
+        replica?.reportDamage(`log of writer ${failure.writer}: ${failure.error.message}`)
+        if (failure.kind === 'write') fail(failure.error)
+      }
+    })
+    const ownLog = await logs.create(writer)
+    const held = scanHeld(journal, state.position().applied)
+    await republishOwn({ journal, logs, self: volume.self.id, logger })
+    replica = new Replica(components, options, { writer, journal, segments, logs, ownLog, held })
+    await replica.#follower.follow(volume.record)
+    return replica
+  }
+
+  get tokens(): TokenService {
+    return this.#tokens
+  }
+
+  get invitations(): Invitations | undefined {
+    return this.#invitations
+  }
+
+  get record(): EpochRecord {
+    return this.admission.record
+  }
+
+  /** Connects; the rest follows by itself. Rejects when the listen address cannot be had. */
+  async start(): Promise<void> {
+    await this.#connections.start()
+    this.membership.start()
+    this.#beat()
+    this.#reapLater()
+  }
+
+  submit(op: Parameters<OpLog['submit']>[0], payload?: Uint8Array): Promise<void> {
+    return this.#localLog.submit(op, payload)
+  }
+
+  async durable(): Promise<void> {
+    this.#localLog.flush()
+    const vector = this.#liveVector(this.admission.applied)
+    const covered = this.durability.wait(vector)
+    for (const member of this.durability.missing(vector)) {
+      if (member !== this.self) this.peers.sendControl(member, { type: 'sync', vector })
+    }
+    await Promise.all([this.#localSync.sync(), covered])
+  }
+
+  allocateIno(): Ino {
+    return this.#inos.next()
+  }
+
+  assertSpace(bytes: number): void {
+    this.#space.assertRoom(bytes)
+  }
+
+  space(): { readonly totalBytes: number; readonly availableBytes: number } {
+    return this.#space.space()
+  }
+
+  /** At the authority: resolves when the record with that change is durable. */
+  changeMembers(change: MemberChange): Promise<void> {
+    const isDone = (): boolean =>
+      change.kind === 'add'
+        ? this.record.members.some((m) => m.id === change.member.id)
+        : !this.record.members.some((m) => m.id === change.id)
+    if (isDone()) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#memberChanges.push({ record: isDone, resolve })
+      this.membership.changeMembers({ type: 'members', change })
+    })
+  }
+
+  reportDamage(text: string): void {
+    this.#components.logger.error({ damage: text }, 'damage found')
+    if (this.damage.length < 100 && !this.damage.includes(text)) this.damage.push(text)
+  }
+
+  tokenStatus(): ReturnType<TokenNode['status']> {
+    return this.#tokens.status()
+  }
+
+  /**
+   * Ends. `orderly`: own entries are sent and made durable first and the state is committed, so
+   * that the next start has nothing to do; bounded by `graceMs`.
+   */
+  async close(options: { readonly orderly: boolean; readonly graceMs?: number }): Promise<void> {
+    if (this.#closed) return
+    if (options.orderly) await this.#drain(options.graceMs ?? 5000)
+    this.#closed = true
+    this.membership.stop()
+    this.#localLog.setWritable(false)
+    this.#intake.stop()
+    this.#follower.stop()
+    this.#slices.close()
+    for (const timer of this.#timers) timer.cancel()
+    if (this.#ackScheduled) clearImmediate(this.#ackScheduled)
+    const over = new FsError('EIO', 'this incarnation is over')
+    this.#tokens.isolate()
+    this.#waits.fail(over)
+    this.durability.fail(over)
+    await this.#connections.stop()
+    if (options.orderly && this.#replayed) await this.#upkeep.finish()
+    else await this.#upkeep.stop()
+    const { journal, segments, logs } = this.#storage
+    await Promise.allSettled([journal.close(), segments.close(), logs.close()])
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    const { clock, logger } = this.#components
+    if (this.membership.phase !== 'live') return
+    let timer: Timer | undefined
+    const limit = new Promise<void>((resolve) => {
+      timer = clock.setTimer(graceMs, resolve)
+    })
+    const durable = this.durable().catch((error: unknown) => {
+      logger.warn({ error }, 'stopping without the acknowledgement of every in-sync member')
+    })
+    await Promise.race([durable, limit])
+    timer?.cancel()
+  }
+
+  #makeLocalLog(): LocalLog {
+    const { journal, ownLog } = this.#storage
+    return new LocalLog({
+      writer: this.writer,
+      state: this.#components.state,
+      admission: this.admission,
+      journal: (entry) => {
+        journal.append([entry])
+      },
+      publish: (entry) => {
+        this.#recent.add(entry)
+        for (const member of this.peers.connected()) {
+          if (this.membership.knows(member)) this.peers.sendControl(member, { type: 'entry', entry })
+        }
+        ownLog.append(entry.seq, [entry.head]).catch((error: unknown) => this.#fatal(error))
+        this.#waits.settle()
+        return this.#roomForMore(ownLog)
+      },
+      onFatal: (error) => this.#fatal(error)
+    })
+  }
+
+  /** Undefined when nothing has to wait: neither the peers' queues nor the hypercore's are full. */
+  #roomForMore(ownLog: OwnLog): Promise<void> | undefined {
+    const full = this.peers.connected().filter((m) => !this.peers.controlHasRoom(m))
+    if (full.length === 0 && ownLog.hasRoom) return undefined
+    const waits = full.map((m) => this.peers.controlDrained(m))
+    return Promise.all([...waits, ownLog.room()]).then(() => undefined)
+  }
+
+  #makeIntake(): Intake {
+    const { journal, segments } = this.#storage
+    return new Intake({
+      admission: this.admission,
+      journal: (entries) => {
+        journal.append(entries)
+      },
+      segments,
+      state: this.#components.state,
+      shelf: this.#shelf,
+      recent: this.#recent,
+      slices: this.#slices,
+      self: this.self,
+      onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
+      logger: this.#components.logger,
+      nowMs: () => this.#components.clock.monotonicMs(),
+      flushOwn: () => this.#localLog.flush(),
+      onApplied: (items) => this.#onApplied(items),
+      onFatal: (error) => this.#fatal(error)
+    })
+  }
+
+  #makeTokens(options: ReplicaOptions): TokenNode {
+    const { clock, dropCaches, logger, isDirectory } = this.#components
+    return new TokenNode(
+      {
+        clock,
+        flush: () => {
+          this.#localLog.flush()
+          return this.#liveVector(this.admission.applied)
+        },
+        waitApplied: (vector) => this.#waits.wait(vector),
+        dropCaches,
+        onFatal: (error) => this.#fatal(error),
+        sendPacket: (to, epoch, body) => {
+          this.peers.sendControl(to, { type: 'token', epoch, body })
+        },
+        onViolation: (member, reason) => {
+          logger.error({ member, reason }, 'token protocol broken: connection cut')
+          this.peers.cut(member, reason)
+        }
+      },
+      { member: this.self, minHoldMs: options.minHoldMs, isDirectory }
+    )
+  }
+
+  #makeFollower(): LogFollower {
+    return new LogFollower({
+      logs: this.#storage.logs,
+      shelf: this.#shelf,
+      self: this.self,
+      appliedOf: (writer) => this.admission.appliedOf(writer),
+      waitApplied: (vector) => this.#waits.wait(vector),
+      logger: this.#components.logger,
+      onDivergence: (error) => this.#fatal(error)
+    })
+  }
+
+  #makeMembership(options: ReplicaOptions): Membership {
+    const { volume, clock, logger, directory, onEnded } = this.#components
+    const leaseOptions = { ...LEASE_DEFAULTS, isolationMs: options.isolationMs }
+    const leads = volume.record.authority === this.self
+    const notes = new NoteWatch((member) => this.#tokens.notePosition(member), leaseOptions)
+    return new Membership(
+      {
+        self: this.self,
+        writer: this.writer,
+        coreKey: this.#storage.ownLog.key.toString('hex'),
+        links: this.peers,
+        catchUp: this.catchUp,
+        admission: this.admission,
+        clock,
+        logger,
+        lease: new Lease(leaseOptions),
+        promises: new LeasePromises(leaseOptions),
+        ...(leads ? { epochs: new EpochAuthority(volume.record, this.self) } : {}),
+        held: () => (this.#replayed ? this.admission.applied : this.#storage.held),
+        heartbeat: () => this.#heartbeat(),
+        saveRecord: (record) => saveRecord(directory.dir, record),
+        onRecord: (record) => this.#onRecord(record),
+        replay: () => this.#replay(),
+        seal: () => this.#seal(),
+        serve: (record) => this.#serve(record),
+        sync: () => this.#localSync.sync(),
+        waitApplied: (vector) => this.#waits.wait(vector),
+        ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),
+        onEnded,
+        onFatal: (error) => this.#fatal(error)
+      },
+      leaseOptions
+    )
+  }
+
+  #makeReaper(): Reaper {
+    return new Reaper({
+      self: this.self,
+      record: () => this.record,
+      others: () => this.record.live.map(memberOf).filter((m) => m !== this.self),
+      orphans: () => this.#components.state.orphans(),
+      closeForGood: this.#components.closeForGood,
+      send: (member, message) => {
+        this.peers.sendControl(member, message)
+      },
+      waitApplied: (vector) => this.#waits.wait(vector),
+      reap: async (inos) => {
+        if (this.membership.phase !== 'live') return
+        const living = new Set(this.#components.state.orphans())
+        const gone = inos.filter((ino) => living.has(ino))
+        await Promise.all(gone.map((ino) => this.submit({ type: 'reap', ino })))
+        this.#components.forgetReaped(inos)
+      }
+    })
+  }
+
+  #makeUpkeep(): Upkeep {
+    const { state, checkpoint, clock, logger } = this.#components
+    const { journal, segments, logs } = this.#storage
+    return new Upkeep(
+      {
+        state,
+        journal,
+        segments,
+        checkpoint,
+        flushLogs: async () => {
+          await logs.flush()
+        },
+        flushOwn: () => this.#localLog.flush(),
+        applied: () => this.admission.applied,
+        epoch: () => this.record.epoch,
+        checkpointedEverywhere: ({ writer, seq }) => this.#isCheckpointed(writer, seq),
+        isSpaceShort: () => this.#space.isShort,
+        clock,
+        logger,
+        onFatal: (error) => this.#fatal(error)
+      },
+      UPKEEP_DEFAULTS
+    )
+  }
+
+  #makeInvitations(): Invitations | undefined {
+    const { volume, clock, logger, directory } = this.#components
+    if (volume.record.authority !== this.self) return undefined
+    const { discovery } = volume.settings
+    return new Invitations(
+      {
+        keyPair: volume.keyPair,
+        record: () => this.record,
+        book: volume.invites,
+        saveBook: (book) => saveInvites(directory.dir, book),
+        admit: (member: MemberInfo) => this.changeMembers({ kind: 'add', member }),
+        clock,
+        logger
+      },
+      discovery ? { discovery } : {}
+    )
+  }
+
+  #makeConnections(): Connections {
+    const { volume, clock, logger, random, alternative } = this.#components
+    const router = new Router({
+      peers: this.peers,
+      membership: this.membership,
+      intake: this.#intake,
+      catchUp: this.catchUp,
+      slices: this.#slices,
+      tokens: this.#tokens,
+      logger,
+      onHeartbeat: (from, message) => {
+        this.#space.heard(from, message.space)
+        const { checkpointed: applied, checkpointEpoch: epoch } = message
+        this.#checkpointedBy.set(from, { epoch, applied })
+      },
+      onAck: (from, message) => {
+        this.catchUp.heard(from, message.received)
+        this.durability.acknowledged(from, message.durable)
+      },
+      onSync: (from, vector) => this.#onSync(from, vector),
+      onOrphanQuery: (from, message) => {
+        if (message.epoch !== this.record.epoch || from !== this.record.authority) return
+        const closed = this.#components.closeForGood(message.inos)
+        this.#localLog.flush()
+        const applied = this.#liveVector(this.admission.applied)
+        const { epoch, query } = message
+        this.peers.sendControl(from, { type: 'orphan-answer', epoch, query, closed, applied })
+      },
+      onOrphanAnswer: (from, message) => {
+        this.#reaper.onAnswer(from, message).catch((error: unknown) => this.#reapFailed(error))
+      },
+      replicateLogs: (stream) => this.#storage.logs.replicate(stream)
+    })
+    return new Connections(
+      {
+        keyPair: volume.keyPair,
+        record: () => this.record,
+        handlers: router,
+        clock,
+        logger,
+        random,
+        ...(this.#invitations ? { joinGate: this.#invitations } : {}),
+        ...(alternative ? { alternative } : {})
+      },
+      { self: this.self, listen: volume.settings.listen }
+    )
+  }
+
+  #replay(): void {
+    const { journal } = this.#storage
+    let entries = 0
+    for (const { entry, position } of journal.entries()) {
+      this.#intake.replay(entry, position > journal.syncedAtOpen)
+      entries++
+    }
+    this.#replayed = true
+    this.#waits.settle()
+    this.durability.acknowledged(this.self, this.admission.applied)
+    this.#components.logger.info({ entries }, 'journal replayed')
+    this.#upkeep.start()
+  }
+
+  async #seal(): Promise<void> {
+    await this.#tokens.seal()
+    this.#localLog.flush()
+    this.#localLog.setWritable(false)
+  }
+
+  #serve(record: EpochRecord): void {
+    this.#reaper.reset()
+    this.#tokens.startEpoch({
+      epoch: record.epoch,
+      authority: record.authority,
+      members: record.live.map(memberOf)
+    })
+    this.#localLog.setWritable(true)
+    this.#components.onLive()
+    this.#invitations?.recover().catch((error: unknown) => {
+      this.#components.logger.error({ error }, 'an admitted member could not be put into the record')
+    })
+  }
+
+  #onRecord(record: EpochRecord): void {
+    this.durability.setInSync(record.inSync)
+    this.#connections.membersChanged()
+    this.#space.keepOnly(record.live.map(memberOf))
+    void this.#follower.follow(record)
+    for (const change of this.#memberChanges.splice(0)) {
+      if (change.record()) change.resolve()
+      else this.#memberChanges.push(change)
+    }
+  }
+
+  #onApplied(items: readonly Admitted[]): void {
+    const reaped: Ino[] = []
+    for (const { entry } of items) {
+      this.#ackTo.add(memberOf(entry.writer))
+      for (const op of entry.ops) if (op.type === 'reap') reaped.push(op.ino)
+    }
+    if (reaped.length > 0) this.#components.forgetReaped(reaped)
+    this.#waits.settle()
+    this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+  }
+
+  #onDurable(vector: Vector): void {
+    this.durability.acknowledged(this.self, this.#liveVector(vector))
+    for (const member of this.peers.connected()) this.#ackTo.add(member)
+    this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+  }
+
+  #sendAcks(): void {
+    this.#ackScheduled = undefined
+    const received = this.#liveVector(this.admission.applied)
+    const durable = this.#liveVector(this.durability.durableOf(this.self))
+    for (const member of this.#ackTo) {
+      this.peers.sendControl(member, { type: 'ack', received, durable })
+    }
+    this.#ackTo.clear()
+  }
+
+  #onSync(from: MemberId, vector: Vector): void {
+    this.#waits
+      .wait(vector)
+      .then(() => this.#localSync.sync())
+      .then(() => {
+        this.#ackTo.add(from)
+        this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+      })
+      .catch((error: unknown) => {
+        if (!this.#closed) this.#components.logger.warn({ from, error }, 'sync for a peer failed')
+      })
+  }
+
+  #heartbeat(): Parameters<Membership['onHeartbeat']>[1] extends infer M
+    ? Omit<M, 'type' | 'sentMs' | 'epoch'>
+    : never {
+    const { applied, epoch } = this.#upkeep.checkpointed
+    return {
+      applied: this.#liveVector(this.admission.applied),
+      checkpointed: this.#liveVector(applied),
+      checkpointEpoch: epoch,
+      space: this.#space.local,
+      missingSlices: 0
+    }
+  }
+
+  /** True when every live member has the entry in a durable checkpoint. */
+  #isCheckpointed(writer: WriterId, seq: Seq): boolean {
+    const info = this.record.writers.find((w) => w.writer === writer)
+    for (const live of this.record.live) {
+      const member = memberOf(live)
+      const position =
+        member === this.self ? this.#upkeep.checkpointed : this.#checkpointedBy.get(member)
+      if (!position) return false
+      if ((position.applied.get(writer) ?? 0) >= seq) continue
+      // A writer of the past: everything of it is in any checkpoint of a later epoch.
+      if (info?.finalSeq !== undefined && position.epoch >= this.#endEpoch(writer)) continue
+      return false
+    }
+    return true
+  }
+
+  /** The epoch in which the writer was no longer live. */
+  #endEpoch(writer: WriterId): number {
+    for (const { epoch, cuts } of [...this.record.history].reverse()) {
+      if (cuts.some(([w]) => w === writer)) return epoch
+    }
+    return this.record.epoch
+  }
+
+  #liveVector(vector: Vector): Map<WriterId, Seq> {
+    const live = new Map<WriterId, Seq>()
+    for (const writer of this.record.live) live.set(writer, (vector.get(writer) ?? 0) as Seq)
+    return live
+  }
+
+  #beat(): void {
+    if (this.#closed) return
+    this.#every(BEAT_MS, () => {
+      this.#intake.chase()
+      if (this.durability.waiting === 0) return
+      const vector = this.#liveVector(this.admission.applied)
+      for (const member of this.durability.missing(vector)) {
+        if (member !== this.self) this.peers.sendControl(member, { type: 'sync', vector })
+      }
+    })
+  }
+
+  #reapLater(): void {
+    if (!this.membership.isAuthority) return
+    this.#every(REAP_MS, () => {
+      if (this.membership.phase !== 'live') return
+      this.#reaper.round().catch((error: unknown) => this.#reapFailed(error))
+    })
+  }
+
+  #reapFailed(error: unknown): void {
+    this.#reaper.reset()
+    if (!this.#closed) this.#components.logger.warn({ error }, 'orphans could not be removed')
+  }
+
+  #every(delayMs: number, work: () => void): void {
+    const slot = this.#timers.length
+    const again = (): void => {
+      if (this.#closed) return
+      work()
+      this.#timers[slot] = this.#components.clock.setTimer(delayMs, again)
+    }
+    this.#timers.push(this.#components.clock.setTimer(delayMs, again))
+  }
+
+  #fatal(reason: unknown): void {
+    if (this.#closed) return
+    this.#components.onFatal(reason instanceof Error ? reason : new Error(String(reason)))
+  }
+}

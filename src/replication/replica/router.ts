@@ -1,0 +1,138 @@
+/** Hands what comes over the connections to the part it is for. Malformed messages end the connection. */
+import type NoiseSecretStream from '@hyperswarm/secret-stream'
+import { unreachable } from '../../fs/assert.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { MemberId } from '../../fs/primitives.ts'
+import { DecodeError } from '../byte-codec.ts'
+import { decodeBulk, decodeControl } from '../message-codec.ts'
+import type {
+  AckMessage,
+  ControlMessage,
+  HeartbeatMessage,
+  OrphanAnswerMessage,
+  OrphanQueryMessage
+} from '../messages.ts'
+import type { TokenNode } from '../token/token-node.ts'
+import type { ConnectionHandlers } from '../transport/connections.ts'
+import type { PeerConnection } from '../transport/peer-connection.ts'
+import type { Vector } from '../vector.ts'
+import type { CatchUp } from './catch-up.ts'
+import type { Intake } from './intake.ts'
+import type { Membership } from './membership.ts'
+import type { Peers } from './peers.ts'
+import type { Slices } from './slices.ts'
+
+export interface RouterComponents {
+  readonly peers: Peers
+  readonly membership: Membership
+  readonly intake: Intake
+  readonly catchUp: CatchUp
+  readonly slices: Slices
+  readonly tokens: TokenNode
+  readonly logger: Logger
+  readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
+  readonly onAck: (from: MemberId, message: AckMessage) => void
+  readonly onSync: (from: MemberId, vector: Vector) => void
+  readonly onOrphanQuery: (from: MemberId, message: OrphanQueryMessage) => void
+  readonly onOrphanAnswer: (from: MemberId, message: OrphanAnswerMessage) => void
+  readonly replicateLogs: (stream: NoiseSecretStream) => void
+}
+
+export class Router implements ConnectionHandlers {
+  readonly #components: RouterComponents
+
+  constructor(components: RouterComponents) {
+    this.#components = components
+  }
+
+  onConnection(connection: PeerConnection): void {
+    const { peers, membership, tokens } = this.#components
+    peers.add(connection)
+    if (connection.kind !== 'control') return
+    tokens.peerConnected(connection.member)
+    membership.onConnected(connection.member)
+  }
+
+  onClose(connection: PeerConnection): void {
+    const { peers, membership, slices, tokens } = this.#components
+    if (!peers.remove(connection)) return
+    if (connection.kind === 'bulk') {
+      slices.onPeerGone(connection.member)
+      return
+    }
+    tokens.peerDisconnected(connection.member)
+    membership.onDisconnected(connection.member)
+  }
+
+  onLogStream(_member: MemberId, stream: NoiseSecretStream): void {
+    this.#components.replicateLogs(stream)
+  }
+
+  onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
+    const { peers, slices, logger } = this.#components
+    if (!peers.isCurrent(connection)) return
+    const body = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+    try {
+      if (connection.kind === 'bulk') slices.onBulk(connection.member, decodeBulk(type, body))
+      else this.#onControl(connection.member, decodeControl(type, body))
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      logger.error({ member: connection.member, kind: connection.kind, error }, 'malformed message')
+      connection.close(`malformed message: ${error.message}`)
+    }
+  }
+
+  #onControl(from: MemberId, message: ControlMessage): void {
+    const { membership, intake, catchUp, tokens } = this.#components
+    switch (message.type) {
+      case 'hello':
+        membership.onHello(from, message)
+        break
+      case 'heartbeat':
+        this.#components.onHeartbeat(from, message)
+        membership.onHeartbeat(from, message)
+        break
+      case 'lease':
+        membership.onLease(from, message)
+        break
+      case 'entry':
+        intake.receive(from, message.entry, false)
+        break
+      case 'ack':
+        this.#components.onAck(from, message)
+        break
+      case 'sync':
+        this.#components.onSync(from, message.vector)
+        break
+      case 'fetch-entries':
+        void catchUp.serve(from, message)
+        break
+      case 'entries':
+        catchUp.onEntries(from, message)
+        break
+      case 'token':
+        tokens.receive(from, message.epoch, message.body)
+        break
+      case 'seal':
+        membership.onSeal(from, message)
+        break
+      case 'sealed':
+        membership.onSealed(from, message)
+        break
+      case 'record':
+        membership.onRecord(from, message.record)
+        break
+      case 'join':
+        membership.onJoin(from, message)
+        break
+      case 'orphan-query':
+        this.#components.onOrphanQuery(from, message)
+        break
+      case 'orphan-answer':
+        this.#components.onOrphanAnswer(from, message)
+        break
+      default:
+        unreachable(message)
+    }
+  }
+}
