@@ -79,6 +79,8 @@ export class FramedConnection implements PeerConnection {
   #streamBytes = 0
   #turnBytes = 0
   #yielding = false
+  #receivedBytes = 0
+  #paused = false
   #drainWaiters: (() => void)[] = []
   #lastError: Error | undefined
   #closed = false
@@ -147,11 +149,13 @@ export class FramedConnection implements PeerConnection {
   }
 
   pause(): void {
+    this.#paused = true
     this.#link.stream.pause()
   }
 
   resume(): void {
-    this.#link.stream.resume()
+    this.#paused = false
+    if (!this.#receivedEnough()) this.#link.stream.resume()
   }
 
   close(reason: string): void {
@@ -218,11 +222,25 @@ export class FramedConnection implements PeerConnection {
       this.close(`message of ${message.length} bytes is over the limit`)
       return
     }
+    this.#receivedBytes += message.length
+    if (this.#receivedEnough()) this.#restReading()
     try {
       this.#events.onMessage(this, type, message.subarray(1))
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       this.close(error.message)
     }
+  }
+
+  #receivedEnough(): boolean {
+    return this.#receivedBytes >= TURN_BYTES
+  }
+
+  #restReading(): void {
+    this.#link.stream.pause()
+    setImmediate(() => {
+      this.#receivedBytes = 0
+      if (!this.#paused && !this.#closed) this.#link.stream.resume()
+    })
   }
 }

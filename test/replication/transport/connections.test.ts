@@ -87,7 +87,7 @@ test('connections - a key that is not listed is cut before any protocol byte', a
 })
 
 test('connections - garbage and huge lengths are cut, the member goes on', async (t) => {
-  const volume = new TestVolume(await freePorts(2))
+  const volume = new TestVolume(await freePorts(2), { handshakeTimeoutMs: 500 })
   t.teardown(() => volume.stop())
   const [a, b] = [volume.member(0), volume.member(1)]
   await a.connections.start()
