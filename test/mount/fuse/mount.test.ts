@@ -4,6 +4,7 @@ import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type Test } from 'brittle'
+import type { FilesystemApi } from '../../../src/fs/filesystem-api.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
@@ -11,6 +12,7 @@ import { killPending } from '../../../src/mount/fuse/kill-pending.ts'
 import { KernelNotifier } from '../../../src/mount/fuse/notify.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { mountVolume } from '../../../src/mount/mounting/mount-volume.ts'
+import { openFixture } from '../../fs/fixture.ts'
 import { MemoryLogger, realClock } from './kernel-side.ts'
 import { NaiveFilesystem } from './naive-filesystem.ts'
 import { smokeScript } from './smoke-script.ts'
@@ -24,7 +26,7 @@ interface Mounted {
 
 async function mounted(
   t: Test,
-  fs: NaiveFilesystem,
+  fs: FilesystemApi,
   kind: 'native' | 'threadpool'
 ): Promise<Mounted> {
   const path = mkdtempSync(join(tmpdir(), 'tandemfs-fuse-'))
@@ -88,6 +90,19 @@ for (const kind of ['native', 'threadpool'] as const) {
     t.ok((dispatcher.statistics.snapshot()['CREATE']?.count ?? 0) > 5000)
   })
 }
+
+test('mount - the same on the real filesystem and state', { timeout: 120_000 }, async (t) => {
+  const { fs, state } = openFixture(await t.tmp())
+  t.teardown(() => state.close(), { order: 3 })
+  const { path, dispatcher, logger } = await mounted(t, fs, 'native')
+  const result = await outcome(spawn('python3', ['-c', smokeScript, path]))
+  t.is(result.code, 0, result.output)
+  await dispatcher.idle()
+  t.alike(
+    logger.lines.filter((line) => line.level === 'error'),
+    []
+  )
+})
 
 class StuckFilesystem extends NaiveFilesystem {
   stuck: () => void = () => {}
