@@ -125,6 +125,19 @@ export class FuseDispatcher {
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
+  /**
+   * Ends the waits of all requests in flight: their signals abort with `reason`, and those not yet
+   * begun are answered with its errno. For the isolation limit (RULES 33) and for unmounting.
+   */
+  endWaits(reason: FsError): void {
+    for (const request of [...this.#requests.values()]) {
+      request.abort(reason)
+      if (request.state === 'waiting' && this.#admission.remove(request)) {
+        this.#answer(request, errorReply(reason.errno))
+      }
+    }
+  }
+
   #onRequest(message: Buffer, release: () => void): void {
     const decoded = this.#decoder.decode(message)
     if (!decoded.ok) {
@@ -346,12 +359,7 @@ export class FuseDispatcher {
     this.#isClosed = true
     this.#interrupts.close()
     const reason = new FsError('ENOTCONN', 'the mount is gone')
-    for (const request of [...this.#requests.values()]) {
-      request.abort(reason)
-      if (request.state === 'waiting' && this.#admission.remove(request)) {
-        this.#answer(request, errorReply(Errno.ENOTCONN))
-      }
-    }
+    this.endWaits(reason)
     this.#rejectReady(error ?? reason)
     this.#resolveClosed(error)
   }

@@ -393,3 +393,18 @@ test('dispatch - debug lines', async (t) => {
   ])
   t.ok(lines[0]?.includes('flags=ASYNC_READ|POSIX_LOCKS'))
 })
+
+test('dispatch - all waits can be ended with one reason', async (t) => {
+  const fs = new WaitingFilesystem()
+  const admission = { servingMax: 1, servingMaxBytes: 1000, waitingMax: 10 }
+  const { channel, dispatcher } = await world({ admission }, fs)
+  const answers = [channel.ask(request(Opcode.STATFS)), channel.ask(request(Opcode.STATFS))]
+  await settle()
+  dispatcher.endWaits(new FsError('EIO', 'isolated for too long'))
+  t.alike(
+    (await Promise.all(answers)).map((reply) => reply.errno),
+    [Errno.EIO, Errno.EIO]
+  )
+  t.is(fs.waiting.length, 1)
+  t.is(dispatcher.inFlight, 0)
+})
