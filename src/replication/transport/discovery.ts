@@ -160,17 +160,31 @@ export class DhtRoute implements AlternativeRoute {
   }
 }
 
-/**
- * Opens one link to the member with `authorityKey`, for a joiner that is no member yet. Rejects
- * with TransportError; `close` ends the link and the DHT node it runs on.
- */
+/** What a joiner, no member yet, knows about whom to reach. */
+export interface DiscoveryCall {
+  readonly volumeId: string
+  readonly bootstrap: Bootstrap
+  /** The invitation's key pair. */
+  readonly keyPair: KeyPair
+  readonly authorityKey: string
+  readonly timeoutMs: number
+}
+
+/** A link on a DHT node of its own. */
+export interface DiscoveredLink {
+  readonly link: Link
+  /** Ends the link and the DHT node. */
+  close(): Promise<void>
+}
+
+/** Opens one link to the authority. Rejects with TransportError. */
 export async function dialByDiscovery(
-  components: DhtRouteComponents,
-  options: DhtRouteOptions,
-  authorityKey: string,
-  timeoutMs: number
-): Promise<{ readonly link: Link; close(): Promise<void> }> {
-  const route = new DhtRoute(components, options)
+  call: DiscoveryCall,
+  components: { readonly clock: Clock; readonly logger: Logger },
+  options: { readonly bindHost?: string } = {}
+): Promise<DiscoveredLink> {
+  const { volumeId, bootstrap, keyPair, authorityKey, timeoutMs } = call
+  const route = new DhtRoute({ ...components, keyPair }, { ...options, volumeId, bootstrap })
   try {
     const link = await route.dial(authorityKey, timeoutMs)
     return { link, close: () => route.close() }

@@ -4,6 +4,7 @@ import crypto from 'hypercore-crypto'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
 import { type HostPort, reachableAddresses } from '../transport/address.ts'
+import type { Bootstrap } from '../transport/discovery.ts'
 import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
 import { createIdentity } from './identity.ts'
 import { EMPTY_BOOK } from './invite-book.ts'
@@ -28,7 +29,8 @@ export interface CreateVolumeOptions {
   readonly listen: HostPort
   /** host:port others reach this member at; default: derived from `listen`. */
   readonly addresses?: readonly string[]
-  readonly discovery?: DiscoveryOptions
+  /** Set when discovery was asked for: own DHT nodes, or none named = the public DHT. */
+  readonly discovery?: { readonly bootstrap: Bootstrap }
 }
 
 /**
@@ -72,7 +74,7 @@ export async function createVolume(
     }
     saveRecord(staging, record)
     saveInvites(staging, EMPTY_BOOK)
-    const { discovery } = options
+    const discovery = discoveryOf(options)
     saveSettings(staging, { member: self, listen, ...(discovery ? { discovery } : {}) })
     publishStaging(dir)
     return record
@@ -80,6 +82,12 @@ export async function createVolume(
     dropStaging(dir)
     throw error
   }
+}
+
+function discoveryOf(options: CreateVolumeOptions): DiscoveryOptions | undefined {
+  if (options.discovery === undefined) return undefined
+  const { bootstrap } = options.discovery
+  return { bootstrap: bootstrap.length === 0 ? 'public' : bootstrap }
 }
 
 export function requireName(what: string, name: string): void {

@@ -12,8 +12,8 @@ import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import { type HostPort, parseAddress, reachableAddresses } from '../transport/address.ts'
+import type { DiscoveredLink, DiscoveryCall } from '../transport/discovery.ts'
 import { type JoinCall, requestJoin, requestJoinTcp } from '../transport/join-protocol.ts'
-import type { Link } from '../transport/link.ts'
 import { TransportError } from '../transport/transport-error.ts'
 import { requireName } from './create-volume.ts'
 import { createIdentity, loadIdentity } from './identity.ts'
@@ -46,15 +46,10 @@ import {
 export interface JoinVolumeComponents {
   readonly clock: Clock
   /**
-   * Opens a link to the authority by discovery; used when the code says that the volume uses it
-   * and no address answers.
+   * Opens a link to the authority by discovery (dialByDiscovery); used when the code says that the volume
+   * uses it and no address answers.
    */
-  readonly discover?: (
-    discovery: DiscoveryOptions,
-    keyPair: KeyPair,
-    authorityKey: string,
-    timeoutMs: number
-  ) => Promise<{ readonly link: Link; close(): Promise<void> }>
+  readonly discover?: (call: DiscoveryCall) => Promise<DiscoveredLink>
 }
 
 export interface JoinVolumeOptions {
@@ -180,7 +175,15 @@ async function callByDiscovery(
 ): Promise<Uint8Array> {
   const { discover, clock } = components
   if (discover === undefined) throw new TransportError('unreachable', 'no discovery here')
-  const { link, close } = await discover(discovery, call.keyPair, call.authorityKey, call.timeoutMs)
+  const { volumeId, keyPair, authorityKey, timeoutMs } = call
+  const { bootstrap } = discovery
+  const { link, close } = await discover({
+    volumeId,
+    bootstrap,
+    keyPair,
+    authorityKey,
+    timeoutMs
+  })
   try {
     return await requestJoin(link, call, clock)
   } finally {

@@ -64,12 +64,14 @@ export function loadRecord(dir: string): EpochRecord {
   return required(dir, VOLUME_FILES.record, RECORD)
 }
 
+/** Durable on return. Throws ShapeError for settings that could not be read back. */
 export function saveSettings(dir: string, settings: MemberSettings): void {
   const json = {
     member: settings.member,
     listen: formatAddress(settings.listen),
     ...(settings.discovery ? { bootstrap: settings.discovery.bootstrap } : {})
   }
+  validateSettings(json)
   writeChecked<unknown>(join(dir, VOLUME_FILES.settings), SETTINGS, json)
 }
 

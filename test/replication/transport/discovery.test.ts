@@ -127,13 +127,7 @@ test('discovery - a joiner that cannot reach the address joins through the DHT',
     join(base, 'b'),
     {
       clock,
-      discover: (asked, pass, authorityKey, timeoutMs) =>
-        dialByDiscovery(
-          { keyPair: pass, clock, logger },
-          { volumeId, bootstrap: asked.bootstrap, bindHost: LOOPBACK },
-          authorityKey,
-          timeoutMs
-        )
+      discover: (call) => dialByDiscovery(call, { clock, logger }, { bindHost: LOOPBACK })
     },
     { memberName: 'web2', listen, timeoutMs: 10_000 }
   )

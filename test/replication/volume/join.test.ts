@@ -115,6 +115,13 @@ test('create - the state directory is whole, private and readable again', async 
   t.alike(readdirSync(join(base, 'deep')), ['a'], 'nothing else is left')
 })
 
+test('create - discovery without own nodes is the public DHT, by name', async (t) => {
+  const dir = join(await t.tmp(), 'a')
+  const discovery = { bootstrap: [] }
+  await createVolume(dir, { name: 'www', memberName: 'web1', listen: LOOPBACK, discovery })
+  t.alike(openVolume(dir).settings.discovery, { bootstrap: 'public' })
+})
+
 test('create - bad input leaves nothing behind', async (t) => {
   const base = await t.tmp()
   const good = { name: 'www', memberName: 'web1', listen: LOOPBACK }
