@@ -68,6 +68,8 @@ export class Journal {
   readonly #io: DiskIo
   readonly #writer: WriterId
   readonly #fileMaxBytes: number
+  /** What was known to be durable before this open; entries behind it may lack their slices. */
+  readonly syncedAtOpen: JournalPosition
   readonly #syncs = new GroupSync(() => this.#syncOnce())
   #closedFiles: ClosedFile[]
   /** Rotated files with bytes that no fdatasync has covered yet. */
@@ -83,8 +85,10 @@ export class Journal {
     components: JournalComponents,
     options: JournalOptions,
     closedFiles: ClosedFile[],
-    current: JournalFile
+    current: JournalFile,
+    synced: JournalPosition
   ) {
+    this.syncedAtOpen = synced
     this.#dir = components.dir
     this.#logger = components.logger
     this.#onFailure = components.onFailure
@@ -122,7 +126,7 @@ export class Journal {
       { files: kept.length, entries: scan.entries, end: scan.end, synced: scan.synced },
       'journal opened'
     )
-    return new Journal(components, options, kept, current)
+    return new Journal(components, options, kept, current, scan.synced)
   }
 
   /** Position after the last entry. */

@@ -131,6 +131,11 @@ export class OwnLog {
     return appended
   }
 
+  /** The block of entry `seq` if it stands in the log. Rejects when it cannot be read. */
+  async read(seq: Seq): Promise<Buffer | undefined> {
+    return (await this.#core.get(seq - 1, { wait: false })) ?? undefined
+  }
+
   /** Resolves when the queue is empty or the log has failed. */
   async drained(): Promise<void> {
     while (this.#running) await this.#running

@@ -39,6 +39,9 @@ const COUNTERS: CheckedFormat<Counters> = {
   }
 }
 
+/** Keeps the locks from the garbage collector, which would let go of them. */
+const held = new Set<Database.Database>()
+
 /** The state directory is in use by another process. */
 export class StateInUseError extends Error {
   override name = 'StateInUseError'
@@ -133,10 +136,9 @@ export class StateDirectory {
       lock.close()
       throw error
     }
-    let held = true
+    held.add(lock)
     const release = (): void => {
-      if (!held) return
-      held = false
+      if (!held.delete(lock)) return
       rmSync(this.pid, { force: true })
       lock.close()
     }

@@ -76,7 +76,12 @@ export class WriterLogs {
       treeCache: { maxSize: 4096 }
     })
     const store = new Corestore(storage)
-    await store.ready()
+    try {
+      await store.ready()
+    } catch (error) {
+      await store.close().catch(() => undefined)
+      throw error
+    }
     return new WriterLogs(store, storage, components, options)
   }
 
@@ -152,7 +157,7 @@ export class WriterLogs {
     return lengths
   }
 
-  /** Closes the log of a writer and deletes its blocks. */
+  /** Closes the log of a writer and deletes its blocks; an own one cannot be made again. */
   async remove(writer: WriterId, key: Buffer): Promise<void> {
     await this.#own.get(writer)?.close()
     await this.#foreign.get(writer)?.close()

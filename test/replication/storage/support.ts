@@ -96,3 +96,13 @@ export function flipBit(path: string, offset: number): void {
 export function failing(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code })
 }
+
+/** Checks that `fn` throws a RangeError (brittle's exception lets native errors through). */
+export function outOfRange(t: Test, fn: () => unknown): void {
+  try {
+    fn()
+    t.fail('nothing was thrown')
+  } catch (error) {
+    t.ok(error instanceof RangeError, String(error))
+  }
+}
