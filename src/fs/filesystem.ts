@@ -39,6 +39,8 @@ export interface FilesystemOptions {
    * member: at its last unlink here, or at its last close here. May come more than once.
    */
   readonly onOrphanClosed?: (ino: Ino) => void
+  /** Handles of an earlier life of this member, which stay open; default none. */
+  readonly openFiles?: OpenFiles
 }
 
 const DEFAULT_LINK_MAX = 1_000_000
@@ -49,7 +51,7 @@ export class Filesystem implements FilesystemApi {
   constructor(components: FilesystemComponents, options: FilesystemOptions = {}) {
     this.#core = {
       ...components,
-      openFiles: new OpenFiles(),
+      openFiles: options.openFiles ?? new OpenFiles(),
       linkMax: options.linkMax ?? DEFAULT_LINK_MAX,
       onOrphanClosed: options.onOrphanClosed ?? (() => undefined)
     }

@@ -7,16 +7,16 @@
  */
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
-import { memberOf } from '../../fs/primitives.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
-import { ENTRY_PAYLOAD_MAX_BYTES } from '../entry.ts'
 import type { SealedEntry } from '../entry.ts'
+import { ENTRY_PAYLOAD_MAX_BYTES } from '../entry.ts'
 import { ENTRIES_PER_FETCH_MAX } from '../message-codec.ts'
 import type { EntriesMessage, FetchEntriesMessage } from '../messages.ts'
 import type { WriterInfo } from '../record.ts'
-import { vectorJoin } from '../vector.ts'
 import type { Vector } from '../vector.ts'
+import { vectorJoin } from '../vector.ts'
 import type { EntryShelf } from './entry-shelf.ts'
 import type { Intake } from './intake.ts'
 import type { PeerLinks } from './peer-links.ts'
@@ -47,7 +47,7 @@ interface Request {
 
 export class CatchUp {
   readonly #components: CatchUpComponents
-  readonly #heldBy = new Map<MemberId, Vector>()
+  readonly #held = new Map<MemberId, Vector>()
   readonly #requests = new Map<WriterId, Request>()
   /** Until when a member is not asked again for a writer it had nothing of. */
   readonly #pauses = new Map<string, number>()
@@ -59,11 +59,11 @@ export class CatchUp {
 
   /** A member says what it holds. */
   heard(member: MemberId, held: Vector): void {
-    this.#heldBy.set(member, vectorJoin(this.#heldBy.get(member) ?? new Map(), held))
+    this.#held.set(member, vectorJoin(this.#held.get(member) ?? new Map(), held))
   }
 
   gone(member: MemberId): void {
-    this.#heldBy.delete(member)
+    this.#held.delete(member)
     for (const [writer, request] of this.#requests) {
       if (request.member === member) this.#requests.delete(writer)
     }
@@ -79,11 +79,9 @@ export class CatchUp {
     return entries
   }
 
-  /** What the members in reach hold, joined. */
-  known(): Vector {
-    let known: Vector = new Map()
-    for (const held of this.#heldBy.values()) known = vectorJoin(known, held)
-    return known
+  /** What a member in reach is known to hold. */
+  heldBy(member: MemberId): Vector | undefined {
+    return this.#held.get(member)
   }
 
   /** Asks for what is missing. Called on a timer and whenever something came. */
@@ -137,7 +135,7 @@ export class CatchUp {
   #target(info: WriterInfo): number {
     if (info.finalSeq !== undefined) return info.finalSeq
     let target = 0
-    for (const held of this.#heldBy.values()) target = Math.max(target, held.get(info.writer) ?? 0)
+    for (const held of this.#held.values()) target = Math.max(target, held.get(info.writer) ?? 0)
     return target
   }
 
@@ -145,13 +143,15 @@ export class CatchUp {
     const { links, admission } = this.#components
     const candidates = links.connected().filter((member) => {
       if ((this.#pauses.get(`${writer}/${member}`) ?? 0) > now) return false
-      const held = this.#heldBy.get(member)?.get(writer) ?? 0
+      const held = this.#held.get(member)?.get(writer) ?? 0
       return held >= from || member === admission.record.authority
     })
     const owner = memberOf(writer)
     const { authority } = admission.record
     return (
-      candidates.find((m) => m === owner) ?? candidates.find((m) => m === authority) ?? candidates[0]
+      candidates.find((m) => m === owner) ??
+      candidates.find((m) => m === authority) ??
+      candidates[0]
     )
   }
 

@@ -1,6 +1,7 @@
 /** Hands out inode numbers from ranges that are this member's alone (RULES 7). */
-import { INO_RANGE_SIZE, inoRangeStart } from '../../fs/primitives.ts'
+
 import type { Ino, MemberId } from '../../fs/primitives.ts'
+import { INO_RANGE_SIZE, inoRangeStart } from '../../fs/primitives.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
 
 export class InodeNumbers {

@@ -6,8 +6,8 @@
 
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
-import { memberOf } from '../../fs/primitives.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { Admission, Admitted } from '../admission.ts'
 import { DecodeError } from '../byte-codec.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
@@ -17,8 +17,8 @@ import type { SegmentStore } from '../storage/segment-store.ts'
 import { sliceMatches } from '../storage/segment-store.ts'
 import type { EntryShelf } from './entry-shelf.ts'
 import type { RecentEntries } from './recent-entries.ts'
-import { fetchedSlices } from './slices.ts'
 import type { Slices } from './slices.ts'
+import { fetchedSlices } from './slices.ts'
 
 /** Entries applied before the event loop gets its turn again. */
 const ENTRIES_PER_TURN = 128

@@ -4,8 +4,8 @@
  * something else than it sent, and this member stops rather than guess which is true.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
-import { memberOf } from '../../fs/primitives.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
 import type { WriterLogs } from '../storage/writer-logs.ts'
 import type { Vector } from '../vector.ts'

@@ -7,13 +7,13 @@
  * are there (RULES 3); what follows it waits in admission and is fetched again.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
-import { memberOf } from '../../fs/primitives.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
-import { vectorJoin } from '../vector.ts'
-import type { Vector } from '../vector.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { Journal } from '../storage/journal.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
 import type { WriterLogs } from '../storage/writer-logs.ts'
+import type { Vector } from '../vector.ts'
+import { vectorJoin } from '../vector.ts'
 
 export interface RecoveryComponents {
   readonly journal: Journal

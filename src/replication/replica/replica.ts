@@ -14,28 +14,28 @@ import type { OpLog } from '../../fs/ports/op-log.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
 import type { StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
 import type { TokenService } from '../../fs/ports/token-service.ts'
-import { makeWriterId, memberOf } from '../../fs/primitives.ts'
 import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
-import { Admission } from '../admission.ts'
+import { makeWriterId, memberOf } from '../../fs/primitives.ts'
 import type { Admitted } from '../admission.ts'
+import { Admission } from '../admission.ts'
 import { Durability } from '../durability.ts'
-import { EpochAuthority } from '../epoch/epoch-authority.ts'
-import type { MemberChange } from '../epoch/epoch-authority.ts'
-import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
+import type { MemberChange } from '../epoch/epoch-authority.ts'
+import { EpochAuthority } from '../epoch/epoch-authority.ts'
+import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import { Journal } from '../storage/journal.ts'
-import { SegmentStore } from '../storage/segment-store.ts'
-import type { PunchHole } from '../storage/segment-store.ts'
-import type { StateDirectory } from '../storage/state-directory.ts'
 import type { OwnLog } from '../storage/own-log.ts'
+import type { PunchHole } from '../storage/segment-store.ts'
+import { SegmentStore } from '../storage/segment-store.ts'
+import type { StateDirectory } from '../storage/state-directory.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { TokenNode } from '../token/token-node.ts'
 import { Connections } from '../transport/connections.ts'
+import type { Vector } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
 import type { OpenedVolume } from '../volume/open-volume.ts'
 import { saveInvites, saveRecord } from '../volume/volume-files.ts'
-import type { Vector } from '../vector.ts'
 import { AppliedWaits } from './applied-waits.ts'
 import { CatchUp } from './catch-up.ts'
 import { ClusterSpace } from './cluster-space.ts'
@@ -45,8 +45,8 @@ import { Intake } from './intake.ts'
 import { LocalLog } from './local-log.ts'
 import { LocalSync } from './local-sync.ts'
 import { LogFollower } from './log-follower.ts'
-import { Membership } from './membership.ts'
 import type { EndReason } from './membership.ts'
+import { Membership } from './membership.ts'
 import { NoteWatch } from './note-watch.ts'
 import { Peers } from './peers.ts'
 import { Reaper } from './reaper.ts'
@@ -353,7 +353,8 @@ export class Replica implements OpLog {
       publish: (entry) => {
         this.#recent.add(entry)
         for (const member of this.peers.connected()) {
-          if (this.membership.knows(member)) this.peers.sendControl(member, { type: 'entry', entry })
+          if (this.membership.knows(member))
+            this.peers.sendControl(member, { type: 'entry', entry })
         }
         ownLog.append(entry.seq, [entry.head]).catch((error: unknown) => this.#fatal(error))
         this.#waits.settle()
@@ -606,7 +607,10 @@ export class Replica implements OpLog {
     this.#localLog.setWritable(true)
     this.#components.onLive()
     this.#invitations?.recover().catch((error: unknown) => {
-      this.#components.logger.error({ error }, 'an admitted member could not be put into the record')
+      this.#components.logger.error(
+        { error },
+        'an admitted member could not be put into the record'
+      )
     })
   }
 

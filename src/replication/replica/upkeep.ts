@@ -155,12 +155,15 @@ export class Upkeep {
 }
 
 /** Neighbours become one run: a hole frees only the whole blocks in it. */
-function mergeRuns(slices: readonly FreedSlice[]): Pick<FreedSlice, 'segment' | 'offset' | 'length'>[] {
+function mergeRuns(
+  slices: readonly FreedSlice[]
+): Pick<FreedSlice, 'segment' | 'offset' | 'length'>[] {
   const sorted = [...slices].sort((a, b) => a.segment - b.segment || a.offset - b.offset)
   const runs: { segment: FreedSlice['segment']; offset: number; length: number }[] = []
   for (const { segment, offset, length } of sorted) {
     const last = runs.at(-1)
-    if (last && last.segment === segment && last.offset + last.length === offset) last.length += length
+    if (last && last.segment === segment && last.offset + last.length === offset)
+      last.length += length
     else runs.push({ segment, offset, length })
   }
   return runs

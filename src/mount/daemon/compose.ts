@@ -1,0 +1,299 @@
+/**
+ * The composition root: one member of a volume, mounted. The mount and the open files live as long
+ * as the node; state, replica and filesystem are those of one incarnation, and when that is over
+ * (expelled by an epoch, isolated for too long) the next one takes its place under the same mount.
+ */
+import { OpenFiles } from '../../fs/open-files.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
+import type { MemberId } from '../../fs/primitives.ts'
+import type { EndReason } from '../../replication/replica/membership.ts'
+import type { PunchHole } from '../../replication/storage/segment-store.ts'
+import { VolumeError } from '../../replication/volume/volume-error.ts'
+import { loadAddon } from '../channel/load-addon.ts'
+import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
+import { FuseDispatcher } from '../fuse/dispatch.ts'
+import { killPending } from '../fuse/kill-pending.ts'
+import { uncachedPolicy } from '../fuse/policy.ts'
+import { prepareMountPoint } from '../mounting/mount-point.ts'
+import type { MountedVolume } from '../mounting/mount-volume.ts'
+import { mountVolume } from '../mounting/mount-volume.ts'
+import type { Incarnation } from './incarnation.ts'
+import { openIncarnation, setStateAside } from './incarnation.ts'
+import type {
+  InviteRequest,
+  NodeComponents,
+  NodeOptions,
+  NodeStatus,
+  StopReason,
+  TandemNode
+} from './node-api.ts'
+import { nodeStatus } from './node-status.ts'
+import { CurrentFilesystem, Serving } from './serving.ts'
+import { systemClock } from './system-clock.ts'
+import { UserError } from './user-error.ts'
+
+/** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE */
+const PUNCH_HOLE = 0x03
+const CHANNEL_END_MS = 3000
+
+export function composeNode(components: NodeComponents, options: NodeOptions): TandemNode {
+  return new MountedNode(components, options)
+}
+
+class MountedNode implements TandemNode {
+  readonly #components: NodeComponents
+  readonly #options: NodeOptions
+  readonly #clock: Clock
+  readonly #punchHole: PunchHole | undefined
+  readonly #openFiles = new OpenFiles()
+  readonly #serving: Serving
+  readonly #startedMs: number
+  #incarnation: Incarnation | undefined
+  #live = false
+  #mounted: MountedVolume | undefined
+  #dispatcher: FuseDispatcher | undefined
+  #stopping: Promise<void> | undefined
+  #firstLive: () => void = () => {}
+  #startFailed: (error: Error) => void = () => {}
+  #started = false
+  #onFatal: (error: Error) => void = () => {}
+  #onUnmounted: () => void = () => {}
+  #changing: Promise<void> = Promise.resolve()
+
+  constructor(components: NodeComponents, options: NodeOptions) {
+    this.#components = components
+    this.#options = options
+    const { addon } = loadAddon()
+    const system = addon ? nativeSystemCalls(addon) : programSystemCalls()
+    this.#clock = systemClock(() => system.boottimeMs())
+    this.#punchHole =
+      addon && ((fd, offset, length) => addon.fallocateSync(fd, PUNCH_HOLE, offset, length))
+    this.#startedMs = this.#clock.monotonicMs()
+    this.#serving = new Serving(
+      {
+        clock: this.#clock,
+        current: () => (this.#live ? this.#incarnation?.filesystem : undefined),
+        mayAnswer: () => this.#incarnation?.replica.membership.mayAnswer() ?? false
+      },
+      { isolationMs: options.settings.isolationTimeoutMs }
+    )
+  }
+
+  onFatal(callback: (error: Error) => void): void {
+    this.#onFatal = callback
+  }
+
+  onUnmounted(callback: () => void): void {
+    this.#onUnmounted = callback
+  }
+
+  async start(): Promise<void> {
+    const { mountPoint, stateDir } = this.#options
+    await prepareMountPoint(mountPoint, { stateDirectory: stateDir })
+    const live = new Promise<void>((resolve, reject) => {
+      this.#firstLive = resolve
+      this.#startFailed = reject
+    })
+    live.catch(() => {})
+    try {
+      await this.#open()
+      await live
+      this.#assertNotStopping()
+      await this.#mount()
+      this.#started = true
+    } catch (error) {
+      if (this.#stopping === undefined) await this.#closeAll({ orderly: false })
+      throw error
+    }
+  }
+
+  status(): NodeStatus {
+    const incarnation = this.#incarnation
+    if (!incarnation) throw this.#notServing()
+    const { mountPoint, stateDir } = this.#options
+    const mounted = this.#mounted
+    return nodeStatus({
+      replica: incarnation.replica,
+      inodes: incarnation.state.counts().inodes,
+      mountPoint,
+      stateDir,
+      uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
+      channel: {
+        kind: mounted?.channel.kind ?? 'native',
+        reason: mounted?.fallbackReason ?? null
+      },
+      warnings: this.#live ? [] : ['this member is not live: operations wait']
+    })
+  }
+
+  async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {
+    if (this.#started) await this.#mounted?.unmount(options)
+    this.#stopping ??= this.#finish()
+    await this.#stopping
+  }
+
+  async invite({ role, ttlMs }: InviteRequest): Promise<string> {
+    return this.#authority('invite').invite({ role, ttlMs })
+  }
+
+  async removeMember(name: string): Promise<void> {
+    this.#authority('members remove')
+    const replica = this.#incarnation?.replica
+    if (!replica) throw this.#notServing()
+    const member = replica.record.members.find((m) => m.name === name)
+    if (!member) {
+      throw new VolumeError('not-found', `members remove: there is no member named ${name}`)
+    }
+    if (member.id === replica.record.authority) {
+      throw new VolumeError('bad-input', `members remove: ${name} is the authority`)
+    }
+    await replica.changeMembers({ kind: 'remove', id: member.id as MemberId })
+  }
+
+  #authority(what: string) {
+    const replica = this.#incarnation?.replica
+    if (!replica) throw this.#notServing()
+    const { record, invitations } = replica
+    if (invitations) return invitations
+    const name = record.members.find((m) => m.id === record.authority)?.name ?? ''
+    throw new UserError('usage', {
+      what,
+      why: 'this member is not the authority',
+      remedy: `run it on member ${name}`
+    })
+  }
+
+  async #open(): Promise<void> {
+    const { logger } = this.#components
+    const { stateDir, settings } = this.#options
+    let opened: Incarnation | undefined
+    const isCurrent = (): boolean => opened === undefined || this.#incarnation === opened
+    opened = await openIncarnation(
+      {
+        clock: this.#clock,
+        logger,
+        openFiles: this.#openFiles,
+        punchHole: this.#punchHole,
+        onLive: () => {
+          if (isCurrent()) this.#becameLive()
+        },
+        onEnded: (reason) => {
+          if (isCurrent()) this.#ended(reason)
+        },
+        onFatal: (error) => this.#fatal(error)
+      },
+      { stateDir, isolationMs: settings.isolationTimeoutMs }
+    )
+    this.#incarnation = opened
+    await opened.replica.start()
+  }
+
+  #becameLive(): void {
+    this.#live = true
+    this.#serving.wake()
+    this.#firstLive()
+  }
+
+  #ended(reason: EndReason): void {
+    this.#live = false
+    const { logger } = this.#components
+    if (reason === 'removed') {
+      this.#fatal(new VolumeError('refused', 'this member was removed from the volume'))
+      return
+    }
+    this.#changing = this.#changing
+      .then(async () => {
+        const over = this.#incarnation
+        this.#incarnation = undefined
+        await over?.close({ orderly: false })
+        if (this.#stopping) return
+        if (reason === 'rebuild') setStateAside(this.#options.stateDir, logger)
+        await this.#open()
+      })
+      .catch((error: unknown) => this.#fatal(error))
+  }
+
+  async #mount(): Promise<void> {
+    const { mountPoint, source, stateDir, settings } = this.#options
+    const mounted = await mountVolume({
+      mountPoint,
+      source,
+      stateDirectory: stateDir,
+      readOnly: settings.readOnly,
+      allowOther: settings.allowOther,
+      noexec: settings.noExec,
+      nosuid: settings.noSuid,
+      nodev: settings.noDev,
+      noatime: settings.noAtime
+    })
+    this.#mounted = mounted
+    const dispatcher = new FuseDispatcher({
+      channel: mounted.channel,
+      fs: new CurrentFilesystem({
+        serving: this.#serving,
+        release: async (ino, handle) => {
+          const filesystem = this.#incarnation?.filesystem
+          if (filesystem) await filesystem.release(ino, handle)
+          else this.#openFiles.close(ino, handle)
+        }
+      }),
+      policy: uncachedPolicy,
+      gate: this.#serving,
+      clock: this.#clock,
+      logger: this.#components.logger,
+      killPending
+    })
+    this.#dispatcher = dispatcher
+    void dispatcher.closed.then((error) => {
+      if (error) this.#fatal(error)
+      else if (!this.#stopping) this.#onUnmounted()
+    })
+    dispatcher.start()
+    await dispatcher.ready
+  }
+
+  async #finish(): Promise<void> {
+    this.#startFailed(new Error('stopped while starting'))
+    if (!this.#started) await this.#mounted?.unmount({ lazy: true })
+    await this.#closeAll({ orderly: true })
+  }
+
+  async #closeAll(options: { readonly orderly: boolean }): Promise<void> {
+    this.#serving.stop()
+    const dispatcher = this.#dispatcher
+    if (dispatcher) {
+      // After the unmount the kernel ends the channel by itself; nothing is left to be answered.
+      await Promise.race([dispatcher.closed, this.#pause(CHANNEL_END_MS)])
+    }
+    await this.#mounted?.channel.close()
+    await this.#changing
+    this.#live = false
+    const incarnation = this.#incarnation
+    this.#incarnation = undefined
+    await incarnation?.close(options)
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      setTimeout(resolve, delayMs)
+    })
+  }
+
+  #fatal(reason: unknown): void {
+    const error = reason instanceof Error ? reason : new Error(String(reason))
+    this.#startFailed(error)
+    if (this.#started) this.#onFatal(error)
+  }
+
+  #assertNotStopping(): void {
+    if (this.#stopping) throw new Error('stopped while starting')
+  }
+
+  #notServing(): UserError {
+    return new UserError('notMounted', {
+      what: this.#options.mountPoint,
+      why: 'this member is not ready',
+      remedy: 'try again when it is'
+    })
+  }
+}

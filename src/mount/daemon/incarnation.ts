@@ -1,0 +1,159 @@
+/**
+ * One incarnation of a member at work: its state, its replica and the filesystem over both. What
+ * outlives it (the mount, the open files) belongs to the node (compose.ts).
+ */
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isDirectory } from '../../fs/attr.ts'
+import { Filesystem } from '../../fs/filesystem.ts'
+import type { OpenFiles } from '../../fs/open-files.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { Ino } from '../../fs/primitives.ts'
+import { Checkpointer } from '../../fs/state/checkpointer.ts'
+import { openState } from '../../fs/state/open-state.ts'
+import type { StateStore } from '../../fs/state/state-store.ts'
+import type { Entry, SealedEntry } from '../../replication/entry.ts'
+import type { EndReason } from '../../replication/replica/membership.ts'
+import { REPLICA_DEFAULTS, Replica } from '../../replication/replica/replica.ts'
+import type { PunchHole } from '../../replication/storage/segment-store.ts'
+import { StateDirectory } from '../../replication/storage/state-directory.ts'
+import { DhtRoute } from '../../replication/transport/discovery.ts'
+import { openVolume } from '../../replication/volume/open-volume.ts'
+
+export interface IncarnationComponents {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly openFiles: OpenFiles
+  readonly punchHole: PunchHole | undefined
+  readonly onLive: () => void
+  readonly onEnded: (reason: EndReason) => void
+  readonly onFatal: (error: Error) => void
+}
+
+export interface IncarnationOptions {
+  readonly stateDir: string
+  readonly isolationMs: number
+}
+
+export interface Incarnation {
+  readonly replica: Replica
+  readonly filesystem: Filesystem
+  readonly state: StateStore
+  close(options: { readonly orderly: boolean }): Promise<void>
+}
+
+/**
+ * Opens what the state directory holds and prepares to serve. Throws VolumeError, the damage found
+ * (DamagedFileError, StateDamagedError), or the system's error; nothing stays open then.
+ */
+export async function openIncarnation(
+  components: IncarnationComponents,
+  options: IncarnationOptions
+): Promise<Incarnation> {
+  const { clock, logger, openFiles, punchHole } = components
+  const directory = new StateDirectory(options.stateDir)
+  const volume = openVolume(options.stateDir)
+  directory.prepare()
+  const state = openState(directory.state)
+  const checkpointer = new Checkpointer({ state })
+  const { discovery } = volume.settings
+  const alternative = discovery && {
+    alternative: new DhtRoute(
+      { keyPair: volume.keyPair, clock, logger },
+      {
+        volumeId: volume.record.volumeId,
+        bootstrap: discovery.bootstrap.length > 0 ? discovery.bootstrap : 'public'
+      }
+    )
+  }
+  try {
+    let filesystem: Filesystem | undefined
+    const replica = await Replica.open(
+      {
+        directory,
+        volume,
+        state,
+        database: state.database,
+        checkpoint: () => checkpointer.run(),
+        clock,
+        logger,
+        random: Math.random,
+        ...(punchHole ? { punchHole } : {}),
+        ...alternative,
+        closeForGood: (inos) => openFiles.closedForGood(inos),
+        forgetReaped: (inos) => filesystem?.forgetReaped(inos),
+        dropCaches: () => {},
+        isDirectory: (ino) => mayBeDirectory(state, ino),
+        onVoid: (entry, sealed) => salvage(directory, openFiles, logger, entry, sealed),
+        onLive: components.onLive,
+        onEnded: components.onEnded,
+        onFatal: components.onFatal
+      },
+      { ...REPLICA_DEFAULTS, isolationMs: options.isolationMs }
+    )
+    filesystem = new Filesystem(
+      { state, opLog: replica, slices: replica.slices, tokens: replica.tokens, clock, logger },
+      { openFiles }
+    )
+    const close = async ({ orderly }: { readonly orderly: boolean }): Promise<void> => {
+      try {
+        await replica.close({ orderly })
+      } finally {
+        await checkpointer.close()
+        state.close()
+      }
+    }
+    return { replica, filesystem, state, close }
+  } catch (error) {
+    await checkpointer.close()
+    state.close()
+    throw error
+  }
+}
+
+/**
+ * Puts the state and the journal aside: they hold what the volume does not have. The next
+ * incarnation builds the state anew from the logs; the data in the segments is used again.
+ */
+export function setStateAside(stateDir: string, logger: Logger): void {
+  const directory = new StateDirectory(stateDir)
+  mkdirSync(directory.salvage, { recursive: true, mode: 0o700 })
+  const number = readdirSync(directory.salvage).length + 1
+  const aside = join(directory.salvage, `state-${String(number).padStart(4, '0')}`)
+  mkdirSync(aside, { mode: 0o700 })
+  for (const suffix of ['', '-wal', '-shm']) {
+    moveIfThere(`${directory.state}${suffix}`, join(aside, `state.db${suffix}`))
+  }
+  moveIfThere(directory.journal, join(aside, 'journal'))
+  logger.warn({ aside }, 'state put aside: it is built anew from the other members')
+}
+
+function moveIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+  }
+}
+
+/** Keeps an entry that was cut off, and lets the handles know that wrote it (RULES 4). */
+function salvage(
+  directory: StateDirectory,
+  openFiles: OpenFiles,
+  logger: Logger,
+  entry: Entry,
+  sealed: SealedEntry
+): void {
+  const { writer, seq } = entry
+  const name = join(directory.salvage, `entry-${writer}-${seq}`)
+  writeFileSync(`${name}.head`, sealed.head, { mode: 0o600 })
+  if (sealed.payload.length > 0) writeFileSync(`${name}.payload`, sealed.payload, { mode: 0o600 })
+  for (const op of entry.ops) openFiles.poisonInode(op.ino)
+  logger.warn({ writer, seq, ops: entry.ops.length, name }, 'entry beyond its cut kept aside')
+}
+
+function mayBeDirectory(state: StateStore, ino: Ino): boolean {
+  const inode = state.inode(ino)
+  return inode === undefined || isDirectory(inode.mode)
+}
