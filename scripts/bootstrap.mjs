@@ -4,7 +4,7 @@
  *
  *   node scripts/bootstrap.mjs [--no-compile] [--root DIR]
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -166,7 +166,11 @@ function compile(root) {
   mkdirSync(path.join(root, 'dist'), { recursive: true })
   removeOrphans(root)
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
-  execFileSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: ['ignore', 2, 2] })
+  const result = spawnSync(process.execPath, [tsc, '-p', root], {
+    cwd: root,
+    stdio: ['ignore', 2, 2]
+  })
+  if (result.status !== 0) throw new Error('the sources do not compile')
 }
 
 /** Everything that is needed before the sources compile. Does nothing when all is in place. */

@@ -1,0 +1,127 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'brittle'
+import { runProgram } from '../../../src/mount/cli/program.ts'
+import { EXIT_CODE_MEANINGS, ExitCode } from '../../../src/mount/daemon/exit-codes.ts'
+import {
+  DEFAULT_SETTINGS,
+  formatMountOptions,
+  MOUNT_OPTIONS,
+  mountOptionsHelp,
+  optionUsage,
+  parseMountOptions
+} from '../../../src/mount/daemon/mount-options.ts'
+import { exampleStatus } from '../daemon/support.ts'
+
+function reference(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder)
+  return readFileSync(path.join(folder, 'docs/cli.md'), 'utf8')
+}
+
+const never = () => Promise.reject(new Error('not to be run'))
+
+async function help(args: readonly string[]): Promise<string> {
+  const commands = {
+    create: never,
+    invite: never,
+    join: never,
+    mount: never,
+    unmount: never,
+    status: never,
+    members: never
+  }
+  let text = ''
+  const print = (part: string) => {
+    text += part
+  }
+  await runProgram(args, commands, { print })
+  return text
+}
+
+/** First cells of the table below the heading. */
+function cells(document: string, heading: string, column: number): string[] {
+  const [, section = ''] = document.split(`## ${heading}\n`)
+  const [body = ''] = section.split('\n## ')
+  return body
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .slice(2)
+    .map((line) => (line.split('|')[column] ?? '').trim().replaceAll('`', ''))
+}
+
+test('reference - mount options are the same in table, help and docs', async (t) => {
+  const usages = MOUNT_OPTIONS.map(optionUsage)
+  t.alike(cells(reference(), 'Mount options', 1), usages)
+  const effects = cells(reference(), 'Mount options', 2)
+  const text = await help(['mount', '--help'])
+  t.ok(text.includes(mountOptionsHelp()))
+  for (const [index, option] of MOUNT_OPTIONS.entries()) {
+    t.ok(effects[index]?.startsWith(option.help), `docs of ${option.name}`)
+    if (option.kind === 'flag') continue
+    const standard = `(${DEFAULT_SETTINGS[option.setting] / 1000} unless given)`
+    t.ok(effects[index]?.endsWith(standard) && text.includes(standard), option.name)
+  }
+})
+
+test('reference - exit codes are the same in code, help and docs', async (t) => {
+  const names = Object.keys(ExitCode) as (keyof typeof ExitCode)[]
+  const section = 'Errors and exit codes'
+  t.alike(
+    cells(reference(), section, 1),
+    names.map((name) => String(ExitCode[name]))
+  )
+  t.alike(cells(reference(), section, 2), names)
+  t.alike(
+    cells(reference(), section, 3),
+    names.map((name) => EXIT_CODE_MEANINGS[name])
+  )
+  const text = await help(['--help'])
+  for (const name of names) {
+    t.ok(text.includes(`${ExitCode[name]}  ${EXIT_CODE_MEANINGS[name]}`), name)
+  }
+  t.is(new Set(Object.values(ExitCode)).size, names.length, 'no number has two meanings')
+})
+
+test('reference - exit codes keep their numbers', (t) => {
+  t.alike(ExitCode, {
+    ok: 0,
+    usage: 2,
+    volumeUnknown: 3,
+    mountPoint: 4,
+    alreadyRunning: 5,
+    noAuthority: 6,
+    refused: 7,
+    addressInUse: 8,
+    noSpace: 9,
+    damaged: 10,
+    internal: 11,
+    notMounted: 12,
+    busy: 13,
+    timeout: 14,
+    system: 15
+  })
+})
+
+test('reference - every field of the status JSON is documented', (t) => {
+  const section = 'status --json'
+  const [, text = ''] = reference().split(`## \`${section}\``)
+  for (const [name, value] of Object.entries(exampleStatus())) {
+    t.ok(text.includes(`\`${name}`), name)
+    if (typeof value !== 'object' || value === null) continue
+    const inner = Array.isArray(value) ? value[0] : value
+    if (typeof inner !== 'object') continue
+    for (const field of Object.keys(inner ?? {})) t.ok(text.includes(`\`${field}\``), field)
+  }
+})
+
+test('mount options - settings survive being written and read', (t) => {
+  const all = MOUNT_OPTIONS.map((option) =>
+    option.kind === 'flag' ? option.name : `${option.name}=7`
+  )
+  const settings = parseMountOptions([all.join(',')])
+  t.alike(parseMountOptions([formatMountOptions(settings)]), settings)
+  t.alike(parseMountOptions([formatMountOptions(DEFAULT_SETTINGS)]), DEFAULT_SETTINGS)
+  t.alike(parseMountOptions(['mount_timeout=5', 'mount_timeout=9']).mountTimeoutMs, 9000)
+})
