@@ -303,6 +303,37 @@ test('connections - a removed member is cut, a new one dialed', async (t) => {
   )
 })
 
+test('connections - a second one from the dialing side replaces a half-open one', async (t) => {
+  const volume = new TestVolume(await freePorts(2))
+  t.teardown(() => volume.stop())
+  const a = volume.member(0)
+  await a.connections.start()
+  const port = a.connections.address?.port ?? 0
+  const dial = async () => {
+    const keyPair = volume.keyPairs[1]
+    if (!keyPair) throw new Error('no key')
+    const stream = new NoiseSecretStream(true, await rawSocket(port), { keyPair })
+    stream.on('error', () => {})
+    stream.on('data', () => {})
+    stream.write(encodePreamble('control', volume.record.volumeId))
+    return stream
+  }
+  const first = await dial()
+  const firstAtA = await connected(a, 2)
+  const second = await dial()
+  await until('replacement', () => a.opened.length === 2)
+  t.alike(
+    a.closed.map(({ connection, reason }) => [connection === firstAtA, reason]),
+    [[true, 'replaced by a newer connection']]
+  )
+  t.is(a.connections.get(2 as MemberId, 'control'), a.opened[1])
+  await until('the first is cut', () => first.destroyed)
+  t.is(second.destroyed, false)
+  second.destroy()
+  await until('loss is noticed', () => a.closed.length === 2)
+  t.is(a.connections.get(2 as MemberId, 'control'), undefined)
+})
+
 test('connections - another key at a member address is not trusted', async (t) => {
   const [port = 0, portB = 0] = await freePorts(2)
   const impostor = NoiseSecretStream.keyPair()
