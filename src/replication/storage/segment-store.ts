@@ -76,6 +76,8 @@ export class SegmentStore {
   readonly #writer: WriterId
   readonly #segmentMaxBytes: number
   readonly #scratch = Buffer.allocUnsafeSlow(SLICE_MAX_BYTES)
+  /** The sound slice that the scratch holds: small reads in a row check it once. */
+  #inScratch: Slice | undefined
   /** Next own segment, and the current one while it has room. */
   #nextCounter = 0
   #current: SegmentId | undefined
@@ -163,13 +165,15 @@ export class SegmentStore {
     if (!(targetOffset >= 0 && targetOffset + length <= target.length)) {
       throw new RangeError('read outside of the target')
     }
-    const whole = from === 0 && length === slice.length
-    const bytes = whole
-      ? target.subarray(targetOffset, targetOffset + length)
-      : this.#scratch.subarray(0, slice.length)
-    const state = this.#readChecked(slice, bytes)
-    if (state === 'ok' && !whole) target.set(bytes.subarray(from, from + length), targetOffset)
-    return state
+    if (from === 0 && length === slice.length) {
+      return this.#readChecked(slice, target.subarray(targetOffset, targetOffset + length))
+    }
+    if (!this.#inScratch || !isSameSlice(this.#inScratch, slice)) {
+      const state = this.#readToScratch(slice)
+      if (state !== 'ok') return state
+    }
+    target.set(this.#scratch.subarray(from, from + length), targetOffset)
+    return 'ok'
   }
 
   /**
@@ -192,10 +196,9 @@ export class SegmentStore {
 
   /** Checks the slice on the disk against its sha256 as well. */
   verifySha(slice: Slice): SliceState {
-    const bytes = this.#scratch.subarray(0, slice.length)
-    const state = this.#readChecked(slice, bytes)
+    const state = this.#readToScratch(slice)
     if (state !== 'ok') return state
-    return sha256(bytes).equals(slice.sha256) ? 'ok' : 'damaged'
+    return sha256(this.#scratch.subarray(0, slice.length)).equals(slice.sha256) ? 'ok' : 'damaged'
   }
 
   /** Resolves when everything written so far is durable. Rejects with StoreFailedError. */
@@ -314,6 +317,13 @@ export class SegmentStore {
     return this.#current !== undefined && segment < this.#current
   }
 
+  #readToScratch(slice: Slice): SliceState {
+    this.#inScratch = undefined
+    const state = this.#readChecked(slice, this.#scratch.subarray(0, slice.length))
+    if (state === 'ok') this.#inScratch = slice
+    return state
+  }
+
   #readChecked(slice: Slice, bytes: Uint8Array): SliceState {
     this.#checkPlace(slice.segment, slice.offset, slice.length)
     if (slice.length > SLICE_MAX_BYTES) throw new RangeError('slice too long')
@@ -359,6 +369,12 @@ export function sliceMatches(slice: Slice, bytes: Uint8Array): boolean {
 /** Where the file of a segment is, for tools that look at a stopped member. */
 export function segmentPath(dir: string, segment: SegmentId): string {
   return join(dir, `${segment}.seg`)
+}
+
+function isSameSlice(a: Slice, b: Slice): boolean {
+  return (
+    a.segment === b.segment && a.offset === b.offset && a.length === b.length && a.crc32 === b.crc32
+  )
 }
 
 function isZero(bytes: Uint8Array): boolean {
