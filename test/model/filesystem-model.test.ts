@@ -1,5 +1,5 @@
 import test from 'brittle'
-import { randomCommands, runCommands, shrink } from './run-model.ts'
+import { ModelRun, randomCommands, runCommands, shrink } from './run-model.ts'
 
 /** TANDEMFS_MODEL_SEEDS=FROM-TO runs more of them; see `npm run test:model`. */
 const [FROM = 1, TO = 12] = (process.env['TANDEMFS_MODEL_SEEDS'] ?? '1-12').split('-').map(Number)
@@ -21,3 +21,12 @@ for (let seed = FROM; seed <= TO; seed++) {
     t.is(difference, undefined)
   })
 }
+
+test('filesystem model - its commands come to ops of every type', async (t) => {
+  const run = new ModelRun()
+  t.teardown(() => run.close())
+  for (const command of randomCommands(1, 4 * COMMANDS)) await run.step(command)
+  const counts = run.opCounts()
+  t.is(counts.size, 12)
+  for (const [type, count] of counts) t.ok(count >= 10, `${count} of ${type}`)
+})

@@ -21,7 +21,8 @@ import { NaiveError, NaiveFilesystem } from './naive-filesystem.ts'
 import { Random } from './random.ts'
 
 const TREE_EVERY = 250
-const LINK_MAX = 6
+const LINK_MAX = 5
+const BUSY_DIRECTORIES = 8
 const TYPE_BITS: Record<NodeType, number> = {
   file: 0o100000,
   dir: 0o040000,
@@ -132,6 +133,13 @@ export class ModelRun {
     return undefined
   }
 
+  /** How many ops of each type the commands so far came to. */
+  opCounts(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { type } of this.#fixture.log.ops) counts.set(type, (counts.get(type) ?? 0) + 1)
+    return counts
+  }
+
   /** The ops, encoded and decoded, give an equal state in another store. */
   replayDiffers(): string | undefined {
     const copy = openState(join(this.#directory, 'copy.db'))
@@ -149,8 +157,22 @@ export class ModelRun {
     }
   }
 
+  /** Mostly an inode that exists; one time in ten any that ever did. */
   #node(slot: number): Known {
-    return this.#nodes[slot % this.#nodes.length] as Known
+    return this.#pick(slot, (node) => !node.gone)
+  }
+
+  /** Mostly one of a few directories in the tree; one time in ten anything. */
+  #parent(slot: number): Known {
+    let directories = 0
+    return this.#pick(slot, (node) => {
+      return node.type === 'dir' && node.nlink > 0 && directories++ < BUSY_DIRECTORIES
+    })
+  }
+
+  #pick(slot: number, wanted: (node: NaiveNode) => boolean): Known {
+    const some = slot % 10 === 0 ? this.#nodes : this.#nodes.filter(({ node }) => wanted(node))
+    return some[Math.floor(slot / 10) % some.length] as Known
   }
 
   #handle(slot: number): KnownHandle | undefined {
@@ -162,41 +184,41 @@ export class ModelRun {
     const ctx = contextOf(command)
     switch (command.kind) {
       case 'create': {
-        const { ino } = this.#node(command.parent)
+        const { ino } = this.#parent(command.parent)
         const flags = command.excl ? 0o302 : 0o102
         const { attr, handle } = await fs.create(ctx, ino, bytes(command.name), command.mode, flags)
         this.#pending = { ino: attr.ino, handle }
         return attrText(attr)
       }
       case 'mknod': {
-        const { ino } = this.#node(command.parent)
+        const { ino } = this.#parent(command.parent)
         const mode = TYPE_BITS[command.type] | command.mode
         return this.#made(await fs.mknod(ctx, ino, bytes(command.name), mode, 259))
       }
       case 'mkdir': {
-        const { ino } = this.#node(command.parent)
+        const { ino } = this.#parent(command.parent)
         return this.#made(await fs.mkdir(ctx, ino, bytes(command.name), command.mode))
       }
       case 'symlink': {
-        const { ino } = this.#node(command.parent)
+        const { ino } = this.#parent(command.parent)
         return this.#made(await fs.symlink(ctx, ino, bytes(command.name), bytes(command.target)))
       }
       case 'link': {
-        const parent = this.#node(command.parent).ino
+        const parent = this.#parent(command.parent).ino
         return attrText(
           await fs.link(ctx, this.#node(command.node).ino, parent, bytes(command.name))
         )
       }
       case 'unlink':
       case 'rmdir':
-        await fs[command.kind](ctx, this.#node(command.parent).ino, bytes(command.name))
+        await fs[command.kind](ctx, this.#parent(command.parent).ino, bytes(command.name))
         return 'ok'
       case 'lookup':
-        return attrText(await fs.lookup(ctx, this.#node(command.parent).ino, bytes(command.name)))
+        return attrText(await fs.lookup(ctx, this.#parent(command.parent).ino, bytes(command.name)))
       case 'rename': {
         const { parent, name, newParent, newName, flag } = command
-        const from = this.#node(parent).ino
-        const to = this.#node(newParent).ino
+        const from = this.#parent(parent).ino
+        const to = this.#parent(newParent).ino
         await fs.rename(ctx, from, bytes(name), to, bytes(newName), renameFlags(flag))
         return 'ok'
       }
@@ -329,7 +351,7 @@ export class ModelRun {
     const caller = contextOf(command)
     switch (command.kind) {
       case 'create': {
-        const parent = this.#node(command.parent).node
+        const parent = this.#parent(command.parent).node
         const exists = command.excl ? 'EEXIST' : 'ESTALE'
         const node = naive.make(caller, parent, command.name, 'file', command.mode, { exists })
         node.opens++
@@ -338,7 +360,7 @@ export class ModelRun {
       }
       case 'mknod':
       case 'mkdir': {
-        const parent = this.#node(command.parent).node
+        const parent = this.#parent(command.parent).node
         const type = command.kind === 'mkdir' ? 'dir' : command.type
         const node = naive.make(caller, parent, command.name, type, command.mode, { rdev: 259 })
         this.#remember(node)
@@ -346,25 +368,25 @@ export class ModelRun {
       }
       case 'symlink': {
         const { target } = command
-        const parent = this.#node(command.parent).node
+        const parent = this.#parent(command.parent).node
         const node = naive.make(caller, parent, command.name, 'symlink', 0o777, { target })
         this.#remember(node)
         return nodeText(node)
       }
       case 'link': {
         const { node } = this.#node(command.node)
-        naive.link(node, this.#node(command.parent).node, command.name)
+        naive.link(node, this.#parent(command.parent).node, command.name)
         return nodeText(node)
       }
       case 'unlink':
       case 'rmdir':
-        naive.remove(this.#node(command.parent).node, command.name, command.kind === 'rmdir')
+        naive.remove(this.#parent(command.parent).node, command.name, command.kind === 'rmdir')
         return 'ok'
       case 'lookup':
-        return nodeText(naive.lookup(this.#node(command.parent).node, command.name))
+        return nodeText(naive.lookup(this.#parent(command.parent).node, command.name))
       case 'rename': {
-        const from = this.#node(command.parent).node
-        const to = this.#node(command.newParent).node
+        const from = this.#parent(command.parent).node
+        const to = this.#parent(command.newParent).node
         naive.rename(from, command.name, to, command.newName, renameFlags(command.flag))
         return 'ok'
       }

@@ -19,6 +19,7 @@ export interface OpenStateOptions {
   readonly quickCheck?: boolean
 }
 
+const PAGE_BYTES = 4096
 const DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 /**
@@ -30,11 +31,12 @@ export function openState(path: string, options: OpenStateOptions = {}): StateSt
   const isDirectory = existsSync(path) && statSync(path).isDirectory()
   const file = isDirectory ? join(path, STATE_FILE) : path
   mkdirSync(dirname(file), { recursive: true })
-  const isNew = !existsSync(file) || statSync(file).size === 0
+  // A crash while it was made leaves at most the page that WAL mode writes.
+  const isNew = !existsSync(file) || statSync(file).size <= PAGE_BYTES
   const database = new BetterSqlite3(file)
   try {
     configure(database, options.cacheBytes ?? DEFAULT_CACHE_BYTES)
-    if (isNew && isEmpty(database)) createSchema(database)
+    if (isNew && isEmpty(database)) create(database)
     else assertSound(database, file, options.quickCheck ?? true)
     return new StateStore({ database, file })
   } catch (error) {
@@ -48,12 +50,19 @@ export function openState(path: string, options: OpenStateOptions = {}): StateSt
  * commit (cache_spill off): a full disk then shows at the commit, not inside an op.
  */
 function configure(database: Database, cacheBytes: number): void {
+  database.pragma(`page_size = ${PAGE_BYTES}`)
   database.pragma('journal_mode = WAL')
   database.pragma('synchronous = NORMAL')
   database.pragma('wal_autocheckpoint = 0')
   database.pragma('cache_spill = OFF')
   database.pragma('temp_store = MEMORY')
   database.pragma(`cache_size = ${-Math.ceil(cacheBytes / 1024)}`)
+}
+
+/** The tables are fsynced in the database itself before anything is built on them. */
+function create(database: Database): void {
+  createSchema(database)
+  database.pragma('wal_checkpoint(TRUNCATE)')
 }
 
 function isEmpty(database: Database): boolean {
