@@ -3,8 +3,8 @@ import type { WriterId } from '../../fs/primitives.ts'
 
 export interface LogFailure {
   /**
-   * - write: the disk took no more blocks; nothing is appended to or received by this log until
-   *   the store is opened again
+   * - write: the disk took no more blocks; no log of this store takes any until the store is closed
+   *   and opened again (the block that failed may stand in the log: `appendMissing` finds out)
    * - conflict: two different signed histories of this writer exist; the log is closed for good
    * - refused: a peer sent a block that does not fit the signatures; the peer is not asked again
    * - damaged: a stored block cannot be read

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { Seq } from '../../../src/fs/primitives.ts'
 import { SegmentStore } from '../../../src/replication/storage/segment-store.ts'
 import { systemCode } from '../../../src/replication/storage/storage-errors.ts'
+import { WriterLogs } from '../../../src/replication/storage/writer-logs.ts'
 import { entry, MemoryLogger, NEXT_WRITER, openJournal, WRITER } from './support.ts'
 
 const MIB = 1024 * 1024
@@ -24,6 +25,14 @@ function codeOf(fn: () => void): string | undefined {
   }
 }
 
+const logFolder = { dir: join(dir, 'log'), logger: new MemoryLogger() }
+const logFailures: string[] = []
+const logs = await WriterLogs.open({
+  ...logFolder,
+  onFailure: (failure) => logFailures.push(failure.kind)
+})
+const own = await logs.create(WRITER)
+
 const journal = openJournal(join(dir, 'journal'), { fileMaxBytes: 4 * MIB })
 const accepted: Seq[] = []
 let journalCode: string | undefined
@@ -39,12 +48,30 @@ const segments = SegmentStore.open(
   { writer: WRITER }
 )
 const data = Buffer.alloc(MIB, 7)
+const block = (seq: number): Buffer => Buffer.alloc(30_000, seq % 251)
+const wanted = 1000
+
 let segmentCode: string | undefined
 let appends = 0
 while (!segmentCode && appends++ < 100) segmentCode = codeOf(() => segments.append(data))
 const free = segments.freeSpace().availableBytes
 
+let logError = ''
+for (let seq = 1; seq <= wanted && logError === ''; seq++) {
+  await own.append(seq as Seq, [block(seq)]).catch((error: Error) => {
+    logError = error.message
+  })
+}
+await logs.close()
+
 rmSync(ballast)
+const logsAgain = await WriterLogs.open({ ...logFolder, onFailure: () => undefined })
+const ownAgain = await logsAgain.reopen(WRITER)
+const known = ownAgain.length + 5
+const blocks = Array.from({ length: known }, (_, index) => block(index + 1))
+const logAppended = await ownAgain.appendMissing(1 as Seq, known as Seq, blocks)
+await logsAgain.close()
+
 const slices = segments.append(data)
 const target = Buffer.alloc(MIB)
 const states = slices.map((slice) =>
@@ -62,6 +89,9 @@ process.stdout.write(
     journalCode,
     segmentCode,
     free,
+    logError,
+    logFailures,
+    logAppended,
     accepted: accepted.length,
     kept: kept.length,
     last: kept.at(-1),
