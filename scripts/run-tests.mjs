@@ -131,10 +131,11 @@ async function runAll(files, base, env, jobs) {
   await Promise.all(Array.from({ length: jobs }, worker))
 }
 
-function ownMounts() {
+/** Tests mount below their scratch folder; other mounts of this machine are none of theirs. */
+function mountsBelow(scratch) {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .filter((line) => line.includes(' - fuse.tandemfs '))
+    .filter((line) => (line.split(' ')[4] ?? '').startsWith(`${scratch}/`))
 }
 
 /** Processes, at any depth, that were started by this test run: they carry its mark. */
@@ -154,13 +155,15 @@ function markedProcesses(mark) {
 }
 
 /** Daemons that were told to stop may need a moment; whatever stays is a failure and removed. */
-async function checkLeftovers(mountsBefore, mark, scratch) {
-  const newMounts = () => ownMounts().filter((line) => !mountsBefore.includes(line))
+async function checkLeftovers(mark, scratch) {
   const deadline = performance.now() + LEFTOVER_WAIT_MS
-  while (performance.now() < deadline && newMounts().length + markedProcesses(mark).length > 0) {
+  while (
+    performance.now() < deadline &&
+    mountsBelow(scratch).length + markedProcesses(mark).length > 0
+  ) {
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  const mounts = newMounts()
+  const mounts = mountsBelow(scratch)
   const processes = markedProcesses(mark)
   const files = readdirSync(scratch)
   note(mounts.length === 0, 'no mount left behind', mounts.join('\n'))
@@ -195,14 +198,13 @@ async function main() {
     if (!compiled) return
   }
   const mark = randomBytes(8).toString('hex')
-  const mountsBefore = ownMounts()
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'tandemfs-test-'))
   const env = { ...process.env, [MARK]: mark, TMPDIR: scratch, NODE_ENV: 'test' }
   const { base, together, alone } = testFiles()
   if (together.length + alone.length === 0) note(false, 'there are tests to run')
   await runAll(together, base, env, Math.max(1, Number(options.jobs)))
   await runAll(alone, base, env, 1)
-  await checkLeftovers(mountsBefore, mark, scratch)
+  await checkLeftovers(mark, scratch)
 }
 
 try {
