@@ -79,6 +79,8 @@ export interface ConnectionsOptions {
   readonly handshakeTimeoutMs?: number
   /** Head start of the preferred dialer; default 3000. */
   readonly reserveDialMs?: number
+  /** A connection that lives this long resets the pause between dials; default 2000. */
+  readonly stableMs?: number
   /** Queue above which `send` returns false; default 1 MiB control, 8 MiB bulk. */
   readonly highWaterBytes?: Readonly<Record<FramedKind, number>>
   /** Queue above which a connection is closed; default 64 MiB. */
@@ -110,6 +112,7 @@ export class Connections {
     this.#options = {
       handshakeTimeoutMs: 5000,
       reserveDialMs: 3000,
+      stableMs: 2000,
       highWaterBytes: { control: 1024 * 1024, bulk: 8 * 1024 * 1024 },
       hardLimitBytes: 64 * 1024 * 1024,
       ...options
@@ -345,7 +348,7 @@ export class Connections {
     const name = slot(member, kind)
     if (this.#loops.has(name)) return
     const { clock, random, logger } = this.#components
-    const { self, reserveDialMs } = this.#options
+    const { self, reserveDialMs, stableMs } = this.#options
     const loop = new DialLoop(
       {
         clock,
@@ -359,7 +362,7 @@ export class Connections {
           else logger.debug(fields, 'cannot reach member')
         }
       },
-      { reserveMs: isPreferredDialer(self, member) ? 0 : reserveDialMs }
+      { reserveMs: isPreferredDialer(self, member) ? 0 : reserveDialMs, stableMs }
     )
     this.#loops.set(name, loop)
     loop.start()

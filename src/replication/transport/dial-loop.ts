@@ -4,7 +4,7 @@
  * BACKOFF_MAX_MS.
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
-import { BACKOFF_MIN_MS, backoffMs, STABLE_MS } from './dial-policy.ts'
+import { BACKOFF_MIN_MS, backoffMs } from './dial-policy.ts'
 
 export interface DialLoopComponents {
   readonly clock: Clock
@@ -20,6 +20,8 @@ export interface DialLoopComponents {
 export interface DialLoopOptions {
   /** Extra pause before the first attempt and after each loss: 0 for the preferred dialer. */
   readonly reserveMs: number
+  /** A connection that lived this long was a success: the pause starts from the minimum. */
+  readonly stableMs: number
 }
 
 export class DialLoop {
@@ -50,7 +52,7 @@ export class DialLoop {
     const now = this.#components.clock.monotonicMs()
     const livedMs = this.#connectedSinceMs === undefined ? 0 : now - this.#connectedSinceMs
     this.#connectedSinceMs = undefined
-    if (livedMs >= STABLE_MS) this.#failures = 0
+    if (livedMs >= this.#options.stableMs) this.#failures = 0
     this.#scheduleNext()
   }
 

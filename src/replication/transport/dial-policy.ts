@@ -11,8 +11,6 @@ import type { MemberId } from '../../fs/primitives.ts'
 
 export const BACKOFF_MIN_MS = 50
 export const BACKOFF_MAX_MS = 2000
-/** A connection that lived this long was a success: the next failure starts from the minimum. */
-export const STABLE_MS = 2000
 
 export function isPreferredDialer(self: MemberId, peer: MemberId): boolean {
   return self > peer
