@@ -329,9 +329,14 @@ export class TokenClient {
       this.#waiters.delete(waiter.id)
       this.#leave(waiter)
       this.#effects.push({ type: 'acquired', waiter: waiter.id })
-    } else if (waiter.request === undefined) {
+    } else if (waiter.request === undefined && !this.#isInstalling(waiter.wants)) {
       this.#request(waiter)
     }
+  }
+
+  /** Asking again would change nothing; all waiters are looked at when it is installed. */
+  #isInstalling(wants: readonly TokenWant[]): boolean {
+    return wants.some(({ ino }) => (this.#states.get(ino)?.installing ?? 0) > 0)
   }
 
   #request(waiter: Waiter): void {
