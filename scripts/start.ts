@@ -88,8 +88,8 @@ async function showCrash(a: DemoNode, b: DemoNode): Promise<void> {
     await b.work({ do: 'write', file: b.file(`fsynced${index}`), text: `${index}\n` })
   }
   const before = await a.work({ do: 'digest', folder: a.mountPoint })
-  await b.killDaemon()
-  say('B is killed with SIGKILL, after 20 files were fsynced on it', 0)
+  const killed = await timed(() => b.killDaemon())
+  say('B is killed with SIGKILL, after 20 files were fsynced on it', killed.ms)
   const again = await timed(() => b.mount())
   say("'tandemfs mount' on B again", again.ms)
   const onB = await b.work({ do: 'digest', folder: b.mountPoint })
