@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import crypto from 'hypercore-crypto'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
-import { type HostPort, reachableAddresses } from '../transport/address.ts'
+import { type HostPort, parseAddress, reachableAddresses } from '../transport/address.ts'
 import type { Bootstrap } from '../transport/discovery.ts'
 import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
 import { createIdentity } from './identity.ts'
@@ -44,6 +44,7 @@ export async function createVolume(
 ): Promise<EpochRecord> {
   requireName('volume name', options.name)
   requireName('member name', options.memberName)
+  requireAddresses(options.addresses)
   requireVacant(dir)
   const listen = await probeListen(options.listen)
   const staging = makeStaging(dir, { resume: false })
@@ -94,4 +95,13 @@ export function requireName(what: string, name: string): void {
   if (NAME_PATTERN.test(name)) return
   const rule = 'use 1 to 63 letters, digits, dots, dashes, underscores, a letter or digit first'
   throw new VolumeError('bad-input', `${what}: '${name.slice(0, 80)}' is not valid: ${rule}`)
+}
+
+export function requireAddresses(addresses: readonly string[] | undefined): void {
+  for (const text of addresses ?? []) {
+    const address = parseAddress(text)
+    if (address === undefined || address.port === 0) {
+      throw new VolumeError('bad-input', `address '${text.slice(0, 80)}': is not HOST:PORT`)
+    }
+  }
 }

@@ -15,7 +15,7 @@ import { type HostPort, parseAddress, reachableAddresses } from '../transport/ad
 import type { DiscoveredLink, DiscoveryCall } from '../transport/discovery.ts'
 import { type JoinCall, requestJoin, requestJoinTcp } from '../transport/join-protocol.ts'
 import { TransportError } from '../transport/transport-error.ts'
-import { requireName } from './create-volume.ts'
+import { requireAddresses, requireName } from './create-volume.ts'
 import { createIdentity, loadIdentity } from './identity.ts'
 import type { JoinRefusal } from './invite-book.ts'
 import {
@@ -96,6 +96,7 @@ export async function joinVolume(
   options: JoinVolumeOptions
 ): Promise<JoinedVolume> {
   requireName('member name', options.memberName)
+  requireAddresses(options.addresses)
   const invite = parseInviteCode(code)
   requireVacant(dir)
   const wish = existsSync(stagingPath(dir)) ? loadWish(stagingPath(dir)) : undefined

@@ -128,7 +128,7 @@ test('create - bad input leaves nothing behind', async (t) => {
   const dir = join(base, 'a')
   await t.exception(createVolume(dir, { ...good, name: '../x' }), /volume name/)
   await t.exception(createVolume(dir, { ...good, memberName: '' }), /member name/)
-  await t.exception(createVolume(dir, { ...good, addresses: ['nonsense'] }), /host:port/)
+  await t.exception(createVolume(dir, { ...good, addresses: ['nonsense'] }), /HOST:PORT/)
   t.alike(readdirSync(base), [])
   mkdirSync(dir)
   await createVolume(dir, good)
