@@ -250,7 +250,10 @@ export class TokenAuthority {
       if (object.holder !== undefined && object.holder !== request.member) {
         this.#recall(object, object.holder, mode === 'shared' ? 'shared' : 'none')
         ready = false
-      } else if (mode === 'exclusive' && !this.#othersNoted(object, request.member)) {
+      } else if (mode === 'exclusive') {
+        if (!this.#othersNoted(object, request.member)) ready = false
+      } else if (object.recalled) {
+        // Its own release is on the way and may leave it nothing: a grant now would contradict it.
         ready = false
       }
     }

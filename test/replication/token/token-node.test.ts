@@ -127,10 +127,6 @@ function started(members: MemberId[] = [A, B], minHoldMs = 0): Cluster {
   return cluster
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
-}
-
 /** Lets everything under way arrive. */
 async function quiet(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
