@@ -21,6 +21,7 @@ export class ForeignLog {
   readonly #download: DownloadRange
   #delivery: Promise<void> | undefined
   #closed = false
+  #failure: Error | undefined
 
   constructor(writer: WriterId, core: Hypercore, onFailure: OnLogFailure) {
     this.writer = writer
@@ -43,11 +44,17 @@ export class ForeignLog {
     return this.#core.contiguousLength as Seq
   }
 
+  /** Why nothing can be stored any more, until the store is opened again. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
   /**
    * True when a peer has blocks that are not asked for any more, because one could not be stored
-   * (full disk) or did not fit its signature. A new connection asks again.
+   * (`failure`) or did not fit its signature (a new connection asks again).
    */
   get stalled(): boolean {
+    if (this.#failure) return true
     return this.#core.peers.some((peer) => peer.paused && peer.remoteLength > this.length)
   }
 
@@ -61,6 +68,11 @@ export class ForeignLog {
   /** The block of entry `seq` if it is here. Rejects when it is stored but cannot be read. */
   async read(seq: Seq): Promise<Buffer | undefined> {
     return (await this.#core.get(seq - 1, { wait: false })) ?? undefined
+  }
+
+  /** The store cannot take what arrives. */
+  fail(error: Error): void {
+    this.#failure ??= error
   }
 
   async close(): Promise<void> {

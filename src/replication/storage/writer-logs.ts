@@ -20,6 +20,7 @@ import { GroupSync } from './group-sync.ts'
 import type { LogFailure, OnLogFailure } from './log-failure.ts'
 import { DamagedLogError, toError } from './log-failure.ts'
 import { OwnLog } from './own-log.ts'
+import { systemCode } from './storage-errors.ts'
 
 /** Requests in flight for one core and peer; blocks can be 1 MiB. */
 const INFLIGHT_RANGE = [16, 64] as const
@@ -207,7 +208,11 @@ export class WriterLogs {
       this.#report({ kind: 'conflict', writer, error })
     })
     core.on('verification-error', (reason: unknown) => {
-      this.#report({ kind: 'refused', writer, error: toError(reason) })
+      const error = toError(reason)
+      // A block that could not be stored is announced in the same way as one that is wrong.
+      const kind = systemCode(error.cause) === undefined ? 'refused' : 'write'
+      if (kind === 'write') this.#foreign.get(writer)?.fail(error)
+      this.#report({ kind, writer, error })
     })
   }
 

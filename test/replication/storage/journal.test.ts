@@ -264,3 +264,40 @@ test('journal - a journal stored inside an entry is not taken for its records', 
   await again.close()
   await journal.close()
 })
+
+test('journal - what was not known to be durable is written again and synced at open', async (t) => {
+  const dir = join(await t.tmp(), 'journal')
+  const first = openJournal(dir, { fileMaxBytes: 500 })
+  for (const seq of range(1, 4)) first.append([entry(seq)])
+  first.syncNow()
+  for (const seq of range(5, 20)) first.append([entry(seq)])
+  const unsyncedBytes = first.appended - first.durable
+  let written = 0
+  let syncs = 0
+  const io = {
+    ...diskIo,
+    write: (fd: number, bytes: Uint8Array, position: number) => {
+      written += bytes.length
+      return diskIo.write(fd, bytes, position)
+    },
+    fdatasyncNow: (fd: number) => {
+      syncs++
+      diskIo.fdatasyncNow(fd)
+    }
+  }
+  const before = journalPaths(dir).map((path) => readFileSync(path))
+  const second = openJournal(dir, { writer: NEXT_WRITER }, io)
+  t.is(written, unsyncedBytes)
+  t.ok(syncs >= first.stats().files - 1)
+  t.alike(
+    journalPaths(dir)
+      .slice(0, before.length)
+      .map((path) => readFileSync(path)),
+    before,
+    'the same bytes'
+  )
+  t.alike(seqsOf(t, second), range(1, 20))
+  t.is(second.durable, second.appended)
+  await second.close()
+  await first.close()
+})
