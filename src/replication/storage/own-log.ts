@@ -16,6 +16,8 @@ import { DamagedLogError, toError } from './log-failure.ts'
 
 const BATCH_MAX_BLOCKS = 128
 const BATCH_MAX_BYTES = 1024 * 1024
+/** Another history would differ in its newest blocks; reading all of them delays each start. */
+const COMPARED_BLOCKS = 256
 
 interface Queued {
   readonly block: Buffer
@@ -99,7 +101,7 @@ export class OwnLog {
   /**
    * Appends what an older incarnation's log misses. `blocks` yields the blocks of the entries
    * `firstSeq`..`lastSeq`, all that this member holds of it. Blocks the log has already must be
-   * the same. Returns how many were appended. Throws DamagedLogError, with nothing appended, when
+   * the same, which is checked for the newest. Returns how many were appended. Throws DamagedLogError, with nothing appended, when
    * the log is longer than `lastSeq` (its history goes on somewhere we have not seen), when
    * blocks between are missing, or when one differs.
    */
@@ -117,17 +119,22 @@ export class OwnLog {
     }
     let seq: number = firstSeq
     let appended = 0
+    let done = Promise.resolve()
     for (const block of blocks) {
       assert(seq <= lastSeq, 'more blocks than were announced')
-      if (seq <= length) {
+      if (seq > length) {
+        if (!this.hasRoom) await this.room()
+        done = this.append(seq as Seq, [block])
+        // An earlier failure fails the last one as well, which is awaited below.
+        done.catch(ignore)
+        appended++
+      } else if (seq > length - COMPARED_BLOCKS) {
         const stored = await this.#core.get(seq - 1, { wait: false })
         if (!stored?.equals(block)) throw new DamagedLogError(writer, `block ${seq} differs`)
-      } else {
-        await this.append(seq as Seq, [block])
-        appended++
       }
       seq++
     }
+    await done
     return appended
   }
 
