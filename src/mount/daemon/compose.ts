@@ -52,6 +52,7 @@ class MountedNode implements TandemNode {
   #live = false
   #mounted: MountedVolume | undefined
   #dispatcher: FuseDispatcher | undefined
+  #unmounting = false
   #stopping: Promise<void> | undefined
   #firstLive: () => void = () => {}
   #startFailed: (error: Error) => void = () => {}
@@ -127,9 +128,20 @@ class MountedNode implements TandemNode {
   }
 
   async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {
-    if (this.#started) await this.#mounted?.unmount(options)
+    if (this.#started) await this.#unmount(options)
     this.#stopping ??= this.#finish()
     await this.#stopping
+  }
+
+  async #unmount(options: { readonly lazy: boolean }): Promise<void> {
+    // The channel ends before the unmount returns: that is not somebody else's doing.
+    this.#unmounting = true
+    try {
+      await this.#mounted?.unmount(options)
+    } catch (error) {
+      this.#unmounting = false
+      throw error
+    }
   }
 
   async invite({ role, ttlMs }: InviteRequest): Promise<string> {
@@ -246,7 +258,7 @@ class MountedNode implements TandemNode {
     this.#dispatcher = dispatcher
     void dispatcher.closed.then((error) => {
       if (error) this.#fatal(error)
-      else if (!this.#stopping) this.#onUnmounted()
+      else if (!this.#unmounting && !this.#stopping) this.#onUnmounted()
     })
     dispatcher.start()
     await dispatcher.ready

@@ -18,8 +18,8 @@ import type { EndReason } from '../../replication/replica/membership.ts'
 import { REPLICA_DEFAULTS, Replica } from '../../replication/replica/replica.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
-import { DhtRoute } from '../../replication/transport/discovery.ts'
-import { openVolume } from '../../replication/volume/open-volume.ts'
+import type { AlternativeRoute } from '../../replication/transport/connections.ts'
+import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
 
 export interface IncarnationComponents {
   readonly clock: Clock
@@ -57,16 +57,7 @@ export async function openIncarnation(
   directory.prepare()
   const state = openState(directory.state)
   const checkpointer = new Checkpointer({ state })
-  const { discovery } = volume.settings
-  const alternative = discovery && {
-    alternative: new DhtRoute(
-      { keyPair: volume.keyPair, clock, logger },
-      {
-        volumeId: volume.record.volumeId,
-        bootstrap: discovery.bootstrap.length > 0 ? discovery.bootstrap : 'public'
-      }
-    )
-  }
+  const alternative = await discoveryRoute(volume, clock, logger)
   try {
     let filesystem: Filesystem | undefined
     const replica = await Replica.open(
@@ -80,7 +71,7 @@ export async function openIncarnation(
         logger,
         random: Math.random,
         ...(punchHole ? { punchHole } : {}),
-        ...alternative,
+        ...(alternative ? { alternative } : {}),
         closeForGood: (inos) => openFiles.closedForGood(inos),
         forgetReaped: (inos) => filesystem?.forgetReaped(inos),
         dropCaches: () => {},
@@ -110,6 +101,20 @@ export async function openIncarnation(
     state.close()
     throw error
   }
+}
+
+/** Loaded only when it was asked for: a member with static addresses knows nothing of a DHT. */
+async function discoveryRoute(
+  volume: OpenedVolume,
+  clock: Clock,
+  logger: Logger
+): Promise<AlternativeRoute | undefined> {
+  const { discovery } = volume.settings
+  if (!discovery) return undefined
+  const { DhtRoute } = await import('../../replication/transport/discovery.ts')
+  const { volumeId } = volume.record
+  const { bootstrap } = discovery
+  return new DhtRoute({ keyPair: volume.keyPair, clock, logger }, { volumeId, bootstrap })
 }
 
 /**
