@@ -16,11 +16,22 @@ export function projectRoot(): string {
   return folder
 }
 
+export interface CommandOptions {
+  /** Standard input. */
+  readonly input?: string
+  /** Ends the command, as Ctrl-C would. */
+  readonly signal?: AbortSignal
+}
+
 /** Runs `tandemfs ARGS` as a user would; resolves with what it printed, rejects with its error. */
-export function tandemfs(args: readonly string[], input = ''): Promise<string> {
+export function tandemfs(
+  args: readonly string[],
+  { input = '', signal }: CommandOptions = {}
+): Promise<string> {
   const program = path.join(projectRoot(), 'bin/tandemfs.js')
   return new Promise((resolve, reject) => {
-    const options = { timeout: COMMAND_LIMIT_MS, encoding: 'utf8' } as const
+    const limits = { timeout: COMMAND_LIMIT_MS, encoding: 'utf8' } as const
+    const options = signal === undefined ? limits : { ...limits, signal }
     const child = execFile(process.execPath, [program, ...args], options, (error, out, err) => {
       if (error === null) resolve(out.trim())
       else reject(new Error(err.trim() || `tandemfs ${args.join(' ')}: ${error.message}`))
@@ -36,6 +47,7 @@ export class DemoNode {
   readonly stateDir: string
   readonly mountPoint: string
   #worker: ChildProcess | undefined
+  #stopped = false
 
   constructor(scratch: string, name: string, volume: string) {
     this.name = name
@@ -49,12 +61,13 @@ export class DemoNode {
     return path.join(this.mountPoint, name)
   }
 
-  async mount(): Promise<void> {
-    await tandemfs(['mount', this.stateDir, this.mountPoint])
+  async mount(signal: AbortSignal): Promise<void> {
+    await tandemfs(['mount', this.stateDir, this.mountPoint], { signal })
   }
 
   /** Does it in the worker; resolves with its result and the time it took there. */
   async work(work: Work): Promise<WorkDone> {
+    if (this.#stopped) throw new Error(`${this.name}: stopped`)
     const worker = this.#startWorker()
     return await new Promise<WorkDone>((resolve, reject) => {
       const settle = (act: () => void) => {
@@ -91,9 +104,15 @@ export class DemoNode {
     this.#worker = undefined
   }
 
+  /** No more work: what is running rejects. */
+  stop(): void {
+    this.#stopped = true
+    this.stopWorker()
+  }
+
   /** Leaves nothing: unmounts, by force if it has to be. Never throws. */
   async cleanUp(): Promise<void> {
-    this.stopWorker()
+    this.stop()
     const pid = this.daemonPid()
     for (const flags of [
       ['--timeout', '30'],

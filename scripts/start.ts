@@ -12,6 +12,12 @@ const TREE_FILES = 500
 const APPEND_LINES = 5000
 
 let stepNumber = 0
+const stop = new AbortController()
+const { signal } = stop
+const stopRequest = new Promise<void>((resolve) => {
+  signal.addEventListener('abort', () => resolve())
+})
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort())
 
 function say(text: string, ms: number): void {
   stepNumber += 1
@@ -20,6 +26,7 @@ function say(text: string, ms: number): void {
 }
 
 async function timed<T>(run: () => Promise<T>): Promise<{ value: T; ms: number }> {
+  signal.throwIfAborted()
   const startedMs = performance.now()
   const value = await run()
   return { value, ms: performance.now() - startedMs }
@@ -31,16 +38,17 @@ function require(condition: boolean, problem: string): void {
 
 async function setUp(a: DemoNode, b: DemoNode): Promise<void> {
   const listen = ['--listen', '127.0.0.1:0']
-  const created = await timed(() => tandemfs(['create', VOLUME, '--dir', a.dir, ...listen]))
+  const create = ['create', VOLUME, '--dir', a.dir, ...listen]
+  const created = await timed(() => tandemfs(create, { signal }))
   say('create: node A is the first member', created.ms)
-  const mountedA = await timed(() => a.mount())
+  const mountedA = await timed(() => a.mount(signal))
   say(`mount: A at ${a.mountPoint}`, mountedA.ms)
   const joined = await timed(async () => {
-    const code = await tandemfs(['invite', VOLUME, '--dir', a.dir])
-    await tandemfs(['join', '-', '--dir', b.dir, '--name', 'b', ...listen], code)
+    const input = await tandemfs(['invite', VOLUME, '--dir', a.dir], { signal })
+    await tandemfs(['join', '-', '--dir', b.dir, '--name', 'b', ...listen], { input, signal })
   })
   say('invite on A, join on B', joined.ms)
-  const mountedB = await timed(() => b.mount())
+  const mountedB = await timed(() => b.mount(signal))
   say(`mount: B at ${b.mountPoint}`, mountedB.ms)
 }
 
@@ -90,7 +98,7 @@ async function showCrash(a: DemoNode, b: DemoNode): Promise<void> {
   const before = await a.work({ do: 'digest', folder: a.mountPoint })
   const killed = await timed(() => b.killDaemon())
   say('B is killed with SIGKILL, after 20 files were fsynced on it', killed.ms)
-  const again = await timed(() => b.mount())
+  const again = await timed(() => b.mount(signal))
   say("'tandemfs mount' on B again", again.ms)
   const onB = await b.work({ do: 'digest', folder: b.mountPoint })
   const onA = await a.work({ do: 'digest', folder: a.mountPoint })
@@ -106,10 +114,6 @@ async function interrupted(): Promise<void> {
   await stopRequest
   clearInterval(alive)
 }
-
-const stopRequest = new Promise<void>((resolve) => {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, resolve)
-})
 
 function sayHowToTry(a: DemoNode, b: DemoNode): void {
   const bin = path.join(projectRoot(), 'bin/tandemfs.js')
@@ -139,18 +143,22 @@ async function main(): Promise<void> {
   const a = new DemoNode(scratch, 'a', VOLUME)
   const b = new DemoNode(scratch, 'b', VOLUME)
   try {
-    const ended = await Promise.race([
-      demonstrate(a, b).then(() => 'shown' as const),
-      stopRequest.then(() => 'interrupted' as const)
-    ])
-    if (ended === 'interrupted') process.exitCode = 130
-    else if (process.stdin.isTTY && process.stdout.isTTY) {
+    signal.addEventListener('abort', () => {
+      a.stop()
+      b.stop()
+    })
+    await demonstrate(a, b)
+    if (process.stdin.isTTY && process.stdout.isTTY && !signal.aborted) {
       sayHowToTry(a, b)
       await interrupted()
     }
   } catch (error) {
-    process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = 1
+    if (signal.aborted) {
+      process.exitCode = 130
+    } else {
+      process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`)
+      process.exitCode = 1
+    }
   } finally {
     await b.cleanUp()
     await a.cleanUp()
