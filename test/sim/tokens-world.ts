@@ -70,7 +70,6 @@ export class TokensWorld {
   readonly mutation: Mutation
   readonly tokenNetwork: Network<EpochPacket>
   readonly counters = {
-    want: 0,
     note: 0,
     grant: 0,
     recall: 0,

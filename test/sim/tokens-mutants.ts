@@ -1,0 +1,55 @@
+/** The token protocol with one rule removed each; every one of them must be caught. */
+import type { ToAuthority, ToClient } from '../../src/replication/token/token-message.ts'
+import type { Mutation } from './tokens-mutation.ts'
+
+const NOTHING = new Map()
+
+function withoutVector<T extends ToAuthority | ToClient>(message: T): T {
+  return 'vector' in message ? { ...message, vector: NOTHING } : message
+}
+
+export interface Mutant extends Mutation {
+  /** Seeds from 1 on, one of which must fail. */
+  readonly withinSeeds: number
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  { name: 'a grant does not wait for notes (RULES 17)', withinSeeds: 20, ackNotesAtOnce: true },
+  {
+    name: 'a release carries no vector (RULES 16)',
+    withinSeeds: 20,
+    toAuthority: (message) => (message.type === 'release' ? withoutVector(message) : message)
+  },
+  {
+    name: 'a grant carries no vector (RULES 16)',
+    withinSeeds: 20,
+    toClient: (message) => (message.type === 'grant' ? withoutVector(message) : message)
+  },
+  {
+    name: 'a note is cleared without a vector (RULES 16)',
+    withinSeeds: 200,
+    toClient: (message) => (message.type === 'clear' ? withoutVector(message) : message)
+  },
+  { name: 'a grant serves before its vector is applied', withinSeeds: 20, applyNothing: true },
+  { name: 'a release leaves out the entry being gathered', withinSeeds: 20, flushNothing: true },
+  { name: 'a note does not wait for running readers', withinSeeds: 20, forgetGuards: 'shared' },
+  {
+    name: 'a release does not wait for running writers',
+    withinSeeds: 20,
+    forgetGuards: 'exclusive'
+  },
+  { name: 'caches outlive the acknowledgement of a note', withinSeeds: 20, dropNothing: true },
+  { name: 'ownership outlives its directory (RULES 21)', withinSeeds: 50, keepOwnership: true },
+  { name: 'messages of old epochs are obeyed (RULES 18)', withinSeeds: 200, crossEpochs: true },
+  { name: 'a release counts for any grant (RULES 18)', withinSeeds: 200, anyGrantNumber: true },
+  {
+    name: 'recalls are lost',
+    withinSeeds: 5,
+    toClient: (message) => (message.type === 'recall' ? undefined : message)
+  },
+  {
+    name: 'releases are lost',
+    withinSeeds: 20,
+    toAuthority: (message) => (message.type === 'release' ? undefined : message)
+  }
+]
