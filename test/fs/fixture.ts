@@ -17,6 +17,7 @@ import type { Origin } from '../../src/fs/ports/state-machine.ts'
 import type { TokenGuard, TokenService, TokenWant } from '../../src/fs/ports/token-service.ts'
 import type { Incarnation, Ino, MemberId, SegmentId, Seq } from '../../src/fs/primitives.ts'
 import { inoRangeStart, makeSegmentId, makeWriterId } from '../../src/fs/primitives.ts'
+import type { OpenStateOptions } from '../../src/fs/state/open-state.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { StateStore } from '../../src/fs/state/state-store.ts'
 
@@ -181,9 +182,10 @@ export interface Fixture {
 export function openFixture(
   directory: string,
   options: FilesystemOptions = {},
-  clock: Clock = new StepClock()
+  clock: Clock = new StepClock(),
+  stateOptions: OpenStateOptions = {}
 ): Fixture {
-  const state = openState(join(directory, 'state.db'))
+  const state = openState(join(directory, 'state.db'), stateOptions)
   const log = new MemoryLog({ state })
   const slices = new MemorySlices()
   const tokens = new MemoryTokens()

@@ -65,7 +65,13 @@ export class ModelRun {
 
   constructor() {
     const onOrphanClosed = (ino: Ino) => this.#orphans.push(ino)
-    this.#fixture = openFixture(this.#directory, { onOrphanClosed, linkMax: LINK_MAX }, this.#clock)
+    this.#fixture = openFixture(
+      this.#directory,
+      { onOrphanClosed, linkMax: LINK_MAX },
+      this.#clock,
+      // So few that rows are written back and read again all the time.
+      { cachedInodes: 5 }
+    )
     this.#fixture.log.record = true
     this.#nodes.push({ ino: 1 as Ino, node: this.#naive.root })
   }

@@ -46,7 +46,6 @@ export function applyCreate(tables: Tables, op: CreateOp): void {
   const parent = needLiveDirectory(tables, op.parent)
   assert(isDentryName(op.name), 'create with a bad name')
   assert(tables.dentries.get(op.parent, op.name) === undefined, 'create over a dentry')
-  assert(tables.inodes.get(op.ino) === undefined, `inode ${op.ino} exists already`)
   assert(op.cookie >= FIRST_COOKIE && op.cookie > parent.lastCookie, 'cookie used twice')
   const directory = isDirectory(op.mode)
   const symlink = isSymlink(op.mode)
@@ -67,6 +66,7 @@ export function applyCreate(tables: Tables, op: CreateOp): void {
     parent: directory ? op.parent : 0,
     lastCookie: directory ? FIRST_COOKIE - 1 : 0
   }
+  // The first row written: a number used before fails on the primary key, with nothing changed.
   tables.inodes.insert(inode, symlink ? op.target : null)
   tables.dentries.insert({
     parent: op.parent,

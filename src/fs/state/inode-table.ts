@@ -51,7 +51,9 @@ type InodeColumns = readonly number[]
 const COLUMNS =
   'ino, mode, nlink, uid, gid, rdev, size, bytes, atime_sec, atime_nsec, mtime_sec, mtime_nsec, ' +
   'ctime_sec, ctime_nsec, btime_sec, btime_nsec, parent, last_cookie'
-const CACHE_MAX_INODES = 32768
+const DEFAULT_CACHED_INODES = 32768
+/** Bounds the pause in which changed rows are written. */
+const CHANGED_MAX_INODES = 512
 
 function fromColumns(row: InodeColumns): Inode {
   const at = (i: number): number => {
@@ -77,9 +79,20 @@ function fromColumns(row: InodeColumns): Inode {
   }
 }
 
-/** The inode rows, written through a bounded cache of values. */
+export interface InodeTableOptions {
+  /** Most inodes kept in memory; default 32768. */
+  readonly cachedInodes?: number
+}
+
+/**
+ * The inode rows behind a bounded cache of values. New rows are written at once; changed ones are
+ * gathered, because the same directory or file changes many times in a row, and written when there
+ * are many, before anything reads the table itself, and at the latest by `flush` before a commit.
+ */
 export class InodeTable {
   readonly #cache = new Map<Ino, Inode>()
+  /** Inodes whose value in the cache is newer than their row. */
+  readonly #changed = new Set<Ino>()
   readonly #select: Statement
   readonly #insert: Statement
   readonly #update: Statement
@@ -87,8 +100,10 @@ export class InodeTable {
   readonly #target: Statement
   readonly #orphans: Statement
   readonly #all: Statement
+  readonly #cachedInodes: number
 
-  constructor(database: Database) {
+  constructor(database: Database, options: InodeTableOptions = {}) {
+    this.#cachedInodes = options.cachedInodes ?? DEFAULT_CACHED_INODES
     this.#select = database.prepare(`SELECT ${COLUMNS} FROM inode WHERE ino = ?`).raw(true)
     this.#insert = database.prepare(
       `INSERT INTO inode (${COLUMNS}, target) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
@@ -122,7 +137,10 @@ export class InodeTable {
   }
 
   #remember(inode: Inode): void {
-    if (this.#cache.size >= CACHE_MAX_INODES && !this.#cache.has(inode.ino)) this.#cache.clear()
+    if (this.#cache.size >= this.#cachedInodes && !this.#cache.has(inode.ino)) {
+      this.flush()
+      this.#cache.clear()
+    }
     this.#cache.set(inode.ino, inode)
   }
 
@@ -152,8 +170,24 @@ export class InodeTable {
     this.#remember(inode)
   }
 
-  /** Replaces the row; ino, rdev, btime and target never change. */
+  /** Replaces the value; ino, rdev, btime and target never change. */
   update(inode: Inode): void {
+    this.#remember(inode)
+    this.#changed.add(inode.ino)
+    if (this.#changed.size >= CHANGED_MAX_INODES) this.flush()
+  }
+
+  /** Writes the rows of all changed inodes. */
+  flush(): void {
+    for (const ino of this.#changed) {
+      const inode = this.#cache.get(ino)
+      assert(inode !== undefined, `changed inode ${ino} is not in the cache`)
+      this.#write(inode)
+    }
+    this.#changed.clear()
+  }
+
+  #write(inode: Inode): void {
     const { atime, mtime, ctime } = inode
     this.#update.run(
       inode.mode,
@@ -172,11 +206,11 @@ export class InodeTable {
       inode.lastCookie,
       inode.ino
     )
-    this.#remember(inode)
   }
 
   delete(ino: Ino): void {
     this.#delete.run(ino)
+    this.#changed.delete(ino)
     this.#cache.delete(ino)
   }
 
@@ -185,10 +219,12 @@ export class InodeTable {
   }
 
   orphans(): Ino[] {
+    this.flush()
     return this.#orphans.all() as Ino[]
   }
 
   *all(): IterableIterator<Inode> {
+    this.flush()
     for (const row of this.#all.iterate()) yield fromColumns(row as InodeColumns)
   }
 }

@@ -17,6 +17,8 @@ export interface OpenStateOptions {
   readonly cacheBytes?: number
   /** Checks all pages and indexes when opening; default true. About 1 s a gigabyte. */
   readonly quickCheck?: boolean
+  /** Most inodes kept in memory; default 32768 (about 15 MiB). */
+  readonly cachedInodes?: number
 }
 
 const PAGE_BYTES = 4096
@@ -38,7 +40,8 @@ export function openState(path: string, options: OpenStateOptions = {}): StateSt
     configure(database, options.cacheBytes ?? DEFAULT_CACHE_BYTES)
     if (isNew && isEmpty(database)) create(database)
     else assertSound(database, file, options.quickCheck ?? true)
-    return new StateStore({ database, file })
+    const { cachedInodes } = options
+    return new StateStore({ database, file }, cachedInodes === undefined ? {} : { cachedInodes })
   } catch (error) {
     database.close()
     throw asDamage(error, file)

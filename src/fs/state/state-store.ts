@@ -19,7 +19,7 @@ import { isBelow } from './apply-rename.ts'
 import type { Dentry } from './dentry-table.ts'
 import { stateDigest } from './digest.ts'
 import type { Extent } from './extent-table.ts'
-import type { Inode } from './inode-table.ts'
+import type { Inode, InodeTableOptions } from './inode-table.ts'
 import { FIRST_COOKIE } from './schema.ts'
 import { Tables } from './tables.ts'
 
@@ -34,7 +34,8 @@ export class StateStore implements StateMachine {
   /**
    * The connection, inside the long transaction. The replication keeps local tables of its own in
    * it (names beginning with `local_`), which are then committed together with the position. It
-   * must not begin, commit or roll back, nor touch the tables of schema.ts.
+   * must not begin, commit or roll back, nor touch the tables of schema.ts, whose rows may also be
+   * older than what the methods here answer.
    */
   readonly database: Database
   /** Rows by table, for checks and digests; only `apply` changes them. */
@@ -47,10 +48,13 @@ export class StateStore implements StateMachine {
   #resetWal = false
 
   /** Use `openState`. */
-  constructor(components: { readonly database: Database; readonly file: string }) {
+  constructor(
+    components: { readonly database: Database; readonly file: string },
+    options: InodeTableOptions = {}
+  ) {
     this.database = components.database
     this.file = components.file
-    this.tables = new Tables(this.database)
+    this.tables = new Tables(this.database, options)
     this.#opened = this.tables.local.position()
     this.#committed = this.#opened
     this.database.exec('BEGIN IMMEDIATE')
@@ -77,6 +81,7 @@ export class StateStore implements StateMachine {
   commit(position: StatePosition): void {
     this.#assertSound()
     try {
+      this.tables.inodes.flush()
       this.tables.local.setPosition(position)
       this.tables.local.setTotals(this.tables.totals)
       this.database.exec('COMMIT')

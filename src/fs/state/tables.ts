@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3'
 import { DentryTable } from './dentry-table.ts'
 import { ExtentTable } from './extent-table.ts'
+import type { InodeTableOptions } from './inode-table.ts'
 import { InodeTable } from './inode-table.ts'
 import type { Totals } from './local-tables.ts'
 import { LocalTables } from './local-tables.ts'
@@ -16,8 +17,8 @@ export class Tables {
   /** Counted in memory, written at each commit. */
   readonly totals: Totals
 
-  constructor(database: Database) {
-    this.inodes = new InodeTable(database)
+  constructor(database: Database, options: InodeTableOptions = {}) {
+    this.inodes = new InodeTable(database, options)
     this.dentries = new DentryTable(database)
     this.extents = new ExtentTable(database)
     this.xattrs = new XattrTable(database)
