@@ -5,7 +5,7 @@ import { NativeChannel } from '../../../src/mount/channel/native-channel.ts'
 import { ThreadpoolChannel } from '../../../src/mount/channel/threadpool-channel.ts'
 import { findMount } from '../../../src/mount/mounting/mountinfo.ts'
 import { mountTiny, run } from './mounts.ts'
-import { invalInode, Opcode } from './tiny-responder.ts'
+import { invalEntry, invalInode, Opcode } from './tiny-responder.ts'
 
 const KINDS = ['native', 'threadpool'] as const
 const BUDGET_BYTES = 8 * 1024 * 1024
@@ -149,10 +149,37 @@ for (const kind of KINDS) {
       { onWrite: () => new Promise(() => {}) }
     )
     const writer = run('dd', ['if=/dev/zero', `of=${path}/f`, 'bs=4k', 'count=1', 'conv=notrunc'])
-    while ((responder.opcodes.get(Opcode.OPEN) ?? 0) === 0) await turn()
+    while (!responder.opcodes.has(Opcode.WRITE)) await turn()
     await volume.channel.close()
     const { status } = await writer
     t.not(status, 0)
+  })
+
+  test(`${kind} channel - a notification that blocks keeps nobody else waiting`, async (t) => {
+    const { path, volume, responder } = await mountTiny(
+      t,
+      { channel: kind, channelOptions: { closeWaitMs: 200 } },
+      { unanswered: [Opcode.MKDIR] }
+    )
+    const maker = run('mkdir', [join(path, 'new')])
+    while (!responder.opcodes.has(Opcode.MKDIR)) await turn()
+    // The kernel holds the directory's lock for MKDIR, and the notification wants it.
+    let settled = false
+    const blocked = volume.channel.notify(invalEntry(1n, 'new')).finally(() => {
+      settled = true
+    })
+    const ended = blocked.then(
+      () => 'resolved',
+      (error: Error) => error.message
+    )
+    const before = responder.opcodes.get(Opcode.GETATTR) ?? 0
+    t.is((await run('stat', ['-c', '%i', path])).said, '1\n')
+    t.ok((responder.opcodes.get(Opcode.GETATTR) ?? 0) > before)
+    t.is(settled, false, 'still in the kernel')
+    await volume.channel.close()
+    t.comment(await ended)
+    t.ok((await maker).status !== 0, 'the blocked process got an error')
+    t.alike(openDevices('self'), [])
   })
 }
 

@@ -9,6 +9,7 @@ export const Opcode = {
   FORGET: 2,
   GETATTR: 3,
   SETATTR: 4,
+  MKDIR: 9,
   OPEN: 14,
   READ: 15,
   WRITE: 16,
@@ -38,6 +39,8 @@ export interface TinyOptions {
   readonly attrValidSeconds?: number
   /** Called for each WRITE; the reply is sent when it resolves. */
   readonly onWrite?: (payload: Buffer) => Promise<void>
+  /** Requests of these opcodes are read and never answered. */
+  readonly unanswered?: readonly number[]
 }
 
 export interface TinyResponder {
@@ -91,6 +94,10 @@ export function serveTiny(channel: FuseChannel, options: TinyOptions = {}): Tiny
           answer(unique, 0, written(responder, request))
           release()
         })
+        return
+      }
+      if (options.unanswered?.includes(opcode) === true) {
+        release()
         return
       }
       const { errno, body } = respond(responder, options, opcode, node, request)
@@ -191,5 +198,17 @@ export function invalInode(node: bigint): Buffer {
   out.writeInt32LE(2, 4)
   out.writeBigUInt64LE(0n, 8)
   out.writeBigUInt64LE(node, 16)
+  return out
+}
+
+/** NOTIFY_INVAL_ENTRY: drops a name from the kernel's cache, under the lock of its directory. */
+export function invalEntry(parent: bigint, name: string): Buffer {
+  const bytes = Buffer.from(`${name}\0`)
+  const out = Buffer.alloc(32 + bytes.length)
+  out.writeUInt32LE(out.length, 0)
+  out.writeInt32LE(3, 4)
+  out.writeBigUInt64LE(parent, 16)
+  out.writeUInt32LE(bytes.length - 1, 24)
+  bytes.copy(out, 32)
   return out
 }
