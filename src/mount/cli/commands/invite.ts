@@ -8,6 +8,7 @@ import { StateLock } from '../../daemon/state-lock.ts'
 import { UserError } from '../../daemon/user-error.ts'
 import { commandClock } from '../command-clock.ts'
 import type { CommandContext, InviteOptions } from '../command-options.ts'
+import { silentLogger } from '../silent-logger.ts'
 import { existingVolume } from '../volume-path.ts'
 
 const ANSWER_LIMIT_MS = 30_000
@@ -50,7 +51,7 @@ function inviteFromFiles(volume: string, stateDir: string, ttlMs: number): strin
         saveBook: (book) => saveInvites(stateDir, book),
         admit: () => Promise.reject(new Error('nobody can join while no daemon runs')),
         clock: commandClock,
-        logger: silent
+        logger: silentLogger
       },
       settings.discovery === undefined ? {} : { discovery: settings.discovery }
     )
@@ -58,12 +59,4 @@ function inviteFromFiles(volume: string, stateDir: string, ttlMs: number): strin
   } finally {
     lock.release()
   }
-}
-
-const silent = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  child: () => silent
 }

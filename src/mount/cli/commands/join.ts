@@ -4,6 +4,7 @@ import { parseInviteCode } from '../../../replication/volume/invite-code.ts'
 import { joinVolume } from '../../../replication/volume/join-volume.ts'
 import { commandClock } from '../command-clock.ts'
 import type { CommandContext, JoinOptions } from '../command-options.ts'
+import { silentLogger } from '../silent-logger.ts'
 import { usageError } from '../values.ts'
 import { volumePath } from '../volume-path.ts'
 
@@ -16,7 +17,14 @@ export async function runJoin(options: JoinOptions, context: CommandContext): Pr
   const { record, member } = await joinVolume(
     code,
     stateDir,
-    { clock: commandClock },
+    {
+      clock: commandClock,
+      // Loaded only for a code of a volume that uses discovery: nothing else knows of a DHT.
+      discover: async (call) => {
+        const { dialByDiscovery } = await import('../../../replication/transport/discovery.ts')
+        return await dialByDiscovery(call, { clock: commandClock, logger: silentLogger })
+      }
+    },
     { memberName: options.name, listen: options.listen }
   )
   const self = record.members.find((candidate) => candidate.id === member)
