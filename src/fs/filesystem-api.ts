@@ -2,6 +2,7 @@
  * The filesystem as the FUSE layer sees it: one method for each kernel operation, in terms of
  * inode numbers (the kernel's nodeid is our ino) and handles. Every method may wait for tokens and
  * then rejects with FsError (errno for the process) only; anything else is an internal error.
+ * Names, values and data passed in stay unchanged until the promise settles.
  */
 import type { Attr, TimeSpec } from './attr.ts'
 import type { Ino } from './primitives.ts'
@@ -87,6 +88,10 @@ export interface FilesystemApi {
 
   /** `flags` are open(2) flags as the kernel passes them. ESTALE for an inode that is gone. */
   open(ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId>
+  /**
+   * A name that exists answers EEXIST (with O_EXCL) or ESTALE: the kernel skips the permission
+   * check of a file it takes for new, so it has to look the name up again.
+   */
   create(
     ctx: RequestContext,
     parent: Ino,

@@ -118,7 +118,6 @@ export class Filesystem implements FilesystemApi {
     return open(this.#core, ctx, ino, flags)
   }
 
-  /** EEXIST (with O_EXCL) or ESTALE (without: look the name up again) when the name exists. */
   create(
     ctx: RequestContext,
     parent: Ino,

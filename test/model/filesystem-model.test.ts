@@ -1,7 +1,7 @@
 import test from 'brittle'
 import { ModelRun, randomCommands, runCommands, shrink } from './run-model.ts'
 
-/** TANDEMFS_MODEL_SEEDS=FROM-TO runs more of them; see `npm run test:model`. */
+/** TANDEMFS_MODEL_SEEDS=FROM-TO runs others. */
 const [FROM = 1, TO = 12] = (process.env['TANDEMFS_MODEL_SEEDS'] ?? '1-12').split('-').map(Number)
 const COMMANDS = 2500
 

@@ -1,0 +1,90 @@
+import test from 'brittle'
+import { FsError } from '../../src/fs/errno.ts'
+import type { HandleId } from '../../src/fs/filesystem-api.ts'
+import { OpenFiles } from '../../src/fs/open-files.ts'
+import type { Ino } from '../../src/fs/primitives.ts'
+
+const A = 10 as Ino
+const B = 11 as Ino
+
+function codeOf(run: () => unknown): string {
+  try {
+    run()
+    return 'ok'
+  } catch (error) {
+    return error instanceof FsError ? error.code : String(error)
+  }
+}
+
+test('open-files - counts handles of each inode', (t) => {
+  const files = new OpenFiles()
+  const first = files.open(A, 2, false)
+  const second = files.open(A, 0, false)
+  files.open(B, 0, true)
+  t.not(first, second)
+  t.alike(files.openInodes(), [A, B])
+  t.is(files.close(A, first), false)
+  t.ok(files.isOpen(A))
+  t.is(files.close(A, second), true)
+  t.absent(files.isOpen(A))
+  t.is(files.handleCount, 1)
+})
+
+test('open-files - a handle is good for its own inode and once', (t) => {
+  const files = new OpenFiles()
+  const handle = files.open(A, 2, false)
+  t.is(files.get(A, handle).flags, 2)
+  t.is(
+    codeOf(() => files.get(B, handle)),
+    'EBADF'
+  )
+  t.is(
+    codeOf(() => files.close(B, handle)),
+    'EBADF'
+  )
+  files.close(A, handle)
+  t.is(
+    codeOf(() => files.get(A, handle)),
+    'EBADF'
+  )
+  t.is(
+    codeOf(() => files.close(A, 99 as HandleId)),
+    'EBADF'
+  )
+})
+
+test('open-files - closed for good is a promise about later opens', (t) => {
+  const files = new OpenFiles()
+  const handle = files.open(A, 0, false)
+  t.alike(files.closedForGood([A, B]), [B])
+  t.is(
+    codeOf(() => files.open(B, 0, false)),
+    'ESTALE'
+  )
+  t.is(
+    codeOf(() => files.open(A, 0, false)),
+    'ok',
+    'no promise was given'
+  )
+  t.ok(files.isClosedForGood(B))
+  files.forget(B)
+  t.absent(files.isClosedForGood(B))
+  files.close(A, handle)
+})
+
+test('open-files - poison is for handles open now, not for later ones', (t) => {
+  const files = new OpenFiles()
+  const old = files.open(A, 0, false)
+  files.poisonInode(A)
+  files.poisonInode(B)
+  const fresh = files.open(A, 0, false)
+  t.is(
+    codeOf(() => files.get(A, old)),
+    'EIO'
+  )
+  t.is(
+    codeOf(() => files.get(A, fresh)),
+    'ok'
+  )
+  t.is(files.close(A, old), false)
+})
