@@ -15,7 +15,14 @@ import type { OpLog } from '../../src/fs/ports/op-log.ts'
 import type { SliceStore } from '../../src/fs/ports/slice-store.ts'
 import type { Origin } from '../../src/fs/ports/state-machine.ts'
 import type { TokenGuard, TokenService, TokenWant } from '../../src/fs/ports/token-service.ts'
-import type { Incarnation, Ino, MemberId, SegmentId, Seq } from '../../src/fs/primitives.ts'
+import type {
+  Incarnation,
+  Ino,
+  MemberId,
+  SegmentId,
+  Seq,
+  WriterId
+} from '../../src/fs/primitives.ts'
 import { inoRangeStart, makeSegmentId, makeWriterId } from '../../src/fs/primitives.ts'
 import type { OpenStateOptions } from '../../src/fs/state/open-state.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
@@ -24,7 +31,11 @@ import type { StateStore } from '../../src/fs/state/state-store.ts'
 export const root: RequestContext = { uid: 0, gid: 0, pid: 1 }
 export const user: RequestContext = { uid: 1000, gid: 1000, pid: 2 }
 export const MEMBER = 1 as MemberId
-export const WRITER = makeWriterId(MEMBER, 1 as Incarnation)
+export const WRITER = writerOf(MEMBER)
+
+export function writerOf(member: MemberId): WriterId {
+  return makeWriterId(member, 1 as Incarnation)
+}
 
 export function name(text: string): Uint8Array {
   return Buffer.from(text)
@@ -56,11 +67,14 @@ export class MemoryLog implements OpLog {
   record = false
   durableCalls = 0
   readonly #state: StateStore
-  #nextIno = inoRangeStart(MEMBER, 1)
+  readonly #writer: WriterId
+  #nextIno: Ino
   #seq = 0
 
-  constructor(components: { readonly state: StateStore }) {
+  constructor(components: { readonly state: StateStore }, options: { readonly member: MemberId }) {
     this.#state = components.state
+    this.#writer = writerOf(options.member)
+    this.#nextIno = inoRangeStart(options.member, 1)
   }
 
   get seq(): Seq {
@@ -68,7 +82,7 @@ export class MemoryLog implements OpLog {
   }
 
   async submit(op: Op, payload?: Uint8Array): Promise<void> {
-    const origin: Origin = { writer: WRITER, seq: ++this.#seq as Seq }
+    const origin: Origin = { writer: this.#writer, seq: ++this.#seq as Seq }
     this.#state.apply(op, origin)
     if (!this.record) return
     this.ops.push(op)
@@ -94,11 +108,15 @@ export class MemoryLog implements OpLog {
 
 export class MemorySlices implements SliceStore {
   readonly #data = new Map<number, Uint8Array>()
-  readonly #segment: SegmentId = makeSegmentId(WRITER, 0)
+  readonly #segment: SegmentId
   #end = 0
   appended: Promise<void> = Promise.resolve()
   /** Cheap hashes for speed measurements. */
   hash = true
+
+  constructor(options: { readonly member: MemberId }) {
+    this.#segment = makeSegmentId(writerOf(options.member), 0)
+  }
 
   async append(data: Uint8Array): Promise<readonly Slice[]> {
     await this.appended
@@ -183,11 +201,12 @@ export function openFixture(
   directory: string,
   options: FilesystemOptions = {},
   clock: Clock = new StepClock(),
-  stateOptions: OpenStateOptions = {}
+  stateOptions: OpenStateOptions = {},
+  member: MemberId = MEMBER
 ): Fixture {
   const state = openState(join(directory, 'state.db'), stateOptions)
-  const log = new MemoryLog({ state })
-  const slices = new MemorySlices()
+  const log = new MemoryLog({ state }, { member })
+  const slices = new MemorySlices({ member })
   const tokens = new MemoryTokens()
   const fs = new Filesystem({ state, opLog: log, slices, tokens, clock, logger: quiet }, options)
   return { fs, state, log, slices, tokens }
