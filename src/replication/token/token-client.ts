@@ -27,6 +27,7 @@ import {
   type RecallMessage,
   TOKEN_ITEMS_MAX,
   TOKEN_REQUESTS_MAX,
+  TOKEN_WANTS_MAX,
   type ToAuthority,
   type ToClient
 } from './token-message.ts'
@@ -343,6 +344,7 @@ export class TokenClient {
     const wants = strongestWants(waiter.wants)
     const [first] = wants
     assert(first !== undefined, 'acquisition of nothing')
+    assert(wants.length <= TOKEN_WANTS_MAX, 'acquisition of too many inodes')
     let request = this.#requestOf.get(first.ino)
     if (request === undefined || !coversWants(request.wants, wants)) {
       // Those beyond the bound are looked at again whenever a request ends.
