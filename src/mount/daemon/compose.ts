@@ -294,7 +294,15 @@ class MountedNode implements TandemNode {
   #fatal(reason: unknown): void {
     const error = reason instanceof Error ? reason : new Error(String(reason))
     this.#startFailed(error)
-    if (this.#started) this.#onFatal(error)
+    if (!this.#started) return
+    const report = (): void => this.#onFatal(error)
+    const mounted = this.#mounted
+    if (mounted?.channel.kind !== 'threadpool') {
+      report()
+      return
+    }
+    // The process cannot end while reads of the device are blocked in the thread pool.
+    void Promise.race([mounted.channel.close(), this.#pause(CHANNEL_END_MS)]).then(report, report)
   }
 
   #assertNotStopping(): void {
