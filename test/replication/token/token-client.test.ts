@@ -1,0 +1,217 @@
+import test from 'brittle'
+import type { TokenMode, TokenWant } from '../../../src/fs/ports/token-service.ts'
+import type { Ino } from '../../../src/fs/primitives.ts'
+import {
+  type ClientEvent,
+  type ClientOptions,
+  TokenClient
+} from '../../../src/replication/token/token-client.ts'
+import type { ToClient } from '../../../src/replication/token/token-message.ts'
+
+const D = 10 as Ino
+const F = 100 as Ino
+const G = 101 as Ino
+const NOTHING = new Map()
+
+function want(mode: TokenMode, ...inos: Ino[]): TokenWant[] {
+  return inos.map((ino) => ({ ino, mode }))
+}
+
+/** A client in its first epoch that says in short what it does. */
+class Desk {
+  readonly client: TokenClient
+  #waiter = 0
+
+  constructor(options: Partial<ClientOptions> = {}) {
+    this.client = new TokenClient({ minHoldMs: 0, ...options })
+    this.client.step({ type: 'epoch' })
+  }
+
+  step(event: ClientEvent): string[] {
+    return this.client.step(event).map((effect) => {
+      switch (effect.type) {
+        case 'send': {
+          const { message } = effect
+          if (message.type === 'want') return `want ${message.request}`
+          if (message.type === 'cancel') return `cancel ${message.request}`
+          if (message.type === 'note-ack') return `note-ack ${message.number}`
+          return `release ${message.items.map((i) => `${i.ino}#${i.grant} ${i.left}`)}`
+        }
+        case 'acquired':
+        case 'failed':
+          return `${effect.type} ${effect.waiter}`
+        case 'wait-applied':
+        case 'flush':
+        case 'drop-caches':
+          return `${effect.type} ${effect.task}`
+        case 'hold-timer':
+          return `hold ${effect.ino}#${effect.grant} ${effect.delayMs}`
+        case 'violation':
+          return `violation ${effect.reason}`
+        case 'sealed':
+          return 'sealed'
+      }
+      return ''
+    })
+  }
+
+  hear(message: ToClient, nowMs = 0): string[] {
+    return this.step({ type: 'message', message, nowMs })
+  }
+
+  acquire(mode: TokenMode, ...inos: Ino[]): string[] {
+    return this.step({ type: 'acquire', waiter: ++this.#waiter, wants: want(mode, ...inos) })
+  }
+
+  release(mode: TokenMode, ...inos: Ino[]): string[] {
+    return this.step({ type: 'release', wants: want(mode, ...inos) })
+  }
+
+  grant(request: number, ino: Ino, grant: number): string[] {
+    const items = [{ ino, mode: grant > 0 ? 'exclusive' : 'shared', grant } as const]
+    return this.hear({ type: 'grant', request, items, vector: NOTHING })
+  }
+
+  applied(task: number, nowMs = 0): string[] {
+    return this.step({ type: 'applied', task, nowMs })
+  }
+
+  note(number: number, ...inos: Ino[]): string[] {
+    return this.hear({ type: 'note', number, inos })
+  }
+
+  recall(ino: Ino, grant: number, left: 'shared' | 'none', nowMs = 0): string[] {
+    return this.hear({ type: 'recall', items: [{ ino, grant, left }] }, nowMs)
+  }
+
+  flushed(task: number): string[] {
+    return this.step({ type: 'flushed', task, vector: NOTHING })
+  }
+
+  /** Has exclusive on the inode, without a guard. */
+  hold(ino: Ino, request = 1, grant = 1): void {
+    this.acquire('exclusive', ino)
+    const [wait] = this.grant(request, ino, grant)
+    this.applied(Number(wait?.split(' ')[1]))
+    this.release('exclusive', ino)
+  }
+}
+
+test('token client - waiters that want the same share one request', (t) => {
+  const desk = new Desk()
+  t.alike(desk.acquire('exclusive', F), ['want 1'])
+  t.alike(desk.acquire('shared', F), ['acquired 2'], 'still shared')
+  t.alike(desk.acquire('exclusive', F), [])
+  t.alike(desk.step({ type: 'cancel', waiter: 1 }), [], 'another one waits for it')
+  t.alike(desk.grant(1, F, 1), ['wait-applied 1'])
+  t.alike(desk.applied(1), ['acquired 3'])
+})
+
+test('token client - a note waits for running guards and for the caches', (t) => {
+  const desk = new Desk()
+  desk.client.tryAcquire(want('shared', F))
+  t.alike(desk.note(1, F, G), [])
+  t.absent(desk.client.tryAcquire(want('shared', F)), 'no newcomer')
+  t.alike(desk.release('shared', F), ['drop-caches 1'])
+  t.alike(desk.step({ type: 'dropped', task: 1 }), ['note-ack 1'])
+  t.alike(desk.acquire('shared', F), ['want 1'])
+})
+
+test('token client - a note behind a grant waits until the grant was of use', (t) => {
+  const desk = new Desk()
+  desk.note(1, F)
+  desk.acquire('shared', F)
+  t.alike(desk.grant(1, F, 0), ['wait-applied 2'])
+  t.alike(desk.note(2, F), [])
+  t.alike(desk.applied(2), ['acquired 1'])
+  t.alike(desk.release('shared', F), ['drop-caches 3'])
+})
+
+test('token client - a recall is obeyed at the end of the minimum hold time', (t) => {
+  const desk = new Desk({ minHoldMs: 5 })
+  desk.hold(F)
+  t.alike(desk.recall(F, 1, 'shared', 2), ['hold 100#1 3'])
+  t.ok(desk.client.tryAcquire(want('exclusive', F)), 'local operations go on')
+  t.alike(desk.step({ type: 'hold-elapsed', ino: F, grant: 1 }), [])
+  t.absent(desk.client.tryAcquire(want('exclusive', F)))
+  t.ok(desk.client.tryAcquire(want('shared', F)), 'readers are not in the way')
+  t.alike(desk.release('exclusive', F), ['flush 2'])
+  t.alike(desk.flushed(2), ['release 100#1 shared'])
+})
+
+test('token client - nothing is left only after readers ended and caches are dropped', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  desk.client.tryAcquire(want('shared', F))
+  t.alike(desk.recall(F, 1, 'none'), [])
+  t.alike(desk.release('shared', F), ['drop-caches 2'])
+  t.alike(desk.step({ type: 'dropped', task: 2 }), ['flush 2'])
+  t.alike(desk.flushed(2), ['release 100#1 none'])
+  t.absent(desk.client.tryAcquire(want('shared', F)))
+})
+
+test('token client - a new grant of the same inode makes the release void', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  t.alike(desk.recall(F, 1, 'shared'), ['flush 2'])
+  t.alike(desk.grant(9, F, 2), ['wait-applied 3'])
+  t.alike(desk.flushed(2), [])
+  t.alike(desk.recall(F, 1, 'shared'), [], 'an old number')
+})
+
+test('token client - a grant nobody waits for is given back at once', (t) => {
+  const desk = new Desk()
+  desk.acquire('exclusive', F)
+  t.alike(desk.step({ type: 'cancel', waiter: 1 }), ['cancel 1'])
+  t.alike(desk.grant(1, F, 1), ['wait-applied 1'])
+  t.alike(desk.applied(1), ['flush 2'])
+  t.alike(desk.flushed(2), ['release 100#1 shared'])
+  t.is(desk.client.counts().states, 0)
+})
+
+test('token client - a directory waits for running owners of new inodes, a file does not', (t) => {
+  const desk = new Desk({ isDirectory: (ino) => ino === D })
+  desk.hold(D)
+  desk.hold(G, 2, 2)
+  desk.step({ type: 'own', ino: F })
+  t.ok(desk.client.tryAcquire(want('exclusive', F)))
+  t.alike(desk.recall(G, 2, 'shared'), ['flush 3'])
+  t.is(desk.client.counts().owned, 1)
+  t.alike(desk.flushed(3), ['release 101#2 shared'])
+  t.alike(desk.recall(D, 1, 'shared'), [])
+  t.is(desk.client.counts().owned, 0)
+  t.alike(desk.release('exclusive', F), ['flush 4'])
+  t.absent(desk.client.tryAcquire(want('exclusive', F)))
+})
+
+test('token client - what is kept is bounded', (t) => {
+  const desk = new Desk({ heldMax: 2, ownedMax: 3 })
+  for (let i = 0; i < 10; i++) desk.step({ type: 'own', ino: (1000 + i) as Ino })
+  t.is(desk.client.counts().owned, 3)
+  desk.hold(F, 1, 1)
+  desk.hold(G, 2, 2)
+  desk.acquire('exclusive', D)
+  desk.grant(3, D, 3)
+  t.alike(desk.applied(3), ['acquired 3', 'flush 4'])
+  t.alike(desk.flushed(4), ['release 100#1 shared,101#2 shared'])
+})
+
+test('token client - seal waits for exclusive guards, the epoch makes all shared', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  desk.client.tryAcquire(want('exclusive', F))
+  desk.client.tryAcquire(want('shared', G))
+  t.alike(desk.step({ type: 'seal' }), [])
+  t.absent(desk.client.tryAcquire(want('shared', D)))
+  t.alike(desk.acquire('exclusive', F), [])
+  t.alike(desk.release('exclusive', F), ['sealed'])
+  t.alike(desk.step({ type: 'epoch' }), ['want 2'])
+  t.alike(desk.note(1, G), [], 'the old reader still runs')
+  t.alike(desk.release('shared', G), ['drop-caches 2'])
+})
+
+test('token client - a note on what is exclusive here accuses the authority', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  t.alike(desk.note(1, F), ['violation note on inode 100, which is exclusive here'])
+})
