@@ -1,5 +1,5 @@
 /**
- * Bytes out and bytes in, for the log's encodings. Integers are LEB128 (7 bits a byte, low first)
+ * Bytes out and bytes in, for the log's encodings and all messages between members. Integers are LEB128 (7 bits a byte, low first)
  * or fixed little-endian; signed ones are zigzagged first. The reader trusts nothing: every length
  * is compared with what is left before it is used, and every integer is a safe one.
  */
@@ -14,8 +14,12 @@ const START_BYTES = 1024
 const U32 = 2 ** 32
 
 export class ByteWriter {
-  #buffer = Buffer.allocUnsafe(START_BYTES)
+  #buffer: Buffer
   #length = 0
+
+  constructor(sizeBytes = START_BYTES) {
+    this.#buffer = Buffer.allocUnsafe(sizeBytes)
+  }
 
   get length(): number {
     return this.#length
@@ -29,28 +33,31 @@ export class ByteWriter {
     this.#buffer = bigger
   }
 
-  u8(value: number): void {
+  u8(value: number): this {
     this.#reserve(1)
     this.#buffer[this.#length++] = value
+    return this
   }
 
-  u32(value: number): void {
+  u32(value: number): this {
     assert(Number.isInteger(value) && value >= 0 && value < U32, 'u32 out of range')
     this.#reserve(4)
     this.#length = this.#buffer.writeUInt32LE(value, this.#length)
+    return this
   }
 
   /** 0 .. 2^53-1 in seven bytes: for inode and segment numbers, whose high bits are always set. */
-  u56(value: number): void {
+  u56(value: number): this {
     assert(Number.isSafeInteger(value) && value >= 0, 'integer out of range')
     this.#reserve(7)
     const high = Math.floor(value / U32)
     this.#buffer.writeUInt32LE(value - high * U32, this.#length)
     this.#length = this.#buffer.writeUIntLE(high, this.#length + 4, 3)
+    return this
   }
 
   /** 0 .. 2^53-1. */
-  uint(value: number): void {
+  uint(value: number): this {
     assert(Number.isSafeInteger(value) && value >= 0, 'integer out of range')
     this.#reserve(8)
     let rest = value
@@ -63,23 +70,29 @@ export class ByteWriter {
       rest >>>= 7
     }
     this.#buffer[this.#length++] = rest
+    return this
   }
 
   /** -2^52 .. 2^52-1. */
-  int(value: number): void {
-    this.uint(value < 0 ? -2 * value - 1 : 2 * value)
+  int(value: number): this {
+    return this.uint(value < 0 ? -2 * value - 1 : 2 * value)
   }
 
-  raw(bytes: Uint8Array): void {
+  /** Bytes without a length: the reader knows it, or they run to the end. */
+  raw(bytes: Uint8Array): this {
     this.#reserve(bytes.length)
     this.#buffer.set(bytes, this.#length)
     this.#length += bytes.length
+    return this
   }
 
   /** Length, then the bytes. */
-  bytes(bytes: Uint8Array): void {
-    this.uint(bytes.length)
-    this.raw(bytes)
+  bytes(bytes: Uint8Array): this {
+    return this.uint(bytes.length).raw(bytes)
+  }
+
+  text(value: string): this {
+    return this.bytes(Buffer.from(value, 'utf8'))
   }
 
   /** A copy of what was written; the writer is empty afterwards. */
@@ -139,7 +152,7 @@ export class ByteReader {
   }
 
   /** An integer 0..max in its only (shortest) form. */
-  uint(max: number): number {
+  uint(max = Number.MAX_SAFE_INTEGER): number {
     let value = 0
     let scale = 1
     for (;;) {
@@ -172,5 +185,19 @@ export class ByteReader {
   /** A length up to `max`, then so many bytes, as a view on the input. */
   bytes(max: number): Buffer {
     return this.raw(this.uint(max))
+  }
+
+  text(maxBytes: number): string {
+    return this.bytes(maxBytes).toString('utf8')
+  }
+
+  /** Everything that is left, as a view on the input. */
+  rest(): Buffer {
+    return this.raw(this.left)
+  }
+
+  /** Nothing may be left. */
+  end(): void {
+    if (this.left > 0) this.fail(`${this.left} bytes too many`)
   }
 }

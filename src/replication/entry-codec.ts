@@ -1,7 +1,8 @@
 /** Binary form of an entry's head (version 1): the block in the writer's hypercore. */
+
+import { ByteReader, ByteWriter, DecodeError } from '../fs/byte-codec.ts'
 import { decodeOps, encodeOps } from '../fs/op-codec.ts'
 import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
-import { ByteReader, ByteWriter, DecodeError } from './byte-codec.ts'
 import type { Entry, SealedEntry } from './entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES, isInline, opDataBytes } from './entry.ts'
 import type { Vector } from './vector.ts'
@@ -44,12 +45,7 @@ export function decodeEntryHead(head: Buffer): Entry {
   const seq = reader.uint() as Seq
   if (epoch < 1 || writer < 1 || seq < 1) throw new DecodeError('entry header out of range')
   const deps = readVector(reader)
-  let ops: Entry['ops']
-  try {
-    ops = decodeOps(reader.rest())
-  } catch (error) {
-    throw new DecodeError('entry holds a malformed op', { cause: error })
-  }
+  const ops = decodeOps(reader.rest())
   return { epoch, writer, seq, deps, ops }
 }
 

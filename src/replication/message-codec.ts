@@ -1,14 +1,16 @@
 /** Binary form of the messages between members (version in the connection's preamble). */
 
 import { unreachable } from '../fs/assert.ts'
+import { ByteReader, ByteWriter, DecodeError } from '../fs/byte-codec.ts'
 import { SLICE_MAX_BYTES } from '../fs/op.ts'
 import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
-import { ByteReader, ByteWriter, DecodeError } from './byte-codec.ts'
 import type { SealedEntry } from './entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from './entry.ts'
 import { readVector, writeVector } from './entry-codec.ts'
 import type { BulkMessage, ControlMessage } from './messages.ts'
+import type { EpochRecord } from './record.ts'
 import { parseRecord } from './volume/record-codec.ts'
+import { ShapeError } from './volume/shape.ts'
 
 const Control = {
   hello: 1,
@@ -137,6 +139,15 @@ export function encodeControl(message: ControlMessage): WireMessage {
   return { type, parts: [w.finish()] }
 }
 
+function readRecord(reader: ByteReader): EpochRecord {
+  try {
+    return parseRecord(reader.text(RECORD_MAX_BYTES))
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error
+    throw new DecodeError(`record: ${error.message}`, { cause: error })
+  }
+}
+
 type Decoder = (r: ByteReader) => ControlMessage
 
 const controlDecoders: Readonly<Record<number, Decoder>> = {
@@ -168,7 +179,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     const writer = r.uint() as WriterId
     const seq = r.uint() as Seq
     const head = r.raw(r.uint(ENTRY_HEAD_MAX_BYTES))
-    if (r.remaining > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
+    if (r.left > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
     return { type: 'entry', entry: { writer, seq, head, payload: r.rest() } }
   },
   [Control.ack]: (r) => ({ type: 'ack', received: readVector(r), durable: readVector(r) }),
@@ -189,12 +200,12 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   },
   [Control.token]: (r) => {
     const epoch = r.uint() as Epoch
-    if (r.remaining > TOKEN_MAX_BYTES) throw new DecodeError('token message too large')
+    if (r.left > TOKEN_MAX_BYTES) throw new DecodeError('token message too large')
     return { type: 'token', epoch, body: r.rest() }
   },
   [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
   [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),
-  [Control.record]: (r) => ({ type: 'record', record: parseRecord(r.text(RECORD_MAX_BYTES)) }),
+  [Control.record]: (r) => ({ type: 'record', record: readRecord(r) }),
   [Control.join]: (r) => ({
     type: 'join',
     epoch: r.uint() as Epoch,
@@ -253,7 +264,7 @@ export function decodeBulk(type: number, body: Buffer): BulkMessage {
   }
   if (type === Bulk.slice || type === Bulk['slice-reply']) {
     const there = type === Bulk.slice || r.u8() === 1
-    if (r.remaining > SLICE_MAX_BYTES) throw new DecodeError('slice too large')
+    if (r.left > SLICE_MAX_BYTES) throw new DecodeError('slice too large')
     const data = r.rest()
     if (type === Bulk.slice) return { type: 'slice', segment, offset, data }
     return { type: 'slice-reply', segment, offset, data: there ? data : undefined }

@@ -4,12 +4,12 @@
  * that order, so that whatever the state holds the journal can bring back.
  */
 
+import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admission, Admitted } from '../admission.ts'
-import { DecodeError } from '../byte-codec.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import { openEntry } from '../entry-codec.ts'

@@ -1,9 +1,9 @@
 /** Hands what comes over the connections to the part it is for. Malformed messages end the connection. */
 import type NoiseSecretStream from '@hyperswarm/secret-stream'
 import { unreachable } from '../../fs/assert.ts'
+import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
-import { DecodeError } from '../byte-codec.ts'
 import { decodeBulk, decodeControl } from '../message-codec.ts'
 import type {
   AckMessage,

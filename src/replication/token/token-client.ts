@@ -20,91 +20,18 @@ import { assert } from '../../fs/assert.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
+import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
 import {
   type ClearMessage,
   type GrantMessage,
   type NoteMessage,
   type RecallMessage,
   TOKEN_ITEMS_MAX,
-  TOKEN_REQUESTS_MAX,
-  TOKEN_WANTS_MAX,
-  type ToAuthority,
   type ToClient
 } from './token-message.ts'
-import { strongestWants } from './token-object.ts'
-import { coversWants, type PendingNote, type Recall, TokenState } from './token-state.ts'
-
-/** Numbers a waiting acquisition; chosen by the shell, never used twice. */
-export type WaiterId = number
-
-export type ClientEvent =
-  | { readonly type: 'epoch' }
-  /** No new guards from here on; answered by `sealed` when no exclusive guard runs. */
-  | { readonly type: 'seal' }
-  /** The right to serve is lost: all waiters fail, until the next epoch. */
-  | { readonly type: 'isolate' }
-  | { readonly type: 'acquire'; readonly waiter: WaiterId; readonly wants: readonly TokenWant[] }
-  | { readonly type: 'cancel'; readonly waiter: WaiterId }
-  /** A guard ends: the wants it was given for. */
-  | { readonly type: 'release'; readonly wants: readonly TokenWant[] }
-  | { readonly type: 'own'; readonly ino: Ino }
-  | { readonly type: 'message'; readonly message: ToClient; readonly nowMs: number }
-  | { readonly type: 'applied'; readonly task: number; readonly nowMs: number }
-  | { readonly type: 'flushed'; readonly task: number; readonly vector: Vector }
-  | { readonly type: 'dropped'; readonly task: number }
-  | { readonly type: 'hold-elapsed'; readonly ino: Ino; readonly grant: number }
-
-export type ClientEffect =
-  | { readonly type: 'send'; readonly message: ToAuthority }
-  /** The waiter has its guard; it ends with a `release` event. */
-  | { readonly type: 'acquired'; readonly waiter: WaiterId }
-  | { readonly type: 'failed'; readonly waiter: WaiterId }
-  /** Answer with `applied` when this member has applied `vector`. */
-  | { readonly type: 'wait-applied'; readonly task: number; readonly vector: Vector }
-  /** Close the entry being gathered; answer with `flushed` and all that is applied, that included. */
-  | { readonly type: 'flush'; readonly task: number }
-  /** Drop kernel caches of these inodes; answer with `dropped`. */
-  | { readonly type: 'drop-caches'; readonly task: number; readonly inos: readonly Ino[] }
-  | {
-      readonly type: 'hold-timer'
-      readonly ino: Ino
-      readonly grant: number
-      readonly delayMs: number
-    }
-  | { readonly type: 'sealed' }
-  /** The authority breaks the protocol: cut it off. */
-  | { readonly type: 'violation'; readonly reason: string }
-
-export interface ClientOptions {
-  /** A token just granted serves its member this long before a recall is obeyed. */
-  readonly minHoldMs: number
-  /** Exclusive tokens to keep; beyond it unused ones are given back, oldest first (soft). */
-  readonly heldMax?: number
-  /** New inodes to own without asking; beyond it the oldest become shared (soft). */
-  readonly ownedMax?: number
-  /** False where it is certain: releasing such an inode leaves the ownership of new ones. */
-  readonly isDirectory?: (ino: Ino) => boolean
-}
-
-interface Waiter {
-  readonly id: WaiterId
-  readonly wants: readonly TokenWant[]
-  request: Request | undefined
-}
-
-interface Request {
-  readonly id: number
-  readonly wants: readonly TokenWant[]
-  readonly waiters: Set<Waiter>
-  /** The grant has arrived; its vector is being waited for. */
-  granted: boolean
-}
-
-/** A token given up for that recall; void when the recall is no more the one of the state. */
-interface Releasing {
-  readonly state: TokenState
-  readonly recall: Recall
-}
+import { Ownership, type Releasing } from './token-ownership.ts'
+import { ClientRequests, type Waiter, type WaiterId } from './token-requests.ts'
+import { type PendingNote, TokenState } from './token-state.ts'
 
 type Task =
   | { readonly type: 'grant'; readonly message: GrantMessage }
@@ -119,25 +46,18 @@ const TRIM_SCAN = 8
 export class TokenClient {
   readonly #minHoldMs: number
   readonly #heldMax: number
-  readonly #ownedMax: number
   readonly #isDirectory: (ino: Ino) => boolean
   #open = false
   #isolated = false
   #sealing = false
   readonly #states = new Map<Ino, TokenState>()
-  readonly #owned = new Set<TokenState>()
+  readonly #ownership: Ownership
   readonly #held = new Set<TokenState>()
   readonly #waiters = new Map<WaiterId, Waiter>()
-  readonly #requests = new Map<number, Request>()
-  /** The last request that names the inode first: newcomers with the same wants join it. */
-  readonly #requestOf = new Map<Ino, Request>()
+  readonly #requests = new ClientRequests()
   readonly #tasks = new Map<number, Task>()
-  #lastRequest = 0
   #lastTask = 0
   #exclusiveGuards = 0
-  #endingOwners = 0
-  /** Directories to release once the owners that are ending have ended. */
-  readonly #behindOwners: Releasing[] = []
   readonly #ready: Releasing[] = []
   #releasing = false
   #effects: ClientEffect[] = []
@@ -145,7 +65,7 @@ export class TokenClient {
   constructor(options: ClientOptions) {
     this.#minHoldMs = options.minHoldMs
     this.#heldMax = options.heldMax ?? 65_536
-    this.#ownedMax = options.ownedMax ?? 65_536
+    this.#ownership = new Ownership(options.ownedMax ?? 65_536)
     this.#isDirectory = options.isDirectory ?? (() => true)
   }
 
@@ -218,7 +138,7 @@ export class TokenClient {
   } {
     return {
       held: this.#held.size,
-      owned: this.#owned.size,
+      owned: this.#ownership.size,
       waiting: this.#waiters.size,
       states: this.#states.size,
       exclusiveGuards: this.#exclusiveGuards
@@ -286,14 +206,11 @@ export class TokenClient {
       fresh.sharedGuards = state.sharedGuards
       this.#states.set(ino, fresh)
     }
-    this.#owned.clear()
+    this.#ownership.clear()
     this.#held.clear()
     this.#requests.clear()
-    this.#requestOf.clear()
     this.#tasks.clear()
-    this.#behindOwners.length = 0
     this.#ready.length = 0
-    this.#endingOwners = 0
     this.#releasing = false
     this.#sealing = false
     this.#isolated = false
@@ -307,7 +224,7 @@ export class TokenClient {
     this.#isolated = true
     for (const waiter of this.#waiters.keys()) this.#effects.push({ type: 'failed', waiter })
     this.#waiters.clear()
-    for (const request of this.#requests.values()) request.waiters.clear()
+    this.#requests.abandon()
   }
 
   #acquire(id: WaiterId, wants: readonly TokenWant[]): void {
@@ -341,45 +258,23 @@ export class TokenClient {
   }
 
   #request(waiter: Waiter): void {
-    const wants = strongestWants(waiter.wants)
-    const [first] = wants
-    assert(first !== undefined, 'acquisition of nothing')
-    assert(wants.length <= TOKEN_WANTS_MAX, 'acquisition of too many inodes')
-    let request = this.#requestOf.get(first.ino)
-    if (request === undefined || !coversWants(request.wants, wants)) {
-      // Those beyond the bound are looked at again whenever a request ends.
-      if (this.#requests.size >= TOKEN_REQUESTS_MAX) return
-      request = { id: ++this.#lastRequest, wants, waiters: new Set(), granted: false }
-      this.#requests.set(request.id, request)
-      this.#requestOf.set(first.ino, request)
-      this.#effects.push({ type: 'send', message: { type: 'want', request: request.id, wants } })
-    }
-    request.waiters.add(waiter)
-    waiter.request = request
-  }
-
-  /** The waiter needs its request no more; a request without waiters is cancelled. */
-  #leave(waiter: Waiter): void {
-    const request = waiter.request
-    waiter.request = undefined
+    const request = this.#requests.join(waiter)
     if (request === undefined) return
-    request.waiters.delete(waiter)
-    if (request.waiters.size > 0 || request.granted) return
-    this.#forget(request)
-    this.#effects.push({ type: 'send', message: { type: 'cancel', request: request.id } })
+    const { id, wants } = request
+    this.#effects.push({ type: 'send', message: { type: 'want', request: id, wants } })
   }
 
-  #forget(request: Request): void {
-    this.#requests.delete(request.id)
-    const ino = request.wants[0]?.ino
-    if (ino !== undefined && this.#requestOf.get(ino) === request) this.#requestOf.delete(ino)
+  #leave(waiter: Waiter): void {
+    const request = this.#requests.leave(waiter)
+    if (request === undefined) return
+    this.#effects.push({ type: 'send', message: { type: 'cancel', request: request.id } })
   }
 
   #cancel(id: WaiterId): void {
     const waiter = this.#waiters.get(id)
     if (waiter === undefined) return
     this.#waiters.delete(id)
-    const full = this.#requests.size >= TOKEN_REQUESTS_MAX
+    const full = this.#requests.isFull
     this.#leave(waiter)
     if (full) this.#serve()
   }
@@ -387,24 +282,8 @@ export class TokenClient {
   #own(ino: Ino): void {
     const state = this.#stateOf(ino)
     assert(state.right === 'shared' && state.installing === 0, 'owned inode is known already')
-    state.right = 'owned'
-    this.#owned.add(state)
-    if (this.#owned.size > this.#ownedMax) this.#trimOwned()
-  }
-
-  #trimOwned(): void {
-    let scanned = 0
-    for (const state of this.#owned) {
-      if (scanned++ >= TRIM_SCAN) return
-      this.#owned.delete(state)
-      if (state.exclusiveGuards > 0) {
-        this.#owned.add(state)
-        continue
-      }
-      state.right = 'shared'
-      this.#clean(state)
-      return
-    }
+    const trimmed = this.#ownership.add(state)
+    if (trimmed !== undefined) this.#clean(trimmed)
   }
 
   #stateOf(ino: Ino): TokenState {
@@ -478,7 +357,7 @@ export class TokenClient {
   #become(state: TokenState, right: 'shared' | 'exclusive'): void {
     state.installing--
     if (right === 'exclusive') {
-      this.#owned.delete(state)
+      this.#ownership.delete(state)
       this.#held.delete(state)
       this.#held.add(state)
       state.right = 'exclusive'
@@ -494,13 +373,8 @@ export class TokenClient {
       this.#become(state, grant > 0 ? 'exclusive' : 'shared')
       if (grant > 0) state.installedAtMs = nowMs
     }
-    const request = this.#requests.get(message.request)
-    if (request !== undefined) {
-      this.#forget(request)
-      for (const waiter of request.waiters) waiter.request = undefined
-    }
+    const unwanted = !this.#requests.end(message.request)
     this.#serve()
-    const unwanted = request === undefined || request.waiters.size === 0
     for (const { ino, grant } of message.items) {
       if (unwanted && grant > 0) this.#giveBack(ino, grant)
       this.#settle(ino, nowMs)
@@ -556,7 +430,7 @@ export class TokenClient {
 
   /** From here on no new guard; acknowledged when those that run have ended. */
   #takeNotes(state: TokenState): void {
-    if (state.right === 'owned') this.#owned.delete(state)
+    if (state.right === 'owned') this.#ownership.delete(state)
     state.right = 'none'
     if (state.guards > 0 || state.notes === undefined) return
     const notes = state.notes
@@ -602,11 +476,7 @@ export class TokenClient {
   }
 
   #guardEnded(state: TokenState): void {
-    if (state.ending && state.exclusiveGuards === 0) {
-      state.ending = false
-      this.#endingOwners--
-      if (this.#endingOwners === 0) this.#ready.push(...this.#behindOwners.splice(0))
-    }
+    this.#ready.push(...this.#ownership.guardEnded(state))
     if (state.notes !== undefined && state.installing === 0) this.#takeNotes(state)
     if (state.recall !== undefined) this.#tryRelease(state)
     this.#clean(state)
@@ -619,26 +489,13 @@ export class TokenClient {
     if (inTheWay > 0) return
     recall.ready = true
     if (this.#isDirectory(state.ino)) {
-      this.#endOwnership()
-      if (this.#endingOwners > 0) {
-        this.#behindOwners.push({ state, recall })
+      for (const ended of this.#ownership.end()) this.#clean(ended)
+      if (this.#ownership.isEnding) {
+        this.#ownership.putBehind({ state, recall })
         return
       }
     }
     this.#ready.push({ state, recall })
-  }
-
-  /** RULES 21: what was created here may be reached through the directory from now on. */
-  #endOwnership(): void {
-    for (const state of this.#owned) {
-      state.right = 'shared'
-      if (state.exclusiveGuards > 0) {
-        state.ending = true
-        this.#endingOwners++
-      }
-      this.#clean(state)
-    }
-    this.#owned.clear()
   }
 
   #startRelease(): void {

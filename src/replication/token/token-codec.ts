@@ -3,9 +3,10 @@
  * inode and one byte: the low four bits say the mode or what is left, the high four which part of
  * the inode (0 = all of it, the only one known). Unknown types, parts and modes are refused.
  */
+
+import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino, Seq, WriterId } from '../../fs/primitives.ts'
-import { ByteReader, ByteWriter, DecodeError } from '../byte-codec.ts'
 import type { Vector } from '../vector.ts'
 import type {
   GrantItem,

@@ -2,16 +2,17 @@
  * All of the token protocol one member runs: its service, its links, and the authority when it is
  * that. Bytes in, bytes out; connections, epochs and the log are the caller's.
  */
+
+import { DecodeError } from '../../fs/byte-codec.ts'
 import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
-import { DecodeError } from '../byte-codec.ts'
 import {
   type AuthorityEffect,
   type AuthorityEvent,
   type AuthorityOptions,
   TokenAuthority
 } from './token-authority.ts'
-import type { ClientOptions } from './token-client.ts'
+import type { ClientOptions } from './token-client-events.ts'
 import { decodeTokenPacket, encodeTokenPacket } from './token-codec.ts'
 import { type LinkEffect, type LinkEvent, TokenLink } from './token-link.ts'
 import {

@@ -8,14 +8,10 @@ import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
-import {
-  type ClientEffect,
-  type ClientEvent,
-  type ClientOptions,
-  TokenClient,
-  type WaiterId
-} from './token-client.ts'
+import { TokenClient } from './token-client.ts'
+import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
 import type { ToAuthority, ToClient } from './token-message.ts'
+import type { WaiterId } from './token-requests.ts'
 
 export interface TokenServiceComponents {
   readonly clock: Clock

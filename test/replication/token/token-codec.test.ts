@@ -1,6 +1,6 @@
 import test from 'brittle'
+import { DecodeError } from '../../../src/fs/byte-codec.ts'
 import type { Ino, Seq, WriterId } from '../../../src/fs/primitives.ts'
-import { DecodeError } from '../../../src/replication/byte-codec.ts'
 import { decodeTokenPacket, encodeTokenPacket } from '../../../src/replication/token/token-codec.ts'
 import type { TokenMessage, TokenPacket } from '../../../src/replication/token/token-message.ts'
 import type { Vector } from '../../../src/replication/vector.ts'
