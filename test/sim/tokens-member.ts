@@ -5,7 +5,8 @@ import {
   type AuthorityEffect,
   TokenAuthority
 } from '../../src/replication/token/token-authority.ts'
-import { type ClientEffect, TokenClient } from '../../src/replication/token/token-client.ts'
+import { TokenClient } from '../../src/replication/token/token-client.ts'
+import type { ClientEffect } from '../../src/replication/token/token-client-events.ts'
 import { type LinkEvent, TokenLink } from '../../src/replication/token/token-link.ts'
 import {
   type EpochPacket,

@@ -1,11 +1,11 @@
 import test from 'brittle'
 import type { TokenMode, TokenWant } from '../../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
-import {
-  type ClientEvent,
-  type ClientOptions,
-  TokenClient
-} from '../../../src/replication/token/token-client.ts'
+import { TokenClient } from '../../../src/replication/token/token-client.ts'
+import type {
+  ClientEvent,
+  ClientOptions
+} from '../../../src/replication/token/token-client-events.ts'
 import type { ToClient } from '../../../src/replication/token/token-message.ts'
 
 const D = 10 as Ino
