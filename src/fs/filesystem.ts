@@ -232,8 +232,8 @@ export class Filesystem implements FilesystemApi {
   }
 
   /**
-   * Those of `inos` that are not open on this member. The answer is a promise: from now on opening
-   * one of them here answers ESTALE.
+   * Those of `inos` that are not open on this member. The answer is a promise: from now on every
+   * operation on one of them here answers ESTALE, so none changes it any more.
    */
   closedForGood(inos: readonly Ino[]): Ino[] {
     return this.#core.openFiles.closedForGood(inos)

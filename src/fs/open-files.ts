@@ -1,7 +1,8 @@
 /**
  * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
- * has said that an orphan is closed here for good, no open of it succeeds here again. Keeps the
- * local half of RULES 4 and 5: a poisoned handle answers EIO until it is closed.
+ * has said that an orphan is closed here for good, no open of it succeeds here again, and no other
+ * operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
+ * EIO until it is closed.
  */
 import { assert } from './assert.ts'
 import { FsError } from './errno.ts'

@@ -40,6 +40,14 @@ async function readText({ fs }: Fixture, ino: Ino, handle: HandleId): Promise<st
   return Buffer.from(await fs.read(root, ino, handle, 0, 1 << 20)).toString('latin1')
 }
 
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
+
 test('filesystem - a name that changes hands during the wait is asked for again', async (t) => {
   const fixture = await open(t)
   const { fs, tokens } = fixture
@@ -135,6 +143,8 @@ test('filesystem - an unlinked file lives until its last close, then is reaped',
   t.alike(state.orphans(), [ino])
   t.alike(fs.closedForGood([ino]), [ino])
   t.is(await errnoOf(() => fs.open(root, ino, 0)), 'ESTALE', 'RULES 27')
+  t.is(await errnoOf(() => fs.setattr(root, ino, { mode: 0 })), 'ESTALE', 'its reap is under way')
+  t.is(await errnoOf(() => fs.setxattr(root, ino, name('user.a'), name('v'), 0)), 'ESTALE')
   t.is(await fs.reap(ino), true)
   t.is(await fs.reap(ino), false)
   t.alike(state.orphans(), [])
@@ -227,6 +237,28 @@ test('filesystem - a write is one op; small ones carry their payload', async (t)
   t.ok(expected.subarray(777, 300_000).equals(await fs.read(root, ino, handle, 777, 299_223)))
 })
 
+test('filesystem - a read waits for slices that have to be fetched, and fails as they do', async (t) => {
+  const fixture = await open(t)
+  const { fs, slices, tokens } = fixture
+  const { ino, handle } = await makeFile(fixture, 'a')
+  await fs.write(root, ino, handle, 0, name('hello'), PLAIN)
+  await fs.write(root, ino, handle, 10, name('world'), PLAIN)
+  const read = slices.read.bind(slices)
+  const fetched = deferred()
+  slices.read = async (...args) => {
+    await fetched.promise
+    read(...args)
+  }
+  const content = readText(fixture, ino, handle)
+  await fs.getattr(root, ino)
+  t.is(tokens.held, 0, 'no token is held while bytes are fetched')
+  fetched.resolve()
+  t.is(await content, 'hello\0\0\0\0\0world')
+  slices.punch(0)
+  t.is(await errnoOf(() => fs.read(root, ino, handle, 0, 3)), 'EIO')
+  t.is(await errnoOf(() => fs.read(root, ino, handle, 10, 3)), 'ok')
+})
+
 test('filesystem - a file removed while its bytes were on the way answers ESTALE', async (t) => {
   const fixture = await open(t)
   const { fs, slices, state, log } = fixture
@@ -239,14 +271,6 @@ test('filesystem - a file removed while its bytes were on the way answers ESTALE
   room.resolve()
   t.is(await write, 'ESTALE')
 })
-
-function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve: () => void = () => undefined
-  const promise = new Promise<void>((done) => {
-    resolve = done
-  })
-  return { promise, resolve }
-}
 
 test('filesystem - when space is short what needs some fails, what frees some works', async (t) => {
   const fixture = await open(t)

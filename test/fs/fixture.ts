@@ -137,7 +137,13 @@ export class MemorySlices implements SliceStore {
     return slices
   }
 
-  read(slice: Slice, from: number, length: number, target: Uint8Array, at: number): void {
+  read(
+    slice: Slice,
+    from: number,
+    length: number,
+    target: Uint8Array,
+    at: number
+  ): void | Promise<void> {
     const bytes = this.#data.get(slice.offset)
     if (bytes === undefined || bytes.length !== slice.length) throw new FsError('EIO')
     target.set(bytes.subarray(from, from + length), at)

@@ -122,10 +122,16 @@ export function underExclusive<T>(
   )
 }
 
-/** ESTALE makes the kernel walk the path again, where that is possible. */
+/**
+ * ESTALE makes the kernel walk the path again, where that is possible. An orphan that was declared
+ * closed for good counts as gone: its reap op may be under way, and an op of ours on it could
+ * reach another member behind that (RULES 27).
+ */
 export function needInode(core: Core, ino: Ino): Inode {
   const inode = core.state.inode(ino)
-  if (inode === undefined) throw new FsError('ESTALE', `inode ${ino} does not exist any more`)
+  if (inode === undefined || core.openFiles.isClosedForGood(ino)) {
+    throw new FsError('ESTALE', `inode ${ino} does not exist any more`)
+  }
   return inode
 }
 
