@@ -14,6 +14,8 @@ import { UserError } from './user-error.ts'
 
 /** fsync, hashing and name lookups must not queue behind each other on libuv's four threads. */
 const THREADPOOL_SIZE = 12
+/** glibc gives every thread an arena of its own, which hold on to what they had at their peak. */
+const MALLOC_ARENAS_MAX = 2
 const KILL_AFTER_MS = 10_000
 
 export interface LaunchOptions {
@@ -54,7 +56,11 @@ export async function launchDaemon(
 
 function start(daemon: DaemonArguments, program: string): ChildProcess {
   const args = ['--enable-source-maps', program, ...formatDaemonArguments(daemon)]
-  const env = { ...process.env, UV_THREADPOOL_SIZE: String(THREADPOOL_SIZE) }
+  const env = {
+    ...process.env,
+    UV_THREADPOOL_SIZE: String(THREADPOOL_SIZE),
+    MALLOC_ARENA_MAX: String(MALLOC_ARENAS_MAX)
+  }
   if (daemon.foreground) {
     return spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   }
