@@ -31,7 +31,7 @@ export interface CatchUpComponents {
   readonly intake: Intake
   readonly links: PeerLinks
   readonly recent: RecentEntries
-  readonly shelf: EntryShelf
+  readonly shelf: Pick<EntryShelf, 'get'>
   readonly clock: Clock
   readonly logger: Logger
   readonly self: MemberId

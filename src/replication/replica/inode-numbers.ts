@@ -5,12 +5,15 @@ import { INO_RANGE_SIZE, inoRangeStart } from '../../fs/primitives.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
 
 export class InodeNumbers {
-  readonly #directory: StateDirectory
+  readonly #directory: Pick<StateDirectory, 'nextInoRange'>
   readonly #member: MemberId
   #next = 0
   #end = 0
 
-  constructor(components: { readonly directory: StateDirectory; readonly member: MemberId }) {
+  constructor(components: {
+    readonly directory: Pick<StateDirectory, 'nextInoRange'>
+    readonly member: MemberId
+  }) {
     this.#directory = components.directory
     this.#member = components.member
   }

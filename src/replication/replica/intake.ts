@@ -5,11 +5,13 @@
  */
 
 import { DecodeError } from '../../fs/byte-codec.ts'
+import type { Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admission, Admitted } from '../admission.ts'
+import type { Defer } from '../defer.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import { openEntry } from '../entry-codec.ts'
@@ -28,9 +30,9 @@ const SLICE_PATIENCE_MS = 1500
 export interface IntakeComponents {
   readonly admission: Admission
   readonly journal: (entries: readonly SealedEntry[]) => void
-  readonly segments: SegmentStore
+  readonly segments: Pick<SegmentStore, 'writeAt' | 'markUnsynced' | 'verifySha'>
   readonly state: StateMachine
-  readonly shelf: EntryShelf
+  readonly shelf: Pick<EntryShelf, 'put'>
   readonly recent: RecentEntries
   readonly slices: Slices
   readonly self: MemberId
@@ -41,6 +43,7 @@ export interface IntakeComponents {
   /** Own ops applied but not journaled yet go into the journal first. */
   readonly flushOwn: () => void
   readonly onApplied: (items: readonly Admitted[]) => void
+  readonly defer: Defer
   readonly onFatal: (error: Error) => void
 }
 
@@ -48,7 +51,7 @@ export class Intake {
   readonly #components: IntakeComponents
   /** When the entries that wait for slices alone were first seen waiting. */
   readonly #stalledSinceMs = new Map<string, number>()
-  #scheduled: NodeJS.Immediate | undefined
+  #scheduled: Timer | undefined
   #stopped = false
 
   constructor(components: IntakeComponents) {
@@ -79,6 +82,8 @@ export class Intake {
   pump(): void {
     if (this.#stopped) return
     const { admission, slices } = this.#components
+    // First, so that the own entry names as its causes only what stands before it in the journal.
+    this.#components.flushOwn()
     const batch: Admitted[] = []
     while (batch.length < ENTRIES_PER_TURN) {
       const item = admission.next(({ sealed, entry }) => slices.holds(entry, isBare(sealed, entry)))
@@ -87,7 +92,6 @@ export class Intake {
     }
     if (batch.length === 0) return
     try {
-      this.#components.flushOwn()
       this.#components.journal(batch.map((item) => item.sealed))
       for (const item of batch) this.#apply(item)
     } catch (error) {
@@ -147,7 +151,7 @@ export class Intake {
 
   stop(): void {
     this.#stopped = true
-    if (this.#scheduled) clearImmediate(this.#scheduled)
+    this.#scheduled?.cancel()
   }
 
   #hasSlicesOnDisk({ sealed, entry }: Admitted): boolean {
@@ -159,7 +163,7 @@ export class Intake {
 
   #later(): void {
     if (this.#scheduled) return
-    this.#scheduled = setImmediate(() => {
+    this.#scheduled = this.#components.defer(() => {
       this.#scheduled = undefined
       this.pump()
     })

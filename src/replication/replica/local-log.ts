@@ -10,9 +10,11 @@
 import { assert } from '../../fs/assert.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
+import type { Timer } from '../../fs/ports/clock.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
+import type { Defer } from '../defer.ts'
 import type { SealedEntry } from '../entry.ts'
 import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
 import { encodeEntryHead } from '../entry-codec.ts'
@@ -32,6 +34,7 @@ export interface LocalLogComponents {
   readonly journal: (entry: SealedEntry) => void
   /** After journaling: to the peers and the log. Resolves when there is room for more. */
   readonly publish: (entry: SealedEntry) => Promise<void> | undefined
+  readonly defer: Defer
   /** The member cannot go on: state and journal differ. */
   readonly onFatal: (error: Error) => void
 }
@@ -50,7 +53,7 @@ interface Gathering {
 export class LocalLog {
   readonly #components: LocalLogComponents
   #gathering: Gathering | undefined
-  #scheduled: NodeJS.Immediate | undefined
+  #scheduled: Timer | undefined
   #writable = false
   #failure: Error | undefined
 
@@ -95,7 +98,7 @@ export class LocalLog {
     const gathering = this.#gathering
     if (!gathering) return
     this.#gathering = undefined
-    if (this.#scheduled) clearImmediate(this.#scheduled)
+    this.#scheduled?.cancel()
     this.#scheduled = undefined
     const { admission, writer, journal, publish } = this.#components
     const deps = new Map<WriterId, Seq>()
@@ -135,7 +138,7 @@ export class LocalLog {
       reject
     }
     this.#gathering = gathering
-    this.#scheduled = setImmediate(() => this.flush())
+    this.#scheduled = this.#components.defer(() => this.flush())
     return gathering
   }
 

@@ -7,13 +7,12 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
-import type { WriterLogs } from '../storage/writer-logs.ts'
 import type { Vector } from '../vector.ts'
-import type { EntryShelf } from './entry-shelf.ts'
+import type { ReplicaLogs, ReplicaShelf } from './replica-ports.ts'
 
 export interface LogFollowerComponents {
-  readonly logs: WriterLogs
-  readonly shelf: EntryShelf
+  readonly logs: ReplicaLogs
+  readonly shelf: ReplicaShelf
   readonly self: MemberId
   readonly appliedOf: (writer: WriterId) => Seq
   readonly waitApplied: (vector: Vector) => Promise<void>

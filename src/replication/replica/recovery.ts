@@ -9,21 +9,20 @@
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
-import type { Journal } from '../storage/journal.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
-import type { WriterLogs } from '../storage/writer-logs.ts'
 import type { Vector } from '../vector.ts'
 import { vectorJoin } from '../vector.ts'
+import type { ReplicaJournal, ReplicaLogs } from './replica-ports.ts'
 
 export interface RecoveryComponents {
-  readonly journal: Journal
-  readonly logs: WriterLogs
+  readonly journal: Pick<ReplicaJournal, 'entries'>
+  readonly logs: Pick<ReplicaLogs, 'reopen'>
   readonly self: MemberId
   readonly logger: Logger
 }
 
 /** The end of each writer in the journal, joined with what the state contains. */
-export function scanHeld(journal: Journal, applied: Vector): Vector {
+export function scanHeld(journal: Pick<ReplicaJournal, 'entries'>, applied: Vector): Vector {
   const held = new Map<WriterId, Seq>()
   for (const { entry } of journal.entries()) {
     const known = held.get(entry.writer) ?? applied.get(entry.writer) ?? 0
@@ -56,7 +55,12 @@ export async function republishOwn(components: RecoveryComponents): Promise<void
   }
 }
 
-function* headsOf(journal: Journal, writer: WriterId, first: Seq, last: Seq): Generator<Buffer> {
+function* headsOf(
+  journal: Pick<ReplicaJournal, 'entries'>,
+  writer: WriterId,
+  first: Seq,
+  last: Seq
+): Generator<Buffer> {
   let next: number = first
   for (const { entry } of journal.entries()) {
     if (entry.writer !== writer || entry.seq !== next || next > last) continue

@@ -18,6 +18,7 @@ import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { makeWriterId, memberOf } from '../../fs/primitives.ts'
 import type { Admitted } from '../admission.ts'
 import { Admission } from '../admission.ts'
+import { deferToTurnEnd } from '../defer.ts'
 import { Durability } from '../durability.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
 import type { MemberChange } from '../epoch/epoch-authority.ts'
@@ -25,7 +26,6 @@ import { EpochAuthority } from '../epoch/epoch-authority.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import { Journal } from '../storage/journal.ts'
-import type { OwnLog } from '../storage/own-log.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
 import { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
@@ -52,22 +52,23 @@ import { Peers } from './peers.ts'
 import { Reaper } from './reaper.ts'
 import { RecentEntries } from './recent-entries.ts'
 import { republishOwn, scanHeld } from './recovery.ts'
+import type {
+  ConnectionsOwner,
+  ReplicaConnections,
+  ReplicaOwnLog,
+  ReplicaPorts,
+  ReplicaShelf
+} from './replica-ports.ts'
 import { Router } from './router.ts'
 import { Slices } from './slices.ts'
 import { UPKEEP_DEFAULTS, Upkeep } from './upkeep.ts'
 
 export interface ReplicaComponents {
-  readonly directory: StateDirectory
   readonly volume: OpenedVolume
   readonly state: StateMachine
-  /** The state's database: local tables stand in it, in the same transaction. */
-  readonly database: Database
   readonly checkpoint: () => Promise<StatePosition>
   readonly clock: Clock
   readonly logger: Logger
-  readonly random: () => number
-  readonly punchHole?: PunchHole
-  readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
   /** Of these inodes, the ones not open here: from now on opening them answers ESTALE. */
   readonly closeForGood: (inos: readonly Ino[]) => readonly Ino[]
   readonly forgetReaped: (inos: readonly Ino[]) => void
@@ -79,6 +80,16 @@ export interface ReplicaComponents {
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
+}
+
+/** What `open` needs to make the ports. */
+export interface OpenComponents extends ReplicaComponents {
+  readonly directory: StateDirectory
+  /** The state's database: local tables stand in it, in the same transaction. */
+  readonly database: Database
+  readonly random: () => number
+  readonly punchHole?: PunchHole
+  readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
 }
 
 export interface ReplicaOptions {
@@ -93,15 +104,6 @@ const BEAT_MS = 500
 /** Orphans are asked about a little after they appear, and again while they stay open. */
 const REAP_MS = 100
 
-interface Storage {
-  readonly writer: WriterId
-  readonly journal: Journal
-  readonly segments: SegmentStore
-  readonly logs: WriterLogs
-  readonly ownLog: OwnLog
-  readonly held: Vector
-}
-
 export class Replica implements OpLog {
   readonly writer: WriterId
   readonly self: MemberId
@@ -113,16 +115,16 @@ export class Replica implements OpLog {
   readonly durability: Durability
   readonly damage: string[] = []
   readonly #components: ReplicaComponents
-  readonly #storage: Storage
+  readonly #ports: ReplicaPorts
   readonly #localLog: LocalLog
   readonly #localSync: LocalSync
   readonly #waits: AppliedWaits
   readonly #slices: Slices
   readonly #intake: Intake
   readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
-  readonly #shelf: EntryShelf
+  readonly #shelf: ReplicaShelf
   readonly #tokens: TokenNode
-  readonly #connections: Connections
+  readonly #connections: ReplicaConnections
   readonly #follower: LogFollower
   readonly #upkeep: Upkeep
   readonly #reaper: Reaper
@@ -132,24 +134,25 @@ export class Replica implements OpLog {
   readonly #checkpointedBy = new Map<MemberId, StatePosition>()
   readonly #memberChanges: { record: () => boolean; resolve: () => void }[] = []
   readonly #ackTo = new Set<MemberId>()
-  #ackScheduled: NodeJS.Immediate | undefined
+  #ackScheduled: Timer | undefined
   #timers: Timer[] = []
   #replayed = false
   #closed = false
 
-  private constructor(components: ReplicaComponents, options: ReplicaOptions, storage: Storage) {
-    const { volume, state, clock, logger, directory } = components
+  /** Over stores that are open; `held` and the hypercores are brought up to the journal. */
+  constructor(components: ReplicaComponents, options: ReplicaOptions, ports: ReplicaPorts) {
+    const { volume, state, clock, logger } = components
     this.#components = components
-    this.#storage = storage
-    const { writer, journal, segments } = storage
+    this.#ports = ports
+    const { writer, journal, segments } = ports
     this.writer = writer
     this.self = volume.self.id
     const { applied } = state.position()
     this.admission = new Admission({ record: volume.record, applied })
     this.durability = new Durability(volume.record.inSync)
     this.#waits = new AppliedWaits(() => this.admission.applied)
-    this.#shelf = new EntryShelf(components.database)
-    this.#inos = new InodeNumbers({ directory, member: this.self })
+    this.#shelf = ports.shelf
+    this.#inos = new InodeNumbers({ directory: ports.inoRanges, member: this.self })
     this.#space = new ClusterSpace({
       local: () => segments.freeSpace(),
       nowMs: () => clock.monotonicMs()
@@ -197,7 +200,7 @@ export class Replica implements OpLog {
 
   /** Opens what is on the disk; throws its damage. Takes a new incarnation number. */
   static async open(
-    components: ReplicaComponents,
+    components: OpenComponents,
     options: ReplicaOptions = REPLICA_DEFAULTS
   ): Promise<Replica> {
     const { directory, volume, logger, state } = components
@@ -228,9 +231,27 @@ export class Replica implements OpLog {
     const ownLog = await logs.create(writer)
     const held = scanHeld(journal, state.position().applied)
     await republishOwn({ journal, logs, self: volume.self.id, logger })
-    replica = new Replica(components, options, { writer, journal, segments, logs, ownLog, held })
-    await replica.#follower.follow(volume.record)
+    replica = new Replica(components, options, {
+      writer,
+      journal,
+      segments,
+      logs,
+      ownLog,
+      shelf: new EntryShelf(components.database),
+      held,
+      inoRanges: directory,
+      saveRecord: (record) => saveRecord(directory.dir, record),
+      saveInvites: (book) => saveInvites(directory.dir, book),
+      connect: (owner) => openConnections(components, owner),
+      defer: deferToTurnEnd
+    })
+    await replica.follow()
     return replica
+  }
+
+  /** Opens the logs of the writers of the record. */
+  follow(): Promise<void> {
+    return this.#follower.follow(this.record)
   }
 
   get tokens(): TokenService {
@@ -315,7 +336,7 @@ export class Replica implements OpLog {
     this.#follower.stop()
     this.#slices.close()
     for (const timer of this.#timers) timer.cancel()
-    if (this.#ackScheduled) clearImmediate(this.#ackScheduled)
+    this.#ackScheduled?.cancel()
     const over = new FsError('EIO', 'this incarnation is over')
     this.#tokens.isolate()
     this.#waits.fail(over)
@@ -323,7 +344,7 @@ export class Replica implements OpLog {
     await this.#connections.stop()
     if (options.orderly && this.#replayed) await this.#upkeep.finish()
     else await this.#upkeep.stop()
-    const { journal, segments, logs } = this.#storage
+    const { journal, segments, logs } = this.#ports
     await Promise.allSettled([journal.close(), segments.close(), logs.close()])
   }
 
@@ -342,7 +363,7 @@ export class Replica implements OpLog {
   }
 
   #makeLocalLog(): LocalLog {
-    const { journal, ownLog } = this.#storage
+    const { journal, ownLog } = this.#ports
     return new LocalLog({
       writer: this.writer,
       state: this.#components.state,
@@ -360,12 +381,13 @@ export class Replica implements OpLog {
         this.#waits.settle()
         return this.#roomForMore(ownLog)
       },
+      defer: this.#ports.defer,
       onFatal: (error) => this.#fatal(error)
     })
   }
 
   /** Undefined when nothing has to wait: neither the peers' queues nor the hypercore's are full. */
-  #roomForMore(ownLog: OwnLog): Promise<void> | undefined {
+  #roomForMore(ownLog: ReplicaOwnLog): Promise<void> | undefined {
     const full = this.peers.connected().filter((m) => !this.peers.controlHasRoom(m))
     if (full.length === 0 && ownLog.hasRoom) return undefined
     const waits = full.map((m) => this.peers.controlDrained(m))
@@ -373,7 +395,7 @@ export class Replica implements OpLog {
   }
 
   #makeIntake(): Intake {
-    const { journal, segments } = this.#storage
+    const { journal, segments } = this.#ports
     return new Intake({
       admission: this.admission,
       journal: (entries) => {
@@ -390,6 +412,7 @@ export class Replica implements OpLog {
       nowMs: () => this.#components.clock.monotonicMs(),
       flushOwn: () => this.#localLog.flush(),
       onApplied: (items) => this.#onApplied(items),
+      defer: this.#ports.defer,
       onFatal: (error) => this.#fatal(error)
     })
   }
@@ -420,7 +443,7 @@ export class Replica implements OpLog {
 
   #makeFollower(): LogFollower {
     return new LogFollower({
-      logs: this.#storage.logs,
+      logs: this.#ports.logs,
       shelf: this.#shelf,
       self: this.self,
       appliedOf: (writer) => this.admission.appliedOf(writer),
@@ -431,7 +454,7 @@ export class Replica implements OpLog {
   }
 
   #makeMembership(options: ReplicaOptions): Membership {
-    const { volume, clock, logger, directory, onEnded } = this.#components
+    const { volume, clock, logger, onEnded } = this.#components
     const leaseOptions = { ...LEASE_DEFAULTS, isolationMs: options.isolationMs }
     const leads = volume.record.authority === this.self
     const notes = new NoteWatch((member) => this.#tokens.notePosition(member), leaseOptions)
@@ -439,7 +462,7 @@ export class Replica implements OpLog {
       {
         self: this.self,
         writer: this.writer,
-        coreKey: this.#storage.ownLog.key.toString('hex'),
+        coreKey: this.#ports.ownLog.key.toString('hex'),
         links: this.peers,
         catchUp: this.catchUp,
         admission: this.admission,
@@ -448,9 +471,9 @@ export class Replica implements OpLog {
         lease: new Lease(leaseOptions),
         promises: new LeasePromises(leaseOptions),
         ...(leads ? { epochs: new EpochAuthority(volume.record, this.self) } : {}),
-        held: () => (this.#replayed ? this.admission.applied : this.#storage.held),
+        held: () => (this.#replayed ? this.admission.applied : this.#ports.held),
         heartbeat: () => this.#heartbeat(),
-        saveRecord: (record) => saveRecord(directory.dir, record),
+        saveRecord: this.#ports.saveRecord,
         onRecord: (record) => this.#onRecord(record),
         replay: () => this.#replay(),
         seal: () => this.#seal(),
@@ -488,7 +511,7 @@ export class Replica implements OpLog {
 
   #makeUpkeep(): Upkeep {
     const { state, checkpoint, clock, logger } = this.#components
-    const { journal, segments, logs } = this.#storage
+    const { journal, segments, logs } = this.#ports
     return new Upkeep(
       {
         state,
@@ -512,7 +535,7 @@ export class Replica implements OpLog {
   }
 
   #makeInvitations(): Invitations | undefined {
-    const { volume, clock, logger, directory } = this.#components
+    const { volume, clock, logger } = this.#components
     if (volume.record.authority !== this.self) return undefined
     const { discovery } = volume.settings
     return new Invitations(
@@ -520,7 +543,7 @@ export class Replica implements OpLog {
         keyPair: volume.keyPair,
         record: () => this.record,
         book: volume.invites,
-        saveBook: (book) => saveInvites(directory.dir, book),
+        saveBook: this.#ports.saveInvites,
         admit: (member: MemberInfo) => this.changeMembers({ kind: 'add', member }),
         clock,
         logger
@@ -529,8 +552,8 @@ export class Replica implements OpLog {
     )
   }
 
-  #makeConnections(): Connections {
-    const { volume, clock, logger, random, alternative } = this.#components
+  #makeConnections(): ReplicaConnections {
+    const { logger } = this.#components
     const router = new Router({
       peers: this.peers,
       membership: this.membership,
@@ -560,25 +583,14 @@ export class Replica implements OpLog {
       onOrphanAnswer: (from, message) => {
         this.#reaper.onAnswer(from, message).catch((error: unknown) => this.#reapFailed(error))
       },
-      replicateLogs: (stream) => this.#storage.logs.replicate(stream)
+      replicateLogs: (stream) => this.#ports.logs.replicate(stream)
     })
-    return new Connections(
-      {
-        keyPair: volume.keyPair,
-        record: () => this.record,
-        handlers: router,
-        clock,
-        logger,
-        random,
-        ...(this.#invitations ? { joinGate: this.#invitations } : {}),
-        ...(alternative ? { alternative } : {})
-      },
-      { self: this.self, listen: volume.settings.listen }
-    )
+    const joinGate = this.#invitations
+    return this.#ports.connect({ handlers: router, record: () => this.record, joinGate })
   }
 
   #replay(): void {
-    const { journal } = this.#storage
+    const { journal } = this.#ports
     let entries = 0
     for (const { entry, position } of journal.entries()) {
       this.#intake.replay(entry, position > journal.syncedAtOpen)
@@ -615,6 +627,9 @@ export class Replica implements OpLog {
   }
 
   #onRecord(record: EpochRecord): void {
+    // Every member of the in-sync set held up to the cuts, durably, before the record was made.
+    const cuts = new Map(record.history.at(-1)?.cuts ?? [])
+    for (const member of record.inSync) this.durability.acknowledged(member, cuts)
     this.durability.setInSync(record.inSync)
     this.#connections.membersChanged()
     this.#space.keepOnly(record.live.map(memberOf))
@@ -633,13 +648,13 @@ export class Replica implements OpLog {
     }
     if (reaped.length > 0) this.#components.forgetReaped(reaped)
     this.#waits.settle()
-    this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+    this.#ackScheduled ??= this.#ports.defer(() => this.#sendAcks())
   }
 
   #onDurable(vector: Vector): void {
     this.durability.acknowledged(this.self, this.#liveVector(vector))
     for (const member of this.peers.connected()) this.#ackTo.add(member)
-    this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+    this.#ackScheduled ??= this.#ports.defer(() => this.#sendAcks())
   }
 
   #sendAcks(): void {
@@ -658,7 +673,7 @@ export class Replica implements OpLog {
       .then(() => this.#localSync.sync())
       .then(() => {
         this.#ackTo.add(from)
-        this.#ackScheduled ??= setImmediate(() => this.#sendAcks())
+        this.#ackScheduled ??= this.#ports.defer(() => this.#sendAcks())
       })
       .catch((error: unknown) => {
         if (!this.#closed) this.#components.logger.warn({ from, error }, 'sync for a peer failed')
@@ -747,4 +762,22 @@ export class Replica implements OpLog {
     if (this.#closed) return
     this.#components.onFatal(reason instanceof Error ? reason : new Error(String(reason)))
   }
+}
+
+function openConnections(components: OpenComponents, owner: ConnectionsOwner): ReplicaConnections {
+  const { volume, clock, logger, random, alternative } = components
+  const { handlers, record, joinGate } = owner
+  return new Connections(
+    {
+      keyPair: volume.keyPair,
+      record,
+      handlers,
+      clock,
+      logger,
+      random,
+      ...(joinGate ? { joinGate } : {}),
+      ...(alternative ? { alternative } : {})
+    },
+    { self: volume.self.id, listen: volume.settings.listen }
+  )
 }

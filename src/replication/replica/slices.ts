@@ -22,7 +22,10 @@ import { sha256, sliceMatches } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
 
 export interface SlicesComponents {
-  readonly segments: SegmentStore
+  readonly segments: Pick<
+    SegmentStore,
+    'append' | 'writeAt' | 'readSync' | 'readBytes' | 'verifySha'
+  >
   readonly links: PeerLinks
   readonly clock: Clock
   readonly logger: Logger

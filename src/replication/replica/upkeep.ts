@@ -11,15 +11,15 @@ import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { FreedSlice, StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
 import type { Epoch } from '../../fs/primitives.ts'
-import type { Journal } from '../storage/journal.ts'
 import type { JournalPosition } from '../storage/journal-record.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import type { Vector } from '../vector.ts'
+import type { ReplicaJournal } from './replica-ports.ts'
 
 export interface UpkeepComponents {
   readonly state: StateMachine
-  readonly journal: Journal
-  readonly segments: SegmentStore
+  readonly journal: ReplicaJournal
+  readonly segments: Pick<SegmentStore, 'syncUnsynced' | 'canPunch' | 'punch'>
   /** Resolves when the latest commit is durable in the database file. */
   readonly checkpoint: () => Promise<StatePosition>
   /** Resolves when the hypercores' blocks so far are durable. */

@@ -1,0 +1,95 @@
+/**
+ * What a replica needs from the machine, for one incarnation: its stores, its connections, and
+ * when the event-loop turn ends. `Replica.open` puts in the real ones.
+ */
+import type { WriterId } from '../../fs/primitives.ts'
+import type { Defer } from '../defer.ts'
+import type { EpochRecord } from '../record.ts'
+import type { ForeignLog } from '../storage/foreign-log.ts'
+import type { Journal } from '../storage/journal.ts'
+import type { OwnLog } from '../storage/own-log.ts'
+import type { SegmentStore } from '../storage/segment-store.ts'
+import type { StateDirectory } from '../storage/state-directory.ts'
+import type { WriterLogs } from '../storage/writer-logs.ts'
+import type { ConnectionHandlers } from '../transport/connections.ts'
+import type { Vector } from '../vector.ts'
+import type { Invitations } from '../volume/invitations.ts'
+import type { InviteBook } from '../volume/invite-book.ts'
+import type { EntryShelf } from './entry-shelf.ts'
+
+export type ReplicaJournal = Pick<
+  Journal,
+  | 'append'
+  | 'sync'
+  | 'syncNow'
+  | 'appended'
+  | 'syncedAtOpen'
+  | 'entries'
+  | 'prune'
+  | 'stats'
+  | 'close'
+>
+
+export type ReplicaSegments = Pick<
+  SegmentStore,
+  | 'append'
+  | 'writeAt'
+  | 'readSync'
+  | 'readBytes'
+  | 'verifySha'
+  | 'markUnsynced'
+  | 'syncUnsynced'
+  | 'syncSegments'
+  | 'canPunch'
+  | 'punch'
+  | 'freeSpace'
+  | 'close'
+>
+
+export type ReplicaShelf = Pick<EntryShelf, 'put' | 'get' | 'oldest' | 'published'>
+
+export type ReplicaOwnLog = Pick<
+  OwnLog,
+  'key' | 'length' | 'append' | 'appendMissing' | 'hasRoom' | 'room' | 'read'
+>
+
+export type ReplicaForeignLog = Pick<ForeignLog, 'deliver' | 'read'>
+
+export interface ReplicaLogs extends Pick<WriterLogs, 'replicate' | 'flush' | 'close'> {
+  own(writer: WriterId): ReplicaOwnLog | undefined
+  foreign(writer: WriterId): ReplicaForeignLog | undefined
+  reopen(writer: WriterId): Promise<ReplicaOwnLog>
+  follow(writer: WriterId, key: Buffer): Promise<ReplicaForeignLog>
+}
+
+export interface ReplicaConnections {
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** The record names other members. */
+  membersChanged(): void
+}
+
+/** What the connections need from the replica they belong to. */
+export interface ConnectionsOwner {
+  readonly handlers: ConnectionHandlers
+  readonly record: () => EpochRecord
+  /** At the authority. */
+  readonly joinGate: Invitations | undefined
+}
+
+export interface ReplicaPorts {
+  readonly writer: WriterId
+  readonly journal: ReplicaJournal
+  readonly segments: ReplicaSegments
+  readonly logs: ReplicaLogs
+  readonly ownLog: ReplicaOwnLog
+  readonly shelf: ReplicaShelf
+  /** What journal and state together hold at the start. */
+  readonly held: Vector
+  readonly inoRanges: Pick<StateDirectory, 'nextInoRange'>
+  /** Durable on return. */
+  readonly saveRecord: (record: EpochRecord) => void
+  readonly saveInvites: (book: InviteBook) => void
+  readonly connect: (owner: ConnectionsOwner) => ReplicaConnections
+  readonly defer: Defer
+}
