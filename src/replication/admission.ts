@@ -33,6 +33,11 @@ export const ADMISSION_DEFAULTS: AdmissionOptions = {
 
 export type OfferResult = 'waiting' | 'duplicate' | 'void' | 'dropped'
 
+interface WriterEnds {
+  readonly finalSeq: number
+  readonly cuts: { readonly epoch: Epoch; readonly cut: Seq }[]
+}
+
 interface WriterQueue {
   readonly waiting: Map<Seq, Admitted>
   bytes: number
@@ -45,6 +50,8 @@ export class Admission {
   #record: EpochRecord
   /** Every cut of the epochs up to this one is applied. */
   #passedEpoch: Epoch | 0 = 0
+  /** Where each writer's entries end, by epoch and for good. */
+  #ends = new Map<WriterId, WriterEnds>()
 
   constructor(
     components: { readonly record: EpochRecord; readonly applied: Vector },
@@ -53,6 +60,7 @@ export class Admission {
     this.#record = components.record
     this.#applied = new Map(components.applied)
     this.#options = options
+    this.#indexCuts()
     this.#advanceEpoch()
   }
 
@@ -78,6 +86,7 @@ export class Admission {
   install(record: EpochRecord): void {
     assert(record.epoch >= this.#record.epoch, 'an older epoch record')
     this.#record = record
+    this.#indexCuts()
     for (const [writer, queue] of this.#queues) {
       for (const [seq, item] of queue.waiting) {
         if (!this.#isVoid(item.entry)) continue
@@ -167,17 +176,25 @@ export class Admission {
   }
 
   #isVoid(entry: Entry): boolean {
-    const info = this.#record.writers.find((w) => w.writer === entry.writer)
-    if (info?.finalSeq !== undefined && entry.seq > info.finalSeq) return true
-    for (const { epoch, cuts } of this.#record.history) {
-      for (const [writer, cut] of cuts) {
-        if (writer !== entry.writer) continue
-        // A cut divides the writer's entries: those of earlier epochs end there.
-        if (entry.epoch < epoch && entry.seq > cut) return true
-        if (entry.epoch >= epoch && entry.seq <= cut) return true
-      }
+    const ends = this.#ends.get(entry.writer)
+    if (!ends) return false
+    if (entry.seq > ends.finalSeq) return true
+    for (const { epoch, cut } of ends.cuts) {
+      // A cut divides the writer's entries: those of earlier epochs end there.
+      if (entry.epoch < epoch && entry.seq > cut) return true
+      if (entry.epoch >= epoch && entry.seq <= cut) return true
     }
     return false
+  }
+
+  #indexCuts(): void {
+    this.#ends = new Map()
+    for (const { writer, finalSeq } of this.#record.writers) {
+      this.#ends.set(writer, { finalSeq: finalSeq ?? Number.POSITIVE_INFINITY, cuts: [] })
+    }
+    for (const { epoch, cuts } of this.#record.history) {
+      for (const [writer, cut] of cuts) this.#ends.get(writer)?.cuts.push({ epoch, cut })
+    }
   }
 
   #advanceEpoch(): void {
