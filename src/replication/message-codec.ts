@@ -27,7 +27,8 @@ const Control = {
   record: 12,
   join: 13,
   'orphan-query': 14,
-  'orphan-answer': 15
+  'orphan-answer': 15,
+  leave: 16
 } as const
 
 const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
@@ -110,6 +111,9 @@ export function encodeControl(message: ControlMessage): WireMessage {
     case 'token':
       w.uint(message.epoch)
       return { type, parts: [w.finish(), message.body] }
+    case 'leave':
+      w.uint(message.epoch)
+      break
     case 'seal':
       w.uint(message.epoch)
       writeVector(w, message.cuts)
@@ -203,6 +207,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     if (r.left > TOKEN_MAX_BYTES) throw new DecodeError('token message too large')
     return { type: 'token', epoch, body: r.rest() }
   },
+  [Control.leave]: (r) => ({ type: 'leave', epoch: r.uint() as Epoch }),
   [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
   [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),
   [Control.record]: (r) => ({ type: 'record', record: readRecord(r) }),

@@ -115,6 +115,12 @@ export interface JoinMessage {
   readonly want: 'live' | 'in-sync'
 }
 
+/** The sender has stopped serving for good and gives up its lease: no need to wait for its end. */
+export interface LeaveMessage {
+  readonly type: 'leave'
+  readonly epoch: Epoch
+}
+
 /** Which of these orphans are closed with you for good? */
 export interface OrphanQueryMessage {
   readonly type: 'orphan-query'
@@ -146,6 +152,7 @@ export type ControlMessage =
   | SealedMessage
   | RecordMessage
   | JoinMessage
+  | LeaveMessage
   | OrphanQueryMessage
   | OrphanAnswerMessage
 

@@ -20,6 +20,7 @@ import type {
   HelloMessage,
   JoinMessage,
   LeaseMessage,
+  LeaveMessage,
   SealedMessage,
   SealMessage
 } from '../messages.ts'
@@ -220,6 +221,27 @@ export class Membership {
     this.#step({ type: 'join', member: from, want: message.want })
   }
 
+  /**
+   * Stops serving and tells the authority, which then need not wait for the end of the lease.
+   * The caller has made everything durable before.
+   */
+  leave(): void {
+    const { links, admission, lease } = this.#components
+    if (this.#phase !== 'live' || this.isAuthority) return
+    this.stop()
+    lease.drop()
+    const { authority, epoch } = admission.record
+    links.sendControl(authority, { type: 'leave', epoch })
+  }
+
+  onLeave(from: MemberId, message: LeaveMessage): void {
+    const { admission, promises, logger } = this.#components
+    if (!this.isAuthority || message.epoch !== admission.record.epoch) return
+    logger.info({ from }, 'member leaves')
+    promises.forget(from)
+    this.#step({ type: 'lost', member: from })
+  }
+
   onRecord(from: MemberId, record: EpochRecord): void {
     const { admission } = this.#components
     if (this.isAuthority || this.#phase === 'ended') return
@@ -406,7 +428,7 @@ export class Membership {
   }
 
   #watchIsolation(now: number): void {
-    if (this.isAuthority || this.#phase !== 'live') return
+    if (this.isAuthority || (this.#phase !== 'live' && this.#phase !== 'sealed')) return
     if (this.#components.lease.valid(now)) {
       this.#leaseLostMs = undefined
       return

@@ -100,6 +100,8 @@ export interface ReplicaOptions {
 export const REPLICA_DEFAULTS: ReplicaOptions = { isolationMs: 30_000, minHoldMs: 5 }
 
 const RECENT_BYTES_MAX = 16 * 1024 * 1024
+/** A member that comes back is met halfway: who waits for it dials as well. */
+const RESERVE_DIAL_MS = 300
 const BEAT_MS = 500
 /** Orphans are asked about a little after they appear, and again while they stay open. */
 const REAP_MS = 100
@@ -329,6 +331,7 @@ export class Replica implements OpLog {
   async close(options: { readonly orderly: boolean; readonly graceMs?: number }): Promise<void> {
     if (this.#closed) return
     if (options.orderly) await this.#drain(options.graceMs ?? 5000)
+    if (options.orderly) this.membership.leave()
     this.#closed = true
     this.membership.stop()
     this.#localLog.setWritable(false)
@@ -778,6 +781,6 @@ function openConnections(components: OpenComponents, owner: ConnectionsOwner): R
       ...(joinGate ? { joinGate } : {}),
       ...(alternative ? { alternative } : {})
     },
-    { self: volume.self.id, listen: volume.settings.listen }
+    { self: volume.self.id, listen: volume.settings.listen, reserveDialMs: RESERVE_DIAL_MS }
   )
 }

@@ -125,6 +125,9 @@ export class Router implements ConnectionHandlers {
       case 'join':
         membership.onJoin(from, message)
         break
+      case 'leave':
+        membership.onLeave(from, message)
+        break
       case 'orphan-query':
         this.#components.onOrphanQuery(from, message)
         break

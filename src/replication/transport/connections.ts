@@ -189,7 +189,7 @@ export class Connections {
   async stop(reason = 'stopping'): Promise<void> {
     this.#stopped = true
     for (const loop of this.#loops.values()) loop.stop()
-    for (const held of [...this.#held.values()]) held.close(reason)
+    for (const held of [...this.#held.values()]) finish(held, reason)
     for (const link of this.#joins) link.stream.destroy()
     await this.#components.alternative?.close()
     if (this.#address !== undefined) await this.#listener.close()
@@ -340,7 +340,8 @@ export class Connections {
     for (const kind of MEMBER_KINDS) {
       this.#loops.get(slot(member, kind))?.stop()
       this.#loops.delete(slot(member, kind))
-      this.#held.get(slot(member, kind))?.close('no longer a member')
+      const held = this.#held.get(slot(member, kind))
+      if (held) finish(held, 'no longer a member')
     }
   }
 
@@ -404,6 +405,11 @@ export class Connections {
       }
     })
   }
+}
+
+function finish(held: Held, reason: string): void {
+  if (held instanceof FramedConnection) held.finish(reason)
+  else held.close(reason)
 }
 
 function slot(member: MemberId, kind: MemberConnectionKind): string {

@@ -10,6 +10,8 @@ import type { MemberId } from '../../fs/primitives.ts'
 import type { Link } from './link.ts'
 import { ProtocolError } from './transport-error.ts'
 
+const LINGER_MS = 500
+
 export type FramedKind = 'control' | 'bulk'
 
 /** Largest payload of one message, by kind. */
@@ -164,6 +166,23 @@ export class FramedConnection implements PeerConnection {
     this.#queue.length = 0
     this.#waitingBytes = 0
     this.#link.stream.destroy()
+    this.#releaseDrainWaiters()
+    this.#events.onClose(this, reason)
+  }
+
+  /**
+   * Like `close`, but what the encrypted stream has taken still goes out, within LINGER_MS: for the
+   * last word to a member that is told to go, or that this one leaves.
+   */
+  finish(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#queue.length = 0
+    this.#waitingBytes = 0
+    const { stream } = this.#link
+    const timer = setTimeout(() => stream.destroy(), LINGER_MS)
+    stream.once('close', () => clearTimeout(timer))
+    stream.end()
     this.#releaseDrainWaiters()
     this.#events.onClose(this, reason)
   }
