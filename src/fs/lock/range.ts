@@ -13,6 +13,13 @@ export function rangesOverlap(a: LockRange, b: LockRange): boolean {
   return a.start <= b.end && b.start <= a.end
 }
 
+/** The bytes in both; undefined when there are none. */
+export function commonRange(a: LockRange, b: LockRange): LockRange | undefined {
+  const { start } = a.start > b.start ? a : b
+  const { end } = a.end < b.end ? a : b
+  return start <= end ? { start, end } : undefined
+}
+
 export function isLockRange({ start, end }: LockRange): boolean {
   return start >= 0n && start <= end && end <= LOCK_END
 }

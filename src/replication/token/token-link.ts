@@ -1,36 +1,36 @@
 /**
- * The link between the authority and one client: within an epoch it delivers each message exactly
+ * The link between the authority and one client, of tokens or of file locks: within an epoch it delivers each message exactly
  * once and in order, over connections that come and go. Owns the messages not yet confirmed.
  * Invariant: `received` messages were handed out, in order; every unconfirmed one is kept.
  * Keeps RULES 18: packets of other epochs are dropped; a peer that enters the epoch later says
  * hello and gets everything again. Pure: no clock, no I/O.
  */
 import type { Epoch } from '../../fs/primitives.ts'
-import type { TokenMessage, TokenPacket } from './token-message.ts'
+import type { LinkPacket, TokenMessage } from './token-message.ts'
 
 /** Received messages after which a bare ack goes out when nothing else carries it. */
 const ACK_EVERY = 32
 
-export type LinkEvent =
+export type LinkEvent<M = TokenMessage> =
   /** Also without connection: the link starts anew, what was unconfirmed is forgotten. */
   | { readonly type: 'epoch'; readonly epoch: Epoch }
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected' }
-  | { readonly type: 'send'; readonly message: TokenMessage }
-  | { readonly type: 'packet'; readonly epoch: Epoch; readonly packet: TokenPacket }
+  | { readonly type: 'send'; readonly message: M }
+  | { readonly type: 'packet'; readonly epoch: Epoch; readonly packet: LinkPacket<M> }
 
-export type LinkEffect =
-  | { readonly type: 'transmit'; readonly epoch: Epoch; readonly packet: TokenPacket }
-  | { readonly type: 'deliver'; readonly message: TokenMessage }
+export type LinkEffect<M = TokenMessage> =
+  | { readonly type: 'transmit'; readonly epoch: Epoch; readonly packet: LinkPacket<M> }
+  | { readonly type: 'deliver'; readonly message: M }
   /** The peer breaks the protocol: cut the connection and say why. */
   | { readonly type: 'violation'; readonly reason: string }
 
-interface Unconfirmed {
+interface Unconfirmed<M> {
   readonly seq: number
-  readonly message: TokenMessage
+  readonly message: M
 }
 
-export class TokenLink {
+export class TokenLink<M = TokenMessage> {
   #epoch = 0 as Epoch
   #connected = false
   /** The peer said hello in this epoch on this connection. */
@@ -39,10 +39,10 @@ export class TokenLink {
   #received = 0
   /** `received` as the peer was last told. */
   #acked = 0
-  #unconfirmed: Unconfirmed[] = []
+  #unconfirmed: Unconfirmed<M>[] = []
 
-  step(event: LinkEvent): readonly LinkEffect[] {
-    const effects: LinkEffect[] = []
+  step(event: LinkEvent<M>): readonly LinkEffect<M>[] {
+    const effects: LinkEffect<M>[] = []
     switch (event.type) {
       case 'epoch':
         this.#epoch = event.epoch
@@ -77,26 +77,26 @@ export class TokenLink {
     return this.#unconfirmed.length
   }
 
-  #hello(effects: LinkEffect[], answer: boolean): void {
+  #hello(effects: LinkEffect<M>[], answer: boolean): void {
     this.#transmit({ type: 'hello', ack: this.#received, answer }, effects)
   }
 
-  #transmit(packet: TokenPacket, effects: LinkEffect[]): void {
+  #transmit(packet: LinkPacket<M>, effects: LinkEffect<M>[]): void {
     this.#acked = this.#received
     effects.push({ type: 'transmit', epoch: this.#epoch, packet })
   }
 
-  #send(message: TokenMessage, effects: LinkEffect[]): void {
+  #send(message: M, effects: LinkEffect<M>[]): void {
     const unconfirmed = { seq: ++this.#sent, message }
     this.#unconfirmed.push(unconfirmed)
     if (this.#ready) this.#transmitData(unconfirmed, effects)
   }
 
-  #transmitData({ seq, message }: Unconfirmed, effects: LinkEffect[]): void {
+  #transmitData({ seq, message }: Unconfirmed<M>, effects: LinkEffect<M>[]): void {
     this.#transmit({ type: 'data', seq, ack: this.#received, message }, effects)
   }
 
-  #receive(packet: TokenPacket, effects: LinkEffect[]): void {
+  #receive(packet: LinkPacket<M>, effects: LinkEffect<M>[]): void {
     if (packet.ack > this.#sent) {
       const reason = `token link: message ${packet.ack} confirmed, ${this.#sent} sent`
       effects.push({ type: 'violation', reason })
@@ -117,7 +117,7 @@ export class TokenLink {
     }
   }
 
-  #receiveData(seq: number, message: TokenMessage, effects: LinkEffect[]): void {
+  #receiveData(seq: number, message: M, effects: LinkEffect<M>[]): void {
     if (seq <= this.#received) return
     if (seq > this.#received + 1) {
       const reason = `token link: message ${seq} after ${this.#received}`

@@ -104,12 +104,12 @@ export interface HelloPacket {
   readonly answer: boolean
 }
 
-export interface DataPacket {
+export interface DataPacket<M = TokenMessage> {
   readonly type: 'data'
   /** From 1 in each epoch and direction. */
   readonly seq: number
   readonly ack: number
-  readonly message: TokenMessage
+  readonly message: M
 }
 
 export interface AckPacket {
@@ -118,7 +118,8 @@ export interface AckPacket {
 }
 
 /** What travels; the envelope around it names the epoch. */
-export type TokenPacket = HelloPacket | DataPacket | AckPacket
+export type LinkPacket<M> = HelloPacket | DataPacket<M> | AckPacket
+export type TokenPacket = LinkPacket<TokenMessage>
 
 export interface EpochPacket {
   readonly epoch: Epoch

@@ -1,0 +1,260 @@
+/**
+ * All of the lock protocol one member runs: its service, its links, and the authority when it is
+ * that. Bytes in, bytes out; connections and epochs are the caller's.
+ *
+ * Nothing has to be sealed before an epoch change: what a delegate grants meanwhile is in its own
+ * table and asserted in the new epoch, whose authority decides nothing before all have asserted.
+ */
+import { DecodeError } from '../../fs/byte-codec.ts'
+import type {
+  LockConflict,
+  LockKind,
+  LockRequest,
+  LockRow,
+  LockService,
+  LockWait
+} from '../../fs/ports/lock-service.ts'
+import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
+import { type LinkEffect, type LinkEvent, TokenLink } from '../token/token-link.ts'
+import type { LinkPacket } from '../token/token-message.ts'
+import {
+  LockAuthority,
+  type LockAuthorityEffect,
+  type LockAuthorityEvent,
+  type LockAuthorityOptions
+} from './lock-authority.ts'
+import type { LockClientOptions } from './lock-client.ts'
+import { decodeLockPacket, encodeLockPacket } from './lock-codec.ts'
+import {
+  isToLockAuthority,
+  type LockMessage,
+  type LockToAuthority,
+  type LockToClient
+} from './lock-message.ts'
+import { authorityRows } from './lock-rows.ts'
+import { type LockServiceComponents, MemberLocks } from './lock-service.ts'
+import { Ticker } from './ticker.ts'
+
+export interface LockNodeComponents extends Omit<LockServiceComponents, 'send' | 'onViolation'> {
+  /** Sends a packet on the control connection to that member, if there is one; else drops it. */
+  sendPacket(to: MemberId, epoch: Epoch, body: Buffer): void
+  /** That member breaks the protocol: log it and cut its connection. */
+  onViolation(member: MemberId, reason: string): void
+}
+
+export interface LockNodeOptions extends LockClientOptions, LockAuthorityOptions {}
+
+export interface LockEpoch {
+  readonly epoch: Epoch
+  readonly authority: MemberId
+  /** Live members, the authority and this one among them. */
+  readonly members: readonly MemberId[]
+}
+
+export interface LockStatus {
+  readonly epoch: Epoch | 0
+  readonly member: ReturnType<MemberLocks['counts']>
+  /** Of the whole cluster; only at the authority. */
+  readonly authority: ReturnType<LockAuthority['counts']> | undefined
+}
+
+export class LockNode implements LockService {
+  readonly #components: LockNodeComponents
+  readonly #options: LockNodeOptions
+  readonly #service: MemberLocks
+  readonly #ticker: Ticker
+  readonly #links = new Map<MemberId, TokenLink<LockMessage>>()
+  readonly #connected = new Set<MemberId>()
+  #epoch: LockEpoch | undefined
+  #authority: LockAuthority | undefined
+  readonly #effects: LockAuthorityEffect[] = []
+  #running = false
+
+  constructor(components: LockNodeComponents, options: LockNodeOptions) {
+    this.#components = components
+    this.#options = options
+    const { clock, onLost } = components
+    this.#service = new MemberLocks(
+      {
+        clock,
+        onLost: (locks) => onLost(locks),
+        send: (message) => this.#sendToAuthority(message),
+        onViolation: (reason) => {
+          components.onViolation(this.#epoch?.authority ?? options.member, reason)
+        }
+      },
+      options
+    )
+    this.#ticker = new Ticker({
+      clock,
+      isWanted: () => this.#authority?.needsTick === true,
+      tick: (nowMs) => this.#stepAuthority({ type: 'tick', nowMs })
+    })
+  }
+
+  getlk(
+    ino: Ino,
+    request: LockRequest,
+    signal?: AbortSignal
+  ): LockConflict | undefined | Promise<LockConflict | undefined> {
+    return this.#service.getlk(ino, request, signal)
+  }
+
+  setlk(ino: Ino, request: LockRequest, options: LockWait): void | Promise<void> {
+    return this.#service.setlk(ino, request, options)
+  }
+
+  releaseOwner(ino: Ino, owner: bigint, kind: LockKind): void | Promise<void> {
+    return this.#service.releaseOwner(ino, owner, kind)
+  }
+
+  list(): readonly LockRow[] {
+    if (this.#authority === undefined) return this.#service.list()
+    const nowMs = this.#components.clock.monotonicMs()
+    return [...this.#service.listDelegated(), ...authorityRows(this.#authority, nowMs)]
+  }
+
+  /** Open and new requests get EIO until the next epoch; held locks stay, to be asserted in it. */
+  isolate(): void {
+    this.#service.isolate()
+  }
+
+  /** This incarnation is over: reports all it held as lost. The node is not used after this. */
+  end(): void {
+    this.#service.end()
+    this.#ticker.stop()
+  }
+
+  /**
+   * Serves in that epoch: what this member holds and asks for goes to its authority; delegations
+   * are over. Only in the same incarnation: another one begins with a new node.
+   */
+  startEpoch(epoch: LockEpoch): void {
+    this.#epoch = epoch
+    const { member } = this.#options
+    const leads = epoch.authority === member
+    const peers = leads ? epoch.members.filter((id) => id !== member) : [epoch.authority]
+    for (const id of this.#links.keys()) if (!peers.includes(id)) this.#links.delete(id)
+    this.#authority = leads ? new LockAuthority(this.#options) : undefined
+    this.#effects.length = 0
+    this.#stepAuthority({ type: 'epoch', members: epoch.members })
+    for (const id of peers) this.#startLink(id, epoch.epoch)
+    this.#service.startEpoch()
+  }
+
+  peerConnected(member: MemberId): void {
+    this.#connected.add(member)
+    this.#stepLink(member, { type: 'connected' })
+  }
+
+  peerDisconnected(member: MemberId): void {
+    this.#connected.delete(member)
+    this.#stepLink(member, { type: 'disconnected' })
+  }
+
+  /** A packet from that member's current connection; older connections' packets are not passed. */
+  receive(from: MemberId, epoch: Epoch, body: Buffer): void {
+    if (epoch !== this.#epoch?.epoch || !this.#links.has(from)) return
+    let packet: LinkPacket<LockMessage>
+    try {
+      packet = decodeLockPacket(body)
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      this.#components.onViolation(from, `lock packet: ${error.message}`)
+      return
+    }
+    this.#stepLink(from, { type: 'packet', epoch, packet })
+  }
+
+  status(): LockStatus {
+    return {
+      epoch: this.#epoch?.epoch ?? 0,
+      member: this.#service.counts(),
+      authority: this.#authority?.counts()
+    }
+  }
+
+  #startLink(member: MemberId, epoch: Epoch): void {
+    if (!this.#links.has(member)) {
+      this.#links.set(member, new TokenLink())
+      if (this.#connected.has(member)) this.#stepLink(member, { type: 'connected' })
+    }
+    this.#stepLink(member, { type: 'epoch', epoch })
+  }
+
+  #sendToAuthority(message: LockToAuthority): void {
+    const { member } = this.#options
+    const authority = this.#epoch?.authority
+    if (authority === undefined) return
+    if (authority !== member) this.#stepLink(authority, { type: 'send', message })
+    else this.#stepAuthority({ type: 'message', from: member, message, nowMs: this.#nowMs() })
+  }
+
+  #nowMs(): number {
+    return this.#components.clock.monotonicMs()
+  }
+
+  #sendToClient(to: MemberId, message: LockToClient): void {
+    if (to === this.#options.member) this.#service.receive(message)
+    else this.#stepLink(to, { type: 'send', message })
+  }
+
+  #stepAuthority(event: LockAuthorityEvent): void {
+    const authority = this.#authority
+    if (authority === undefined) return
+    // In their order, even when the own client answers at once: links carry what is decided first.
+    for (const effect of authority.step(event)) this.#effects.push(effect)
+    if (this.#running) return
+    this.#running = true
+    try {
+      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
+        this.#executeAuthority(effect)
+      }
+    } finally {
+      this.#running = false
+    }
+    this.#ticker.look()
+  }
+
+  #executeAuthority(effect: LockAuthorityEffect): void {
+    switch (effect.type) {
+      case 'send':
+        this.#sendToClient(effect.to, effect.message)
+        break
+      case 'violation':
+        this.#components.onViolation(effect.member, effect.reason)
+        break
+    }
+  }
+
+  #stepLink(member: MemberId, event: LinkEvent<LockMessage>): void {
+    const link = this.#links.get(member)
+    if (link === undefined) return
+    for (const effect of link.step(event)) this.#executeLink(member, effect)
+  }
+
+  #executeLink(member: MemberId, effect: LinkEffect<LockMessage>): void {
+    switch (effect.type) {
+      case 'transmit':
+        this.#components.sendPacket(member, effect.epoch, encodeLockPacket(effect.packet))
+        break
+      case 'deliver':
+        this.#deliver(member, effect.message)
+        break
+      case 'violation':
+        this.#components.onViolation(member, effect.reason)
+        break
+    }
+  }
+
+  #deliver(from: MemberId, message: LockMessage): void {
+    const leads = this.#authority !== undefined
+    if (leads && isToLockAuthority(message)) {
+      this.#stepAuthority({ type: 'message', from, message, nowMs: this.#nowMs() })
+    } else if (!leads && !isToLockAuthority(message)) {
+      this.#service.receive(message)
+    } else {
+      this.#components.onViolation(from, `lock message ${message.type} in the wrong direction`)
+    }
+  }
+}
