@@ -5,6 +5,7 @@
  * Names, values and data passed in stay unchanged until the promise settles.
  */
 import type { Attr, TimeSpec } from './attr.ts'
+import type { LockRequest, LockType } from './ports/lock-service.ts'
 import type { Ino } from './primitives.ts'
 
 export interface RequestContext {
@@ -57,6 +58,16 @@ export interface StatFs {
 export interface RenameFlags {
   readonly noReplace: boolean
   readonly exchange: boolean
+}
+
+/** A lock that keeps another from being granted, as F_GETLK tells it. */
+export interface LockInTheWay {
+  readonly type: LockType
+  /** First and last byte. */
+  readonly start: bigint
+  readonly end: bigint
+  /** 0 when its process is on another member: its number means somebody else here. */
+  readonly pid: number
 }
 
 export interface FilesystemApi {
@@ -120,10 +131,40 @@ export interface FilesystemApi {
     data: Uint8Array,
     options: { readonly append: boolean; readonly killSuidGid: boolean }
   ): Promise<number>
-  /** Called at each close(2). */
+  /**
+   * The first lock of another owner, on any member, that keeps `request` (no unlock) from being
+   * granted. EIO on a poisoned handle.
+   */
+  getlk(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    request: LockRequest
+  ): Promise<LockInTheWay | undefined>
+  /**
+   * Sets or clears a lock; when it resolves every member respects that. With `wait` it waits until
+   * the lock is granted or `ctx.signal` aborts (EINTR). EAGAIN: another owner's lock conflicts and
+   * `wait` is false; EDEADLK: the wait would never end; EINVAL: no such range; ENOLCK: too many
+   * locks or waits; EIO: the handle lost locks or writes at an epoch change, or this member may
+   * not serve.
+   */
+  setlk(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    request: LockRequest,
+    options: { readonly wait: boolean }
+  ): Promise<void>
+  /**
+   * Releases the record locks of one owner on an inode. `flush` does it too; this is for a close
+   * that could not be served, and needs no right to serve. Never throws FsError.
+   */
+  dropLocks(ino: Ino, lockOwner: bigint): void
+  /** Called at each close(2): releases the record locks `lockOwner` has on the inode. */
   flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Promise<void>
   /** Resolves when all this member has applied is durable on the in-sync set. */
   fsync(ctx: RequestContext, ino: Ino, handle: HandleId, dataOnly: boolean): Promise<void>
+  /** The last close of an open file: releases the locks taken through it and never unlocked. */
   release(ino: Ino, handle: HandleId): Promise<void>
 
   opendir(ctx: RequestContext, ino: Ino): Promise<HandleId>

@@ -5,10 +5,12 @@
  * (poison).
  */
 import type { Attr } from './attr.ts'
+import { FsError } from './errno.ts'
 import type {
   DirEntry,
   FilesystemApi,
   HandleId,
+  LockInTheWay,
   RenameFlags,
   RequestContext,
   SetAttrRequest,
@@ -21,13 +23,15 @@ import { create, link, mkdir, mknod, symlink } from './ops/create-ops.ts'
 import { read, write } from './ops/data-ops.ts'
 import { readdir } from './ops/dir-ops.ts'
 import { flush, fsync, open, opendir, release } from './ops/handle-ops.ts'
+import { dropLocks, getlk, setlk } from './ops/lock-ops.ts'
 import { getattr, lookup, readlink, statfs } from './ops/read-ops.ts'
 import { reap } from './ops/reap-ops.ts'
 import { rmdir, unlink } from './ops/remove-ops.ts'
 import { rename } from './ops/rename-ops.ts'
 import { fallocate, lseek } from './ops/space-ops.ts'
 import { getxattr, listxattr, removexattr, setxattr } from './ops/xattr-ops.ts'
-import type { Ino } from './primitives.ts'
+import type { LockRequest, LockService, LostLock } from './ports/lock-service.ts'
+import type { Ino, MemberId } from './primitives.ts'
 
 export type { FilesystemComponents } from './ops/core.ts'
 
@@ -39,11 +43,24 @@ export interface FilesystemOptions {
    * member: at its last unlink here, or at its last close here. May come more than once.
    */
   readonly onOrphanClosed?: (ino: Ino) => void
+  /** This member; without it F_GETLK never names a process. */
+  readonly member?: MemberId
   /** Handles of an earlier life of this member, which stay open; default none. */
   readonly openFiles?: OpenFiles
 }
 
 const DEFAULT_LINK_MAX = 1_000_000
+
+function refuseLocks(): never {
+  throw new FsError('ENOSYS', 'no lock service')
+}
+
+const notServed: LockService = {
+  getlk: refuseLocks,
+  setlk: refuseLocks,
+  releaseOwner: () => undefined,
+  list: () => []
+}
 
 export class Filesystem implements FilesystemApi {
   readonly #core: Core
@@ -51,6 +68,8 @@ export class Filesystem implements FilesystemApi {
   constructor(components: FilesystemComponents, options: FilesystemOptions = {}) {
     this.#core = {
       ...components,
+      locks: components.locks ?? notServed,
+      member: options.member,
       openFiles: options.openFiles ?? new OpenFiles(),
       linkMax: options.linkMax ?? DEFAULT_LINK_MAX,
       onOrphanClosed: options.onOrphanClosed ?? (() => undefined)
@@ -149,8 +168,31 @@ export class Filesystem implements FilesystemApi {
     return write(this.#core, ctx, ino, handle, offset, data, options)
   }
 
-  flush(_ctx: RequestContext, ino: Ino, handle: HandleId, _lockOwner: bigint): Promise<void> {
-    return flush(this.#core, ino, handle)
+  getlk(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    request: LockRequest
+  ): Promise<LockInTheWay | undefined> {
+    return getlk(this.#core, ctx, ino, handle, request)
+  }
+
+  setlk(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    request: LockRequest,
+    options: { readonly wait: boolean }
+  ): Promise<void> {
+    return setlk(this.#core, ctx, ino, handle, request, options)
+  }
+
+  dropLocks(ino: Ino, lockOwner: bigint): void {
+    dropLocks(this.#core, ino, lockOwner)
+  }
+
+  flush(_ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Promise<void> {
+    return flush(this.#core, ino, handle, lockOwner)
   }
 
   fsync(_ctx: RequestContext, ino: Ino, handle: HandleId, _dataOnly: boolean): Promise<void> {
@@ -264,6 +306,11 @@ export class Filesystem implements FilesystemApi {
   /** Every handle now open on the inode answers EIO until it is closed. */
   poisonInode(ino: Ino): void {
     this.#core.openFiles.poisonInode(ino)
+  }
+
+  /** Locks that are gone with the incarnation: their handles answer EIO (RULES 5). */
+  loseLocks(lost: readonly LostLock[]): void {
+    for (const lock of lost) this.#core.openFiles.poisonLock(lock)
   }
 
   poisonHandle(handle: HandleId): void {

@@ -2,11 +2,12 @@
  * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
  * has said that an orphan is closed here for good, no open of it succeeds here again, and no other
  * operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
- * EIO until it is closed.
+ * EIO until it is closed. Knows which lock owners came through which handle, for close and poison.
  */
 import { assert } from './assert.ts'
 import { FsError } from './errno.ts'
 import type { HandleId } from './filesystem-api.ts'
+import type { LockKind, LostLock } from './ports/lock-service.ts'
 import type { Ino } from './primitives.ts'
 
 export interface OpenFile {
@@ -17,9 +18,19 @@ export interface OpenFile {
   readonly flags: number
 }
 
+/** An owner that may hold locks it asked for through a handle. */
+export interface HandleLock {
+  readonly kind: LockKind
+  readonly owner: bigint
+}
+
 interface OpenFileState extends OpenFile {
   poisoned: boolean
+  /** Few: one for each process that locks through the handle, and the open file itself. */
+  locks: readonly HandleLock[]
 }
+
+const NO_LOCKS: readonly HandleLock[] = []
 
 export class OpenFiles {
   readonly #handles = new Map<HandleId, OpenFileState>()
@@ -31,7 +42,7 @@ export class OpenFiles {
   open(ino: Ino, flags: number, directory: boolean): HandleId {
     if (this.#closedForGood.has(ino)) throw new FsError('ESTALE', `inode ${ino} is being removed`)
     const handle = this.#nextHandle++ as HandleId
-    const file: OpenFileState = { handle, ino, directory, flags, poisoned: false }
+    const file: OpenFileState = { handle, ino, directory, flags, poisoned: false, locks: NO_LOCKS }
     this.#handles.set(handle, file)
     const files = this.#byInode.get(ino)
     if (files === undefined) this.#byInode.set(ino, new Set([file]))
@@ -64,6 +75,39 @@ export class OpenFiles {
     if (files.size > 0) return false
     this.#byInode.delete(ino)
     return true
+  }
+
+  /** The owner may hold locks through this handle from now on. The handle must be good. */
+  noteLock(ino: Ino, handle: HandleId, { kind, owner }: HandleLock): void {
+    const file = this.#handles.get(handle)
+    assert(file !== undefined && file.ino === ino, 'lock through a handle that is not open')
+    if (file.locks.some((lock) => lock.owner === owner && lock.kind === kind)) return
+    file.locks = [...file.locks, { kind, owner }]
+  }
+
+  /** The record locks of `owner` on the inode end, whichever handle they came through. */
+  forgetRecordOwner(ino: Ino, owner: bigint): boolean {
+    let found = false
+    for (const file of this.#byInode.get(ino) ?? []) {
+      const isMeant = (lock: HandleLock): boolean => lock.owner === owner && lock.kind === 'record'
+      if (!file.locks.some(isMeant)) continue
+      found = true
+      file.locks = file.locks.filter((lock) => !isMeant(lock))
+    }
+    return found
+  }
+
+  /** What may still be locked through the handle. */
+  locksOf(handle: HandleId): readonly HandleLock[] {
+    return this.#handles.get(handle)?.locks ?? NO_LOCKS
+  }
+
+  /** The handles a lost lock came through answer EIO until they are closed (RULES 5). */
+  poisonLock({ ino, kind, owner }: LostLock): void {
+    for (const file of this.#byInode.get(ino) ?? []) {
+      const held = file.locks.some((lock) => lock.owner === owner && lock.kind === kind)
+      if (held) file.poisoned = true
+    }
   }
 
   isOpen(ino: Ino): boolean {

@@ -27,6 +27,7 @@ import { inoRangeStart, makeSegmentId, makeWriterId } from '../../src/fs/primiti
 import type { OpenStateOptions } from '../../src/fs/state/open-state.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { StateStore } from '../../src/fs/state/state-store.ts'
+import { LocalLocks } from './local-locks.ts'
 
 export const root: RequestContext = { uid: 0, gid: 0, pid: 1 }
 export const user: RequestContext = { uid: 1000, gid: 1000, pid: 2 }
@@ -201,6 +202,7 @@ export interface Fixture {
   readonly log: MemoryLog
   readonly slices: MemorySlices
   readonly tokens: MemoryTokens
+  readonly locks: LocalLocks
 }
 
 export function openFixture(
@@ -214,8 +216,10 @@ export function openFixture(
   const log = new MemoryLog({ state }, { member })
   const slices = new MemorySlices({ member })
   const tokens = new MemoryTokens()
-  const fs = new Filesystem({ state, opLog: log, slices, tokens, clock, logger: quiet }, options)
-  return { fs, state, log, slices, tokens }
+  const locks = new LocalLocks({ member })
+  const components = { state, opLog: log, slices, tokens, locks, clock, logger: quiet }
+  const fs = new Filesystem(components, { member, ...options })
+  return { fs, state, log, slices, tokens, locks }
 }
 
 /** The errno name `run` fails with, or 'ok'. */

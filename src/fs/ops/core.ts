@@ -15,11 +15,12 @@ import { NAME_MAX_BYTES } from '../op.ts'
 import { TIME_SEC_MAX } from '../op-codec.ts'
 import type { OpenFiles } from '../open-files.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { LockService } from '../ports/lock-service.ts'
 import type { Logger } from '../ports/logger.ts'
 import type { OpLog } from '../ports/op-log.ts'
 import type { SliceStore } from '../ports/slice-store.ts'
 import type { TokenService, TokenWant } from '../ports/token-service.ts'
-import type { Ino } from '../primitives.ts'
+import type { Ino, MemberId } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { toAttr } from '../state/inode-table.ts'
 import type { StateStore } from '../state/state-store.ts'
@@ -29,12 +30,16 @@ export interface FilesystemComponents {
   readonly opLog: OpLog
   readonly slices: SliceStore
   readonly tokens: TokenService
+  readonly locks?: LockService
   readonly clock: Clock
   readonly logger: Logger
 }
 
 export interface Core extends FilesystemComponents {
+  readonly locks: LockService
   readonly openFiles: OpenFiles
+  /** This member; locks of any other are a stranger's to local processes. */
+  readonly member: MemberId | undefined
   readonly linkMax: number
   /** An inode without links is not open here (any more). */
   onOrphanClosed(ino: Ino): void

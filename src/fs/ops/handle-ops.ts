@@ -4,6 +4,7 @@ import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
 import { needInode, now, reportOrphan, underExclusive, underShared } from './core.ts'
+import { releaseHandleLocks, releaseRecordLocks } from './lock-ops.ts'
 
 const O_ACCMODE = 3
 const O_RDONLY = 0
@@ -50,8 +51,15 @@ export function opendir(core: Core, ctx: RequestContext, ino: Ino): Promise<Hand
   })
 }
 
-/** Nothing is buffered here: a close only learns whether its handle is still good. */
-export async function flush(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+/** Nothing is buffered here: a close ends record locks and learns whether its handle is good. */
+export async function flush(
+  core: Core,
+  ino: Ino,
+  handle: HandleId,
+  lockOwner: bigint
+): Promise<void> {
+  const released = releaseRecordLocks(core, ino, lockOwner)
+  if (released !== undefined) await released
   core.openFiles.get(ino, handle)
   needInode(core, ino)
 }
@@ -64,7 +72,9 @@ export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<voi
 }
 
 export async function release(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+  const locks = core.openFiles.locksOf(handle)
   closeHandle(core, ino, handle)
+  if (locks.length > 0) await releaseHandleLocks(core, ino, locks)
 }
 
 function closeHandle(core: Core, ino: Ino, handle: HandleId): void {

@@ -13,6 +13,7 @@ import type {
   SetAttrRequest
 } from '../../fs/filesystem-api.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { LockRequest } from '../../fs/ports/lock-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { RequestGate } from '../fuse/gate.ts'
 
@@ -61,6 +62,11 @@ export class Serving implements RequestGate {
     this.#stopped = true
     this.#timer?.cancel()
     this.wake()
+  }
+
+  /** The filesystem of the live incarnation, if there is one. */
+  current(): FilesystemApi | undefined {
+    return this.#components.current()
   }
 
   /** Runs an operation on the live incarnation; its result is given under a valid lease only. */
@@ -204,6 +210,25 @@ export class CurrentFilesystem implements FilesystemApi {
     options: { readonly append: boolean; readonly killSuidGid: boolean }
   ) {
     return this.#serving.run(ctx.signal, (fs) => fs.write(ctx, ino, handle, offset, data, options))
+  }
+
+  getlk(ctx: RequestContext, ino: Ino, handle: HandleId, request: LockRequest) {
+    return this.#serving.run(ctx.signal, (fs) => fs.getlk(ctx, ino, handle, request))
+  }
+
+  setlk(
+    ctx: RequestContext,
+    ino: Ino,
+    handle: HandleId,
+    request: LockRequest,
+    options: { readonly wait: boolean }
+  ) {
+    return this.#serving.run(ctx.signal, (fs) => fs.setlk(ctx, ino, handle, request, options))
+  }
+
+  /** Without a live incarnation there are no locks: they ended with it. */
+  dropLocks(ino: Ino, lockOwner: bigint): void {
+    this.#serving.current()?.dropLocks(ino, lockOwner)
   }
 
   flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint) {

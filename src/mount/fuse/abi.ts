@@ -161,6 +161,7 @@ export const OpenReplyFlag = {
 export const WriteFlag = { CACHE: 0x1, LOCKOWNER: 0x2, KILL_SUIDGID: 0x4 } as const
 export const ReleaseFlag = { FLUSH: 0x1, FLOCK_UNLOCK: 0x2 } as const
 export const GetAttrFlag = { FH: 0x1 } as const
+export const LockFlag = { FLOCK: 0x1 } as const
 export const FsyncFlag = { DATA_ONLY: 0x1 } as const
 export const RenameFlag = { NOREPLACE: 0x1, EXCHANGE: 0x2, WHITEOUT: 0x4 } as const
 export const InvalEntryFlag = { EXPIRE_ONLY: 0x1 } as const
@@ -191,6 +192,9 @@ export const NotifyCode = { INVAL_INODE: 2, INVAL_ENTRY: 3, DELETE: 6, INC_EPOCH
 /** Set in `unique` of an INTERRUPT request; the rest is the interrupted request's. */
 export const INTERRUPT_UNIQUE_BIT = 1
 
+/** F_RDLCK, F_WRLCK, F_UNLCK of fcntl(2) as they stand in struct fuse_file_lock. */
+export const LockTypeCode = { READ: 0, WRITE: 1, UNLOCK: 2 } as const
+
 /** Sizes in bytes of the fixed part of requests and replies. */
 export const Size = {
   IN_HEADER: 40,
@@ -203,6 +207,7 @@ export const Size = {
   STATFS_OUT: 80,
   GETXATTR_OUT: 8,
   LSEEK_OUT: 8,
+  LK_OUT: 24,
   INIT_OUT: 64,
   INIT_IN_MIN: 16,
   INIT_IN_EXT: 20,

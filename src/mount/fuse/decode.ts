@@ -8,6 +8,7 @@ import { MAX_REQUEST_BYTES, OPCODE_LIMIT, Opcode, Size } from './abi.ts'
 import { type BodyDecoder, BodyReader, checkedIno, DecodeError } from './body-reader.ts'
 import { attributeDecoders } from './decode-attributes.ts'
 import { fileDecoders } from './decode-files.ts'
+import { lockDecoders } from './decode-locks.ts'
 import { nameDecoders } from './decode-names.ts'
 import { sessionDecoders } from './decode-session.ts'
 import type { FuseRequest, MalformedRequest, RequestBody, RequestHeader } from './request.ts'
@@ -15,7 +16,13 @@ import type { FuseRequest, MalformedRequest, RequestBody, RequestHeader } from '
 const decoders: (BodyDecoder | undefined)[] = new Array<BodyDecoder | undefined>(OPCODE_LIMIT).fill(
   undefined
 )
-for (const table of [nameDecoders, fileDecoders, attributeDecoders, sessionDecoders]) {
+for (const table of [
+  nameDecoders,
+  fileDecoders,
+  lockDecoders,
+  attributeDecoders,
+  sessionDecoders
+]) {
   for (const [opcode, decoder] of Object.entries(table)) decoders[Number(opcode)] = decoder
 }
 

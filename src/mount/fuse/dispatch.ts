@@ -3,6 +3,10 @@
  * become errno: FsError is its own, anything else is EIO with the stack in the log. Every request
  * that waits for an answer gets exactly one. RULES 33: see interrupts.ts; lease checks: gate.ts.
  *
+ * A wait for a lock has no end of its own, and the processes it waits for may need to be served
+ * first: it takes no place among the admitted requests, but has a bound of its own. It is the only
+ * wait that any signal ends.
+ *
  * The channel's buffer is given back before a request is served, except that of a WRITE, which keeps
  * it until settled: so the channel's pool bounds what a flood of writes can pin.
  */
@@ -40,6 +44,8 @@ export interface DispatcherComponents {
 export interface DispatcherOptions {
   readonly admission?: AdmissionLimits
   readonly session?: SessionLimits
+  /** Most waits for locks at the same time; further ones answer ENOLCK. Default 16384. */
+  readonly lockWaitsMax?: number
   /** Gets one line for each request and reply. */
   readonly debug?: (line: string) => void
   /** Told of every error that is no FsError, after it was logged and answered with EIO. */
@@ -55,9 +61,15 @@ const silencedByEnosys: ReadonlySet<number> = new Set([
   Opcode.OPENDIR
 ])
 
+const DEFAULT_LOCK_WAITS_MAX = 16384
+
 /** Nobody waits for these: the gate and the admission let them pass. */
 function isUnwatched(opcode: number): boolean {
   return opcode === Opcode.RELEASE || opcode === Opcode.RELEASEDIR
+}
+
+function isLockWait({ body }: ServedRequest): boolean {
+  return body.op === 'setlk' && body.wait
 }
 
 /** Memory a request and its answer may pin. */
@@ -84,6 +96,7 @@ export class FuseDispatcher {
   #resolveReady: (session: Session) => void = () => {}
   #rejectReady: (error: Error) => void = () => {}
   #resolveClosed: (error: Error | undefined) => void = () => {}
+  #lockWaits = 0
   #idleWaiters: (() => void)[] = []
 
   constructor(components: DispatcherComponents, options: DispatcherOptions = {}) {
@@ -214,11 +227,12 @@ export class FuseDispatcher {
     const request = this.#requests.get(uniqueKey(body.uniqueLow, body.uniqueHigh))
     // Either it is not read yet (the kernel asks again), or it is answered (the kernel knows).
     if (request === undefined) this.#send(header, errorReply(Errno.EAGAIN))
+    else if (isLockWait(request)) this.#endInterrupted(request)
     else this.#interrupts.interrupt(request)
   }
 
   #endInterrupted(request: ServedRequest): void {
-    const reason = new FsError('EINTR', 'the process is being killed')
+    const reason = new FsError('EINTR', 'the process was signalled')
     request.abort(reason)
     if (request.state !== 'waiting' || !this.#admission.remove(request)) return
     this.#answer(request, errorReply(Errno.EINTR))
@@ -243,8 +257,12 @@ export class FuseDispatcher {
       void this.#run(request, false)
       return
     }
+    if (isLockWait(request)) {
+      void this.#waitForLock(request)
+      return
+    }
     const verdict = this.#admission.admit(request)
-    if (verdict === 'serve') void this.#run(request, true)
+    if (verdict === 'serve') void this.#runAdmitted(request)
     else if (verdict === 'refuse') {
       this.#components.logger.warn({ waiting: this.#admission.waiting }, 'too many FUSE requests')
       this.#answer(request, errorReply(Errno.ENOMEM))
@@ -267,8 +285,22 @@ export class FuseDispatcher {
     }
     if (watched) reply = this.#gated(request, reply)
     this.#answer(request, reply)
-    if (!watched) return
-    for (const next of this.#admission.settle(request)) void this.#run(next, true)
+  }
+
+  async #runAdmitted(request: ServedRequest): Promise<void> {
+    await this.#run(request, true)
+    for (const next of this.#admission.settle(request)) void this.#runAdmitted(next)
+  }
+
+  async #waitForLock(request: ServedRequest): Promise<void> {
+    if (this.#lockWaits >= (this.#options.lockWaitsMax ?? DEFAULT_LOCK_WAITS_MAX)) {
+      this.#components.logger.warn({ waiting: this.#lockWaits }, 'too many waits for locks')
+      this.#answer(request, errorReply(Errno.ENOLCK))
+      return
+    }
+    this.#lockWaits += 1
+    await this.#run(request, true)
+    this.#lockWaits -= 1
   }
 
   #gated(request: ServedRequest, reply: Reply): Reply {
@@ -295,6 +327,11 @@ export class FuseDispatcher {
           : fs.release(request.nodeid, reply.handle)
     }
     closing?.catch((error: unknown) => this.#internalError(request, error))
+  }
+
+  /** The file is closed all the same, also when its FLUSH was not served: its locks end. */
+  #failedClose({ body, nodeid }: ServedRequest): void {
+    if (body.op === 'flush') this.#components.fs.dropLocks(nodeid, body.lockOwner)
   }
 
   #errorReply(request: ServedRequest, error: unknown): Reply {
@@ -330,6 +367,7 @@ export class FuseDispatcher {
     this.#interrupts.settled(request)
     request.releaseBuffer()
     const failed = reply.kind === 'error'
+    if (failed) this.#failedClose(request)
     this.statistics.add(request.opcode, failed, performance.now() - request.startedMs)
     if (!this.#isClosed && !this.#send(request, reply)) this.#giveBack(request, reply)
     if (this.#requests.size === 0) this.#wakeIdle()

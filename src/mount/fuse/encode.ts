@@ -5,8 +5,8 @@
  */
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
-import type { StatFs } from '../../fs/filesystem-api.ts'
-import { Size } from './abi.ts'
+import type { LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
+import { LockTypeCode, Size } from './abi.ts'
 import type { InitReply, Reply } from './reply.ts'
 
 const HIGH = 2 ** 32
@@ -128,6 +128,20 @@ function writeInit(buffer: Buffer, init: InitReply, at: number): void {
   buffer.writeUInt32LE(init.flags2, at + 32)
 }
 
+/** struct fuse_lk_out. The kernel keeps the process's own range when the type is UNLOCK. */
+function writeLock(buffer: Buffer, conflict: LockInTheWay | undefined, at: number): void {
+  buffer.fill(0, at, at + Size.LK_OUT)
+  if (conflict === undefined) {
+    buffer.writeUInt32LE(LockTypeCode.UNLOCK, at + 16)
+    return
+  }
+  buffer.writeBigUInt64LE(conflict.start, at)
+  buffer.writeBigUInt64LE(conflict.end, at + 8)
+  const type = conflict.type === 'read' ? LockTypeCode.READ : LockTypeCode.WRITE
+  buffer.writeUInt32LE(type, at + 16)
+  buffer.writeUInt32LE(conflict.pid, at + 20)
+}
+
 export class ReplyEncoder {
   readonly #scratch = Buffer.alloc(SCRATCH_BYTES)
   /** One-element part lists over the scratch buffer, by length. */
@@ -187,6 +201,9 @@ export class ReplyEncoder {
       case 'position':
         writeU64(out, reply.offset, BODY)
         return Size.LSEEK_OUT
+      case 'lock':
+        writeLock(out, reply.conflict, BODY)
+        return Size.LK_OUT
       case 'statfs':
         writeStatfs(out, reply.statfs, BODY)
         return Size.STATFS_OUT

@@ -2,6 +2,7 @@
 
 import type { Attr } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
+import { LOCK_END, type LockType } from '../../fs/ports/lock-service.ts'
 import {
   InitFlag,
   InitFlag2,
@@ -132,11 +133,25 @@ function printFileBody(body: RequestBody): string {
       return `fh=${body.handle} cookie=${body.cookie} size=${body.size}`
     case 'fallocate':
       return `fh=${body.handle} offset=${body.offset} length=${body.length} mode=${body.mode}`
+    case 'getlk':
+    case 'setlk': {
+      const { kind, owner, pid } = body.request
+      const who = `kind=${kind} owner=0x${owner.toString(16)} lockPid=${pid}`
+      return `fh=${body.handle} ${printLock(body.request)} ${who}`
+    }
     case 'lseek':
       return `fh=${body.handle} offset=${body.offset} whence=${body.whence === 3 ? 'DATA' : 'HOLE'}`
     default:
       return ''
   }
+}
+
+function printLock(lock: {
+  readonly type: LockType | 'unlock'
+  readonly start: bigint
+  readonly end: bigint
+}): string {
+  return `lock=${lock.type} range=${lock.start}-${lock.end === LOCK_END ? 'EOF' : lock.end}`
 }
 
 function printInit(init: {
@@ -179,6 +194,10 @@ function printReplyBody(reply: Reply): string {
       return `size=${reply.sizeBytes}`
     case 'position':
       return `offset=${reply.offset}`
+    case 'lock': {
+      const { conflict } = reply
+      return conflict === undefined ? 'free' : `${printLock(conflict)} lockPid=${conflict.pid}`
+    }
     case 'statfs':
       return `blocks=${reply.statfs.blocks} free=${reply.statfs.blocksFree}`
     case 'init':

@@ -1,6 +1,6 @@
 /** Replies to the kernel in typed form: what encode.ts makes bytes of. */
 import type { Attr } from '../../fs/attr.ts'
-import type { HandleId, StatFs } from '../../fs/filesystem-api.ts'
+import type { HandleId, LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
 
 export interface InitReply {
   readonly kind: 'init'
@@ -54,6 +54,8 @@ export type Reply =
   | { readonly kind: 'xattrSize'; readonly sizeBytes: number }
   | { readonly kind: 'position'; readonly offset: number }
   | { readonly kind: 'statfs'; readonly statfs: StatFs }
+  /** `undefined`: the lock could be had. */
+  | { readonly kind: 'lock'; readonly conflict: LockInTheWay | undefined }
   | InitReply
   | EntryReply
   | AttrReply

@@ -1,5 +1,6 @@
 /** Requests of the kernel in typed form: what decode.ts makes of the bytes. */
 import type { HandleId, SetAttrRequest } from '../../fs/filesystem-api.ts'
+import type { LockRequest } from '../../fs/ports/lock-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 
 /** The 64-bit `unique` of a request, in two halves so that it comes back bit for bit. */
@@ -32,6 +33,12 @@ export interface WriteBody {
   readonly writeFlags: number
   /** open(2) flags of the file at the time of the write; 0 for page-cache writeback. */
   readonly flags: number
+}
+
+export interface LockBody {
+  readonly handle: HandleId
+  /** Its pid is that of the process, 0 in GETLK. */
+  readonly request: LockRequest
 }
 
 /** Names and other byte strings are copies; only `write` refers to the request's buffer. */
@@ -113,6 +120,8 @@ export type RequestBody =
       readonly offset: number
       readonly whence: number
     }
+  | ({ readonly op: 'getlk' } & LockBody)
+  | ({ readonly op: 'setlk'; readonly wait: boolean } & LockBody)
   /** An opcode that is not served; its body is not looked at. */
   | { readonly op: 'unsupported' }
 

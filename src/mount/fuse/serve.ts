@@ -13,13 +13,14 @@ import {
   serveReaddir,
   serveWrite
 } from './serve-files.ts'
+import { serveGetlk, serveSetlk } from './serve-locks.ts'
 import { serveEntry, serveRename } from './serve-names.ts'
 import { serveGetxattr, serveListxattr } from './serve-xattr.ts'
 import type { ServedRequest } from './served-request.ts'
 
 /**
  * What an opcode without a handler answers. ENOSYS makes the kernel fall back to its own way, for
- * good (poll, copy_file_range, statx, O_TMPFILE, locks, access). Two must not: ENOSYS to SYNCFS
+ * good (poll, copy_file_range, statx, O_TMPFILE, access). Two must not: ENOSYS to SYNCFS
  * reads as "synced", and ioctl(2) says ENOTTY for a command nobody knows.
  */
 export function unsupportedErrno(opcode: number): number {
@@ -58,6 +59,10 @@ export function serve(components: ServeComponents, request: ServedRequest): Prom
       return serveGetxattr(components, request, body)
     case 'listxattr':
       return serveListxattr(components, request, body)
+    case 'getlk':
+      return serveGetlk(components, request, body)
+    case 'setlk':
+      return serveSetlk(components, request, body)
     case 'readlink':
     case 'statfs':
     case 'lseek':

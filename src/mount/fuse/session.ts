@@ -2,7 +2,8 @@
  * INIT: what this side and the kernel agree on. Pure. Only flags the kernel offers are asked for;
  * FUSE_WRITEBACK_CACHE never (RULES 24), FUSE_AUTO_INVAL_DATA always (RULES 23: without it attribute
  * timeouts do not bound cached reads). ATOMIC_O_TRUNC stays off: the kernel sends SETATTR for it.
- * EXPORT_SUPPORT stays off: lookups of "." and ".." are not served.
+ * EXPORT_SUPPORT stays off: lookups of "." and ".." are not served. POSIX_LOCKS and FLOCK_LOCKS
+ * come together: without them fcntl and flock exclude processes of this machine only.
  */
 import {
   InitFlag,
@@ -29,6 +30,8 @@ const wantedFlags =
   InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.INIT_EXT
 
+const lockFlags = InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS
+
 const wantedFlags2 = InitFlag2.DIRECT_IO_ALLOW_MMAP
 
 export interface SessionLimits {
@@ -36,9 +39,15 @@ export interface SessionLimits {
   readonly maxBackground: number
   /** From here on the kernel reports congestion. */
   readonly congestionThreshold: number
+  /** Locks are served: the kernel is to ask for each. */
+  readonly fileLocks: boolean
 }
 
-export const defaultSessionLimits: SessionLimits = { maxBackground: 128, congestionThreshold: 96 }
+export const defaultSessionLimits: SessionLimits = {
+  maxBackground: 128,
+  congestionThreshold: 96,
+  fileLocks: false
+}
 
 /** What was agreed, for status and for choosing how to invalidate. */
 export interface Session {
@@ -67,16 +76,17 @@ export function negotiate(
     return { kind: 'again', reply: initReply(init, PROTOCOL_MINOR, 0, 0, limits) }
   }
   if (init.major < PROTOCOL_MAJOR || init.minor < PROTOCOL_MINOR_MIN) {
-    const needed = `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_MIN}`
-    const reason = `the kernel speaks FUSE ${init.major}.${init.minor}, ${needed} is needed`
+    const oldest = `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_MIN}`
+    const reason = `the kernel speaks FUSE ${init.major}.${init.minor}, ${oldest} is needed`
     return { kind: 'refused', reason }
   }
-  const missing = requiredFlags & ~init.flags
+  const needed = requiredFlags | (limits.fileLocks ? lockFlags : 0)
+  const missing = needed & ~init.flags
   if (missing !== 0) {
     return { kind: 'refused', reason: `the kernel lacks FUSE flags 0x${missing.toString(16)}` }
   }
   const minor = Math.min(init.minor, PROTOCOL_MINOR)
-  const flags = wantedFlags & init.flags
+  const flags = (wantedFlags | needed) & init.flags
   const flags2 = flags & InitFlag.INIT_EXT ? wantedFlags2 & init.flags2 : 0
   const session: Session = {
     minor,

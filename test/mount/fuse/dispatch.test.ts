@@ -203,7 +203,7 @@ test('dispatch - opcodes that are not served', async (t) => {
     [Opcode.STATX, Errno.ENOSYS],
     [Opcode.TMPFILE, Errno.ENOSYS],
     [Opcode.COPY_FILE_RANGE, Errno.ENOSYS],
-    [Opcode.SETLKW, Errno.ENOSYS],
+    [Opcode.BMAP, Errno.ENOSYS],
     [Opcode.IOCTL, Errno.ENOTTY],
     [Opcode.SYNCFS, Errno.EOPNOTSUPP],
     [63, Errno.ENOSYS],

@@ -5,11 +5,13 @@ import type {
   DirEntry,
   FilesystemApi,
   HandleId,
+  LockInTheWay,
   RenameFlags,
   RequestContext,
   SetAttrRequest,
   StatFs
 } from '../../../src/fs/filesystem-api.ts'
+import type { LockRequest } from '../../../src/fs/ports/lock-service.ts'
 import { type Ino, ROOT_INO } from '../../../src/fs/primitives.ts'
 
 interface Node {
@@ -39,6 +41,7 @@ function key(name: Uint8Array): string {
 export class NaiveFilesystem implements FilesystemApi {
   readonly nodes = new Map<Ino, Node>()
   readonly openHandles = new Set<HandleId>()
+  readonly droppedOwners: bigint[] = []
   fsyncs = 0
   #nextIno = 2
   #nextHandle = 1
@@ -256,6 +259,28 @@ export class NaiveFilesystem implements FilesystemApi {
     node.data.set(data, at)
     node.mtime = now()
     return data.length
+  }
+
+  /** Nobody else locks anything here. */
+  async getlk(
+    _ctx: RequestContext,
+    _ino: Ino,
+    _handle: HandleId,
+    _request: LockRequest
+  ): Promise<LockInTheWay | undefined> {
+    return undefined
+  }
+
+  async setlk(
+    _ctx: RequestContext,
+    _ino: Ino,
+    _handle: HandleId,
+    _request: LockRequest,
+    _options: { readonly wait: boolean }
+  ): Promise<void> {}
+
+  dropLocks(_ino: Ino, lockOwner: bigint): void {
+    this.droppedOwners.push(lockOwner)
   }
 
   async flush(
