@@ -25,6 +25,7 @@ export class Network<T> {
   readonly #handlers: NetworkHandlers<T>
   readonly #delayMaxUs: number
   readonly #directions = new Map<string, Direction<T>>()
+  readonly #stalledUntilUs = new Map<string, number>()
   delivered = 0
 
   constructor(
@@ -61,6 +62,11 @@ export class Network<T> {
     this.#handlers.onDisconnected(b, a)
   }
 
+  /** What goes from one to the other arrives no earlier; the other way stays open. */
+  stall(from: number, to: number, untilUs: number): void {
+    this.#stalledUntilUs.set(`${from}>${to}`, untilUs)
+  }
+
   /** Lost when there is no connection. */
   send(from: number, to: number, packet: T): void {
     const direction = this.#directions.get(`${from}>${to}`)
@@ -68,7 +74,8 @@ export class Network<T> {
     direction.packets.push(packet)
     const nowUs = this.#scheduler.nowUs
     const arrivalUs = nowUs + 20 + this.#random.below(this.#delayMaxUs)
-    direction.lastArrivalUs = Math.max(direction.lastArrivalUs, arrivalUs)
+    const stalledUntilUs = this.#stalledUntilUs.get(`${from}>${to}`) ?? 0
+    direction.lastArrivalUs = Math.max(direction.lastArrivalUs, arrivalUs, stalledUntilUs)
     this.#deliverAt(direction.lastArrivalUs, from, to, direction)
   }
 

@@ -1,0 +1,266 @@
+/**
+ * A toy of a member's disk: what is written stands in the page cache until it is synced. A kill
+ * loses nothing of it; a power cut loses any part of what was not synced.
+ */
+import { hash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { assert } from '../../src/fs/assert.ts'
+import type { Slice } from '../../src/fs/op.ts'
+import type { SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
+import { makeSegmentId } from '../../src/fs/primitives.ts'
+import type { SealedEntry } from '../../src/replication/entry.ts'
+import type { EpochRecord } from '../../src/replication/record.ts'
+import type {
+  ReplicaJournal,
+  ReplicaSegments
+} from '../../src/replication/replica/replica-ports.ts'
+import type { JournalPosition } from '../../src/replication/storage/journal-record.ts'
+import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
+import type { SliceState } from '../../src/replication/storage/segment-store.ts'
+import type { SimProcess } from './cluster-faults.ts'
+import { StateDisk } from './cluster-state.ts'
+import type { Random } from './random.ts'
+
+interface Stored {
+  readonly bytes: Uint8Array
+  synced: boolean
+}
+
+interface LogFile {
+  readonly blocks: Buffer[]
+  flushed: number
+}
+
+export interface DiskOptions {
+  readonly syncMaxUs: number
+  /** A power cut keeps nothing that was not synced (else: any part of it). */
+  readonly losesAll: boolean
+}
+
+export class Disk {
+  readonly state = new StateDisk()
+  journal: SealedEntry[] = []
+  /** Entries pruned from the front of the journal. */
+  journalStart = 0
+  journalDurable = 0
+  readonly segments = new Map<SegmentId, Map<number, Stored>>()
+  readonly logs = new Map<WriterId, LogFile>()
+  incarnation = 0
+  inoRange = 0
+  record: EpochRecord
+  readonly options: DiskOptions
+
+  constructor(record: EpochRecord, options: DiskOptions) {
+    this.record = record
+    this.options = options
+  }
+
+  powerCut(random: Random): void {
+    this.state.powerCut(random)
+    const unsynced = this.journalStart + this.journal.length - this.journalDurable
+    const kept = this.options.losesAll ? 0 : random.between(0, unsynced)
+    this.journal.length = Math.max(0, this.journalDurable + kept - this.journalStart)
+    for (const slices of this.segments.values()) {
+      for (const [offset, stored] of slices) {
+        if (!stored.synced && (this.options.losesAll || random.chance(0.5))) slices.delete(offset)
+        else stored.synced = true
+      }
+    }
+    for (const log of this.logs.values()) {
+      const lost = this.options.losesAll ? log.blocks.length : random.between(0, log.blocks.length)
+      log.blocks.length = Math.max(log.flushed, log.blocks.length - lost)
+    }
+  }
+
+  /** Puts state and journal aside. */
+  setAside(): void {
+    this.state.clear()
+    this.journal = []
+    this.journalStart = 0
+    this.journalDurable = 0
+  }
+
+  log(writer: WriterId): LogFile {
+    let log = this.logs.get(writer)
+    if (!log) {
+      log = { blocks: [], flushed: 0 }
+      this.logs.set(writer, log)
+    }
+    return log
+  }
+}
+
+interface DiskUser {
+  readonly disk: Disk
+  readonly process: SimProcess
+  readonly random: Random
+}
+
+function syncDelay({ disk, process, random }: DiskUser): Promise<void> {
+  return process.sleep(10 + random.below(disk.options.syncMaxUs))
+}
+
+/** Enough entries to fill it make the journal worth pruning. */
+const JOURNAL_ENTRY_BYTES = 2 * 1024 * 1024
+
+export class ToyJournal implements ReplicaJournal {
+  readonly syncedAtOpen: JournalPosition
+  readonly #user: DiskUser
+
+  constructor(user: DiskUser) {
+    this.#user = user
+    const { disk } = user
+    this.syncedAtOpen = Math.max(disk.journalStart, disk.journalDurable) as JournalPosition
+    disk.journalDurable = this.appended
+  }
+
+  get appended(): JournalPosition {
+    const { journalStart, journal } = this.#user.disk
+    return (journalStart + journal.length) as JournalPosition
+  }
+
+  append(entries: readonly SealedEntry[]): JournalPosition {
+    assert(!this.#user.process.isDead, 'a dead process writes')
+    this.#user.disk.journal.push(...entries)
+    return this.appended
+  }
+
+  async sync(): Promise<void> {
+    const upTo = this.appended
+    const { disk } = this.#user
+    if (disk.journalDurable >= upTo) return
+    await syncDelay(this.#user)
+    disk.journalDurable = Math.max(disk.journalDurable, upTo)
+  }
+
+  syncNow(): void {
+    this.#user.disk.journalDurable = this.appended
+  }
+
+  *entries(): Generator<ReplayedEntry, void, undefined> {
+    const { journalStart, journal } = this.#user.disk
+    for (const [index, entry] of [...journal].entries()) {
+      yield { entry, position: (journalStart + index + 1) as JournalPosition }
+    }
+  }
+
+  prune(upTo: JournalPosition): number {
+    const { disk, random } = this.#user
+    assert(upTo <= disk.journalDurable, 'pruning what is not durable')
+    const count = random.between(0, upTo - disk.journalStart)
+    disk.journal.splice(0, count)
+    disk.journalStart += count
+    return count
+  }
+
+  stats(): ReturnType<ReplicaJournal['stats']> {
+    const { disk } = this.#user
+    return {
+      files: 1,
+      sizeBytes: disk.journal.length * JOURNAL_ENTRY_BYTES,
+      appended: this.appended,
+      durable: disk.journalDurable as JournalPosition
+    }
+  }
+
+  async close(): Promise<void> {
+    this.syncNow()
+  }
+}
+
+export class ToySegments implements ReplicaSegments {
+  readonly canPunch = true
+  readonly #user: DiskUser
+  readonly #current: SegmentId
+  readonly #unsynced = new Set<SegmentId>()
+  #offset = 0
+
+  constructor(user: DiskUser, writer: WriterId) {
+    this.#user = user
+    this.#current = makeSegmentId(writer, 0)
+  }
+
+  append(data: Uint8Array): readonly Slice[] {
+    const segment = this.#current
+    const offset = this.#offset
+    this.#offset += data.length
+    this.writeAt(segment, offset, data)
+    const sha256 = hash('sha256', data, 'buffer')
+    return [{ segment, offset, length: data.length, crc32: crc32(data), sha256 }]
+  }
+
+  writeAt(segment: SegmentId, offset: number, bytes: Uint8Array): void {
+    assert(!this.#user.process.isDead, 'a dead process writes')
+    this.#slices(segment).set(offset, { bytes: Uint8Array.from(bytes), synced: false })
+    this.#unsynced.add(segment)
+  }
+
+  readSync(
+    slice: Slice,
+    from: number,
+    length: number,
+    target: Uint8Array,
+    targetOffset: number
+  ): SliceState {
+    const state = this.verifySha(slice)
+    const stored = this.#slices(slice.segment).get(slice.offset)
+    if (state === 'ok' && stored)
+      target.set(stored.bytes.subarray(from, from + length), targetOffset)
+    return state
+  }
+
+  readBytes(segment: SegmentId, offset: number, length: number): Buffer | undefined {
+    const stored = this.#slices(segment).get(offset)
+    return stored && stored.bytes.length === length ? Buffer.from(stored.bytes) : undefined
+  }
+
+  verifySha(slice: Slice): SliceState {
+    const stored = this.#slices(slice.segment).get(slice.offset)
+    if (!stored) return 'missing'
+    return hash('sha256', stored.bytes, 'buffer').equals(slice.sha256) ? 'ok' : 'damaged'
+  }
+
+  markUnsynced(segment: SegmentId): void {
+    this.#unsynced.add(segment)
+  }
+
+  syncUnsynced(): Promise<void> {
+    return this.syncSegments([...this.#unsynced])
+  }
+
+  async syncSegments(segments: Iterable<SegmentId>): Promise<void> {
+    const dirty: Stored[] = []
+    for (const segment of segments) {
+      this.#unsynced.delete(segment)
+      for (const stored of this.#slices(segment).values()) if (!stored.synced) dirty.push(stored)
+    }
+    if (dirty.length === 0) return
+    await syncDelay(this.#user)
+    for (const stored of dirty) stored.synced = true
+  }
+
+  punch(segment: SegmentId, offset: number, length: number): boolean {
+    for (const at of this.#slices(segment).keys()) {
+      if (at >= offset && at < offset + length) this.#slices(segment).delete(at)
+    }
+    return true
+  }
+
+  freeSpace(): { totalBytes: number; availableBytes: number } {
+    return { totalBytes: 2 ** 40, availableBytes: 2 ** 39 }
+  }
+
+  async close(): Promise<void> {}
+
+  #slices(segment: SegmentId): Map<number, Stored> {
+    let slices = this.#user.disk.segments.get(segment)
+    if (!slices) {
+      slices = new Map()
+      this.#user.disk.segments.set(segment, slices)
+    }
+    return slices
+  }
+}
+
+export type { DiskUser, LogFile }
+export type BlockSource = (writer: WriterId, seq: Seq) => Buffer | undefined

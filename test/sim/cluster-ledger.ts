@@ -1,0 +1,125 @@
+/**
+ * What the cluster has promised: the values of every inode in their order, and up to where each
+ * writer's entries were acknowledged as durable. Values of an entry behind its writer's cut never
+ * were; that is only allowed for what no fsync had covered.
+ */
+import type { Op } from '../../src/fs/op.ts'
+import type { Origin } from '../../src/fs/ports/state-machine.ts'
+import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { EpochRecord } from '../../src/replication/record.ts'
+import type { Vector } from '../../src/replication/vector.ts'
+import { SafetyError } from './cluster-faults.ts'
+import { writtenValue } from './cluster-state.ts'
+
+interface Written {
+  readonly value: number
+  readonly writer: WriterId
+  readonly seq: Seq
+}
+
+export class ClusterLedger {
+  readonly #expected = new Map<Ino, Written[]>()
+  readonly #written = new Map<number, Written>()
+  readonly #durable = new Map<WriterId, Seq>()
+  readonly #ended = new Map<WriterId, Seq>()
+  #record: EpochRecord | undefined
+  #lastValue = 0
+  voided = 0
+
+  nextValue(): number {
+    return ++this.#lastValue
+  }
+
+  get record(): EpochRecord | undefined {
+    return this.#record
+  }
+
+  /** A member is about to apply an op to what it has. */
+  onApply(self: WriterId, op: Op, { writer, seq }: Origin, local: readonly number[]): void {
+    const value = writtenValue(op)
+    if (value === undefined || this.#written.has(value)) return
+    if (writer !== self) throw new SafetyError(`value ${value} is applied before it was written`)
+    const written = { value, writer, seq }
+    this.#written.set(value, written)
+    // Its epoch went on without it: nobody will hear of this.
+    if (this.#ended.has(writer)) return
+    if (this.isStale(op.ino, local)) throw new SafetyError(`inode ${op.ino} written while stale`)
+    this.#list(op.ino).push(written)
+  }
+
+  isStale(ino: Ino, local: readonly number[]): boolean {
+    const list = this.#list(ino)
+    return list.length !== local.length || list.some(({ value }, i) => local[i] !== value)
+  }
+
+  expected(ino: Ino): number[] {
+    return this.#list(ino).map(({ value }) => value)
+  }
+
+  inos(): Ino[] {
+    return [...this.#expected.keys()]
+  }
+
+  /** A process was told that its write is done. */
+  onAnswered(value: number): void {
+    const written = this.#written.get(value)
+    if (!written) throw new SafetyError(`value ${value} was answered but never applied`)
+    const end = this.#ended.get(written.writer)
+    if (end !== undefined && written.seq > end) {
+      throw new SafetyError(`value ${value} was answered behind its writer's cut`)
+    }
+  }
+
+  /** A process was told that everything up to `vector` is durable. */
+  onDurable(vector: Vector): void {
+    for (const [writer, seq] of vector) {
+      const end = this.#ended.get(writer)
+      if (end !== undefined && seq > end) {
+        throw new SafetyError(`fsync answered for ${writer}:${seq} behind its cut ${end}`)
+      }
+      if ((this.#durable.get(writer) ?? 0) < seq) this.#durable.set(writer, seq)
+    }
+  }
+
+  /** The authority decided. */
+  onRecord(record: EpochRecord): void {
+    this.#record = record
+    for (const { writer, finalSeq } of record.writers) {
+      if (finalSeq === undefined || this.#ended.has(writer)) continue
+      this.#ended.set(writer, finalSeq)
+      const durable = this.#durable.get(writer) ?? 0
+      if (durable > finalSeq) {
+        throw new SafetyError(`fsynced entry ${writer}:${durable} is behind the cut ${finalSeq}`)
+      }
+      this.#drop(writer, finalSeq)
+    }
+    for (const [writer, cut] of record.history.at(-1)?.cuts ?? []) {
+      if (!record.live.includes(writer)) continue
+      for (const list of this.#expected.values()) {
+        const beyond = list.find((written) => written.writer === writer && written.seq > cut)
+        if (beyond) throw new SafetyError(`${writer}:${beyond.seq} of a live writer is cut off`)
+      }
+    }
+  }
+
+  isEnded(writer: WriterId): boolean {
+    return this.#ended.has(writer)
+  }
+
+  #drop(writer: WriterId, end: Seq): void {
+    for (const [ino, list] of this.#expected) {
+      const kept = list.filter((written) => written.writer !== writer || written.seq <= end)
+      this.voided += list.length - kept.length
+      this.#expected.set(ino, kept)
+    }
+  }
+
+  #list(ino: Ino): Written[] {
+    let list = this.#expected.get(ino)
+    if (!list) {
+      list = []
+      this.#expected.set(ino, list)
+    }
+    return list
+  }
+}

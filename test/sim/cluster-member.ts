@@ -1,0 +1,251 @@
+/** A member of the simulated cluster: its disk, its process, and the real replica in it. */
+
+import type { Logger } from '../../src/fs/ports/logger.ts'
+import type { Incarnation, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
+import { makeWriterId } from '../../src/fs/primitives.ts'
+import type { EpochRecord } from '../../src/replication/record.ts'
+import type { EndReason } from '../../src/replication/replica/membership.ts'
+import { republishOwn, scanHeld } from '../../src/replication/replica/recovery.ts'
+import { Replica } from '../../src/replication/replica/replica.ts'
+import type { ConnectionHandlers } from '../../src/replication/transport/connections.ts'
+import type { FramedKind, PeerConnection } from '../../src/replication/transport/peer-connection.ts'
+import { EMPTY_BOOK } from '../../src/replication/volume/invite-book.ts'
+import { SimClient } from './cluster-client.ts'
+import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
+import { SafetyError, SimProcess } from './cluster-faults.ts'
+import { ToyLogs } from './cluster-logs.ts'
+import { ToyState } from './cluster-state.ts'
+import type { ClusterWorld } from './cluster-world.ts'
+
+export interface MemberOptions {
+  readonly isolationMs: number
+  readonly minHoldMs: number
+  readonly clients: number
+  readonly clockRate: number
+}
+
+class ToyConnection implements PeerConnection {
+  readonly member: MemberId
+  readonly kind: FramedKind
+  readonly dialed: boolean
+  readonly queuedBytes = 0
+  closed = false
+  readonly #send: (type: number, body: Buffer) => void
+  readonly #close: () => void
+
+  constructor(
+    components: { send: (type: number, body: Buffer) => void; close: () => void },
+    options: { member: MemberId; kind: FramedKind; dialed: boolean }
+  ) {
+    this.#send = components.send
+    this.#close = components.close
+    this.member = options.member
+    this.kind = options.kind
+    this.dialed = options.dialed
+  }
+
+  send(type: number, parts: readonly Uint8Array[]): boolean {
+    if (!this.closed) this.#send(type, Buffer.concat(parts))
+    return true
+  }
+
+  async drained(): Promise<void> {}
+  pause(): void {}
+  resume(): void {}
+
+  close(): void {
+    if (!this.closed) this.#close()
+  }
+}
+
+export class SimMember {
+  readonly id: MemberId
+  readonly disk: Disk
+  process: SimProcess | undefined
+  replica: Replica | undefined
+  state: ToyState | undefined
+  readonly #world: ClusterWorld
+  readonly #options: MemberOptions
+  readonly #connections = new Map<string, ToyConnection>()
+  #handlers: ConnectionHandlers | undefined
+
+  constructor(world: ClusterWorld, id: MemberId, record: EpochRecord, options: MemberOptions) {
+    this.#world = world
+    this.id = id
+    this.#options = options
+    const { syncMaxUs, losesAll } = world.parameters
+    this.disk = new Disk(record, { syncMaxUs, losesAll })
+  }
+
+  get isOnline(): boolean {
+    return this.#handlers !== undefined
+  }
+
+  get isLive(): boolean {
+    return this.replica?.membership.phase === 'live'
+  }
+
+  boot(): void {
+    if (this.process) return
+    this.process = new SimProcess(this.#world.scheduler, this.#options.clockRate)
+    this.#world.background(this.#open(this.process))
+  }
+
+  /** The process is gone; with the machine, so is what was not synced. */
+  kill(powerCut: boolean): void {
+    this.process?.kill()
+    this.process = undefined
+    this.replica = undefined
+    this.state = undefined
+    this.#handlers = undefined
+    for (const connection of this.#connections.values()) connection.closed = true
+    this.#connections.clear()
+    if (powerCut) this.disk.powerCut(this.#world.random)
+  }
+
+  onConnected(kind: FramedKind, peer: MemberId): void {
+    const net = this.#world.network(kind)
+    const connection = new ToyConnection(
+      {
+        send: (type, body) => net.send(this.id, peer, { type, body }),
+        close: () => net.disconnect(this.id, peer)
+      },
+      { member: peer, kind, dialed: this.id > peer }
+    )
+    this.#connections.set(`${kind}/${peer}`, connection)
+    this.#handlers?.onConnection(connection)
+  }
+
+  onDisconnected(kind: FramedKind, peer: MemberId): void {
+    const connection = this.#connections.get(`${kind}/${peer}`)
+    if (!connection) return
+    this.#connections.delete(`${kind}/${peer}`)
+    connection.closed = true
+    const handlers = this.#handlers
+    if (!this.process?.isFrozen) handlers?.onClose(connection, 'connection lost')
+    else this.process.after(0, () => handlers?.onClose(connection, 'connection lost'))
+  }
+
+  onPacket(kind: FramedKind, peer: MemberId, type: number, body: Buffer): void {
+    const connection = this.#connections.get(`${kind}/${peer}`)
+    if (connection) this.#handlers?.onMessage(connection, type, body)
+  }
+
+  /** True when the incarnation that asks is still the one at work. */
+  isCurrent(replica: Replica): boolean {
+    return this.replica === replica
+  }
+
+  async #open(process: SimProcess): Promise<void> {
+    const { disk, id } = this
+    const world = this.#world
+    const user = { disk, process, random: world.random }
+    const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
+    const state = this.#openState(writer)
+    const journal = new ToyJournal(user)
+    const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
+    const ownLog = logs.create(writer)
+    const logger = world.logger(id)
+    const held = scanHeld(journal, state.position().applied)
+    await republishOwn({ journal, logs, self: id, logger })
+    const replica: Replica = new Replica(
+      this.#components(process, state, logger, () => replica),
+      { isolationMs: this.#options.isolationMs, minHoldMs: this.#options.minHoldMs },
+      {
+        writer,
+        journal,
+        segments: new ToySegments(user, writer),
+        logs,
+        ownLog,
+        shelf: state,
+        held,
+        inoRanges: { nextInoRange: () => ++disk.inoRange },
+        saveRecord: (record) => {
+          disk.record = record
+          world.onRecordSaved(id, record)
+        },
+        saveInvites: () => {},
+        connect: ({ handlers }) => ({
+          start: async () => {
+            this.#handlers = handlers
+          },
+          stop: async () => {
+            world.disconnectAll(id)
+            this.#handlers = undefined
+          },
+          membersChanged: () => {}
+        }),
+        defer: (work) => process.after(world.random.below(world.parameters.turnMaxUs), work)
+      }
+    )
+    await replica.follow()
+    if (process.isDead) return
+    this.replica = replica
+    this.state = state
+    await replica.start()
+    for (let i = 0; i < this.#options.clients; i++) {
+      world.background(new SimClient({ world, member: this, replica, state, process }).run())
+    }
+  }
+
+  #openState(writer: WriterId): ToyState {
+    const { ledger } = this.#world
+    const state: ToyState = new ToyState(this.disk.state, (op, origin) => {
+      ledger.onApply(writer, op, origin, state.values(op.ino))
+    })
+    return state
+  }
+
+  #components(process: SimProcess, state: ToyState, logger: Logger, current: () => Replica) {
+    const { disk, id } = this
+    const world = this.#world
+    const self = disk.record.members.find((member) => member.id === id)
+    if (!self) throw new Error('the member is not in its record')
+    return {
+      volume: {
+        keyPair: { publicKey: Buffer.alloc(32), secretKey: Buffer.alloc(64) },
+        settings: { member: id, listen: { host: '127.0.0.1', port: 1 } },
+        record: disk.record,
+        self,
+        invites: EMPTY_BOOK
+      },
+      state,
+      checkpoint: async () => {
+        const image = disk.state.newest
+        await process.sleep(world.random.below(disk.options.syncMaxUs * 3))
+        disk.state.checkpointed(image)
+        return image.position
+      },
+      clock: process.clock(),
+      logger,
+      closeForGood: (inos: readonly Ino[]) => inos,
+      forgetReaped: () => {},
+      dropCaches: () => {},
+      isDirectory: () => false,
+      onVoid: () => {
+        world.count('voidAtReplay')
+      },
+      onLive: () => world.onLive(this, current()),
+      onEnded: (reason: EndReason) => this.#ended(process, current(), reason),
+      onFatal: (error: Error) => {
+        if (!process.isDead && this.isCurrent(current())) {
+          world.fail(new SafetyError(`member ${id} stops: ${error.stack ?? error.message}`))
+        }
+      }
+    }
+  }
+
+  #ended(process: SimProcess, replica: Replica, reason: EndReason): void {
+    this.#world.count(reason)
+    if (!this.isCurrent(replica)) return
+    this.replica = undefined
+    this.state = undefined
+    const again = async (): Promise<void> => {
+      await replica.close({ orderly: false })
+      if (process.isDead) return
+      if (reason === 'rebuild') this.disk.setAside()
+      if (reason !== 'removed') await this.#open(process)
+    }
+    this.#world.background(again())
+  }
+}

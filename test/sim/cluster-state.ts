@@ -1,0 +1,189 @@
+/**
+ * A toy of the replicated state: every inode is a list of the values written to it, so that a lost,
+ * doubled or misplaced write shows. It commits like a database: a kill keeps the last commit, a
+ * power cut keeps one that is not older than the last checkpoint.
+ */
+import { assert } from '../../src/fs/assert.ts'
+import type { Op, Slice } from '../../src/fs/op.ts'
+import type {
+  FreedSlice,
+  Origin,
+  StateMachine,
+  StatePosition
+} from '../../src/fs/ports/state-machine.ts'
+import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { ReplicaShelf } from '../../src/replication/replica/replica-ports.ts'
+import type { Random } from './random.ts'
+
+export interface Register {
+  readonly values: readonly number[]
+  /** Where the bytes of the last data write stand, and the value they hold. */
+  readonly slice: Slice | undefined
+  readonly sliceValue: number
+}
+
+interface Image {
+  readonly position: StatePosition
+  readonly registers: ReadonlyMap<Ino, Register>
+  readonly orphans: ReadonlySet<Ino>
+  readonly freed: readonly FreedSlice[]
+  readonly shelf: ReadonlyMap<string, Buffer>
+}
+
+const EMPTY: Image = {
+  position: { epoch: 0, applied: new Map() },
+  registers: new Map(),
+  orphans: new Set(),
+  freed: [],
+  shelf: new Map()
+}
+
+/** The database file: what survives the process. */
+export class StateDisk {
+  #committed: Image[] = [EMPTY]
+
+  get newest(): Image {
+    return this.#committed.at(-1) ?? EMPTY
+  }
+
+  commit(image: Image): void {
+    this.#committed.push(image)
+  }
+
+  checkpointed(image: Image): void {
+    this.#committed = this.#committed.slice(this.#committed.indexOf(image))
+  }
+
+  powerCut(random: Random): void {
+    this.#committed = [random.pick(this.#committed)]
+  }
+
+  clear(): void {
+    this.#committed = [EMPTY]
+  }
+}
+
+/** The value an op writes, if it writes one. */
+export function writtenValue(op: Op): number | undefined {
+  if (op.type === 'write') return op.time.nsec
+  if (op.type === 'setattr') return op.ctime.nsec
+  return undefined
+}
+
+export class ToyState implements StateMachine, ReplicaShelf {
+  readonly #disk: StateDisk
+  readonly #onApply: (op: Op, origin: Origin) => void
+  readonly #position: StatePosition
+  readonly #registers: Map<Ino, Register>
+  readonly #orphans: Set<Ino>
+  #freed: FreedSlice[]
+  readonly #shelf: Map<string, Buffer>
+
+  constructor(disk: StateDisk, onApply: (op: Op, origin: Origin) => void) {
+    const image = disk.newest
+    this.#disk = disk
+    this.#onApply = onApply
+    this.#position = image.position
+    this.#registers = new Map(image.registers)
+    this.#orphans = new Set(image.orphans)
+    this.#freed = [...image.freed]
+    this.#shelf = new Map(image.shelf)
+  }
+
+  register(ino: Ino): Register | undefined {
+    return this.#registers.get(ino)
+  }
+
+  values(ino: Ino): readonly number[] {
+    return this.#registers.get(ino)?.values ?? []
+  }
+
+  apply(op: Op, origin: Origin): void {
+    this.#onApply(op, origin)
+    if (op.type === 'create') {
+      assert(!this.#registers.has(op.ino), 'created twice')
+      this.#registers.set(op.ino, { values: [], slice: undefined, sliceValue: 0 })
+    } else if (op.type === 'unlink') {
+      assert(!this.#orphans.has(op.ino), 'unlinked twice')
+      this.#orphans.add(op.ino)
+    } else if (op.type === 'reap') {
+      assert(this.#orphans.delete(op.ino), 'reaped what is no orphan')
+      this.#free(this.#registers.get(op.ino)?.slice, origin)
+      this.#registers.delete(op.ino)
+    } else if (op.type === 'write') {
+      const old = this.#registers.get(op.ino)
+      this.#free(old?.slice, origin)
+      const values = [...(old?.values ?? []), op.time.nsec]
+      this.#registers.set(op.ino, { values, slice: op.slices[0], sliceValue: op.time.nsec })
+    } else if (op.type === 'setattr') {
+      const old = this.#registers.get(op.ino)
+      const values = [...(old?.values ?? []), op.ctime.nsec]
+      const { slice, sliceValue } = old ?? { slice: undefined, sliceValue: 0 }
+      this.#registers.set(op.ino, { values, slice, sliceValue })
+    }
+  }
+
+  position(): StatePosition {
+    return this.#position
+  }
+
+  commit(position: StatePosition): void {
+    this.#disk.commit({
+      position,
+      registers: new Map(this.#registers),
+      orphans: new Set(this.#orphans),
+      freed: [...this.#freed],
+      shelf: new Map(this.#shelf)
+    })
+  }
+
+  orphans(): Ino[] {
+    return [...this.#orphans]
+  }
+
+  freedSlices(limit: number): FreedSlice[] {
+    return this.#freed.slice(0, limit)
+  }
+
+  forgetFreed(slices: readonly FreedSlice[]): void {
+    this.#freed = this.#freed.filter((slice) => !slices.includes(slice))
+  }
+
+  digest(): string {
+    const registers = [...this.#registers].sort((a, b) => a[0] - b[0])
+    const lines = registers.map(
+      ([ino, { values, slice }]) => `${ino}=${values.join(',')}@${slice?.segment}+${slice?.offset}`
+    )
+    return `${lines.join('\n')}\norphans ${[...this.#orphans].sort().join(',')}`
+  }
+
+  put(writer: WriterId, seq: Seq, head: Buffer): void {
+    this.#shelf.set(`${writer}/${seq}`, head)
+  }
+
+  get(writer: WriterId, seq: Seq): Buffer | undefined {
+    return this.#shelf.get(`${writer}/${seq}`)
+  }
+
+  oldest(writer: WriterId, limit: number): { readonly seq: Seq; readonly head: Buffer }[] {
+    const found: { seq: Seq; head: Buffer }[] = []
+    for (const [key, head] of this.#shelf) {
+      const [owner, seq] = key.split('/').map(Number)
+      if (owner === writer) found.push({ seq: seq as Seq, head })
+    }
+    return found.sort((a, b) => a.seq - b.seq).slice(0, limit)
+  }
+
+  published(writer: WriterId, seq: Seq): void {
+    for (const key of this.#shelf.keys()) {
+      const [owner, at] = key.split('/').map(Number)
+      if (owner === writer && (at ?? 0) <= seq) this.#shelf.delete(key)
+    }
+  }
+
+  #free(slice: Slice | undefined, origin: Origin): void {
+    if (!slice) return
+    const { segment, offset, length } = slice
+    this.#freed.push({ segment, offset, length, origin })
+  }
+}
