@@ -1,5 +1,5 @@
 /** Loads on both nodes across crashes, and the check of what must be found afterwards. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cluster, ClusterNode } from './cluster.ts'
 import { judge, readNotes } from './load-plan.ts'
@@ -66,6 +66,18 @@ export class CrashLoad {
       }
     }
     return summaries
+  }
+
+  /** How much the loads did so far, from their notes. */
+  summary(): string {
+    const counts = { begin: 0, done: 0, durable: 0 }
+    for (const tag of this.#tags()) {
+      const notes = readFileSync(this.#notesPath(tag), 'utf8')
+      for (const stage of ['begin', 'done', 'durable'] as const) {
+        counts[stage] += notes.split(`${stage} `).length - 1
+      }
+    }
+    return `${counts.begin} changes begun, ${counts.done} answered, ${counts.durable} made durable`
   }
 
   /** Reads everything on every node; what is lost, stale, torn or different. */

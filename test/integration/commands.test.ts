@@ -223,7 +223,7 @@ scenario(
   volume,
   async (t) => {
     const { nodeA, nodeB, a, pathA, pathB } = await volume.pair()
-    const cycles = size(8, 100)
+    const cycles = size(4, 100)
     const wrong: string[] = []
     for (let i = 0; i < cycles; i++) {
       nodeB.killWorkers()

@@ -82,6 +82,7 @@ scenario(
       t.alike(problems.slice(0, PROBLEMS_SHOWN), [], `round ${i + 1}, ${round.name}, seed ${seed}`)
       if (problems.length > 0) return
     }
+    t.comment(load.summary())
   }
 )
 

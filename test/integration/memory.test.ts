@@ -50,7 +50,7 @@ scenario(
   async (t) => {
     const { a, b, nodeA, nodeB, pathA, pathB } = await volume.pair()
     const pids = [nodeA.pid() ?? 0, nodeB.pid() ?? 0]
-    const count = size(5000, 100_000)
+    const count = size(1500, 50_000)
     await Promise.all([
       a.call('makeTree', { path: pathA('a'), seed: 1, count }, DEADLINE_MS),
       b.call('makeTree', { path: pathB('b'), seed: 2, count }, DEADLINE_MS)
