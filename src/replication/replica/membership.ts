@@ -88,6 +88,8 @@ export class Membership {
   #leaseLostMs: number | undefined
   /** The seal being carried out or answered; a newer one replaces it. */
   #sealing = 0
+  /** The newest epoch a seal has announced: nothing is served in an earlier one any more. */
+  #sealedFor = 0
   /** Set from the first seal of an epoch change until this member serves again. */
   #stopped: Promise<void> | undefined
 
@@ -302,6 +304,7 @@ export class Membership {
     const cuts = new Map(record.history.at(-1)?.cuts ?? [])
     await waitApplied(cuts)
     if (this.#phase === 'ended' || admission.record.epoch !== record.epoch) return
+    if (this.#sealedFor > record.epoch) return
     this.#sealing++
     this.#stopped = undefined
     this.#phase = 'live'
@@ -315,6 +318,7 @@ export class Membership {
     const { seal, sync, waitApplied, catchUp, admission, links, self } = this.#components
     const sealing = ++this.#sealing
     if (this.#phase === 'starting' || this.#phase === 'ended') return
+    this.#sealedFor = Math.max(this.#sealedFor, epoch)
     if (this.#phase === 'live') {
       this.#phase = 'sealed'
       this.#stopped = seal()
