@@ -16,7 +16,7 @@ const Control = {
   hello: 1,
   heartbeat: 2,
   lease: 3,
-  entry: 4,
+  push: 4,
   ack: 5,
   sync: 6,
   'fetch-entries': 7,
@@ -57,6 +57,13 @@ function readSealed(reader: ByteReader): SealedEntry {
   }
 }
 
+function readEntries(reader: ByteReader): SealedEntry[] {
+  const count = reader.uint(ENTRIES_PER_FETCH_MAX)
+  const entries: SealedEntry[] = []
+  for (let i = 0; i < count; i++) entries.push(readSealed(reader))
+  return entries
+}
+
 function writeInos(writer: ByteWriter, inos: readonly Ino[]): void {
   writer.uint(inos.length)
   for (const ino of inos) writer.uint(ino)
@@ -89,11 +96,10 @@ export function encodeControl(message: ControlMessage): WireMessage {
     case 'lease':
       w.uint(message.epoch).uint(message.sentMs).uint(message.leaseMs)
       break
-    case 'entry': {
-      const { entry } = message
-      w.uint(entry.writer).uint(entry.seq).uint(entry.head.length)
-      return { type, parts: [w.finish(), entry.head, entry.payload] }
-    }
+    case 'push':
+      w.uint(message.entries.length)
+      for (const entry of message.entries) writeSealed(w, entry)
+      break
     case 'ack':
       writeVector(w, message.received)
       writeVector(w, message.durable)
@@ -179,13 +185,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     sentMs: r.uint(),
     leaseMs: r.uint(3_600_000)
   }),
-  [Control.entry]: (r) => {
-    const writer = r.uint() as WriterId
-    const seq = r.uint() as Seq
-    const head = r.raw(r.uint(ENTRY_HEAD_MAX_BYTES))
-    if (r.left > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
-    return { type: 'entry', entry: { writer, seq, head, payload: r.rest() } }
-  },
+  [Control.push]: (r) => ({ type: 'push', entries: readEntries(r) }),
   [Control.ack]: (r) => ({ type: 'ack', received: readVector(r), durable: readVector(r) }),
   [Control.sync]: (r) => ({ type: 'sync', vector: readVector(r) }),
   [Control['fetch-entries']]: (r) => ({
@@ -197,10 +197,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   [Control.entries]: (r) => {
     const writer = r.uint() as WriterId
     const from = r.uint() as Seq
-    const count = r.uint(ENTRIES_PER_FETCH_MAX)
-    const entries: SealedEntry[] = []
-    for (let i = 0; i < count; i++) entries.push(readSealed(r))
-    return { type: 'entries', writer, from, entries }
+    return { type: 'entries', writer, from, entries: readEntries(r) }
   },
   [Control.token]: (r) => {
     const epoch = r.uint() as Epoch

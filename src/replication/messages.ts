@@ -50,9 +50,10 @@ export interface LeaseMessage {
   readonly leaseMs: number
 }
 
-export interface EntryMessage {
-  readonly type: 'entry'
-  readonly entry: SealedEntry
+/** Entries as their writer makes them, in order; each belongs to the sender's writer. */
+export interface PushMessage {
+  readonly type: 'push'
+  readonly entries: readonly SealedEntry[]
 }
 
 export interface AckMessage {
@@ -142,7 +143,7 @@ export type ControlMessage =
   | HelloMessage
   | HeartbeatMessage
   | LeaseMessage
-  | EntryMessage
+  | PushMessage
   | AckMessage
   | SyncMessage
   | FetchEntriesMessage

@@ -26,6 +26,7 @@ import type {
 } from '../messages.ts'
 import type { EpochRecord } from '../record.ts'
 import type { Vector } from '../vector.ts'
+import { vectorJoin } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { PeerLinks } from './peer-links.ts'
 
@@ -193,6 +194,7 @@ export class Membership {
     const { record } = admission
     const isLive = record.live.some((w) => memberOf(w) === from)
     if (!isLive || message.epoch !== record.epoch || !this.#hellos.has(from)) return
+    if (this.#components.epochs?.isLost(from)) return
     if (!ownsUpToNotes(from, now)) return
     const leaseMs = promises.promise(from, now)
     const { sentMs } = message
@@ -301,8 +303,7 @@ export class Membership {
 
   async #serveAtCuts(record: EpochRecord): Promise<void> {
     const { waitApplied, admission, serve, logger, links } = this.#components
-    const cuts = new Map(record.history.at(-1)?.cuts ?? [])
-    await waitApplied(cuts)
+    await waitApplied(allCuts(record))
     if (this.#phase === 'ended' || admission.record.epoch !== record.epoch) return
     if (this.#sealedFor > record.epoch) return
     this.#sealing++
@@ -324,12 +325,10 @@ export class Membership {
       this.#stopped = seal()
     }
     await this.#stopped
-    if (cuts.size > 0) {
-      catchUp.pull()
-      await waitApplied(cuts)
-    } else {
-      await this.#settled(sealing)
-    }
+    // Also what ended long ago: a joiner that lacks it must not count as in sync.
+    catchUp.pull()
+    await waitApplied(vectorJoin(allCuts(admission.record), cuts))
+    if (cuts.size === 0) await this.#settled(sealing)
     const durable = await sync()
     if (sealing !== this.#sealing || this.#currentPhase() === 'ended') return
     const held = new Map<WriterId, Seq>()
@@ -466,4 +465,13 @@ export class Membership {
       this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
     })
   }
+}
+
+/** Everything that a member of the record's epoch has applied before it serves. */
+function allCuts(record: EpochRecord): Vector {
+  const all = new Map<WriterId, Seq>()
+  for (const { cuts } of record.history) {
+    for (const [writer, seq] of cuts) all.set(writer, Math.max(all.get(writer) ?? 0, seq) as Seq)
+  }
+  return all
 }

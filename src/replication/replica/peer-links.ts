@@ -1,4 +1,5 @@
 import type { MemberId } from '../../fs/primitives.ts'
+import type { SealedEntry } from '../entry.ts'
 import type { BulkMessage, ControlMessage } from '../messages.ts'
 
 /** The other members as the replica reaches them. Sending to one that is not connected is no error. */
@@ -8,6 +9,8 @@ export interface PeerLinks {
   bulkConnected(): readonly MemberId[]
   /** False when there is no connection; the message is dropped then. */
   sendControl(member: MemberId, message: ControlMessage): boolean
+  /** Sends an entry within a moment, and before any later message to that member. */
+  pushEntry(member: MemberId, entry: SealedEntry): void
   sendBulk(member: MemberId, message: BulkMessage): boolean
   /** Resolves when the queue of the connection is below its mark, or the connection is gone. */
   controlDrained(member: MemberId): Promise<void>

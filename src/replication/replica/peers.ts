@@ -1,16 +1,34 @@
 /** The framed connections to the other members, as `PeerLinks`: encodes on the way out. */
+import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import type { SealedEntry } from '../entry.ts'
 import { encodeBulk, encodeControl } from '../message-codec.ts'
 import type { BulkMessage, ControlMessage } from '../messages.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
 import type { PeerLinks } from './peer-links.ts'
 
+const PUSH_MS = 1
+const PUSH_BYTES = 256 * 1024
+const PUSH_ENTRIES = 256
 const CONTROL_ROOM_BYTES = 4 * 1024 * 1024
 const BULK_ROOM_BYTES = 8 * 1024 * 1024
 
+/** Entries on their way to one member. */
+interface Push {
+  readonly entries: SealedEntry[]
+  bytes: number
+  readonly timer: Timer
+}
+
 export class Peers implements PeerLinks {
+  readonly #clock: Clock
+  readonly #pushes = new Map<MemberId, Push>()
   readonly #control = new Map<MemberId, PeerConnection>()
   readonly #bulk = new Map<MemberId, PeerConnection>()
+
+  constructor(components: { readonly clock: Clock }) {
+    this.#clock = components.clock
+  }
 
   add(connection: PeerConnection): void {
     this.#table(connection).set(connection.member, connection)
@@ -20,6 +38,7 @@ export class Peers implements PeerLinks {
   remove(connection: PeerConnection): boolean {
     const table = this.#table(connection)
     if (table.get(connection.member) !== connection) return false
+    if (connection.kind === 'control') this.#dropPush(connection.member)
     return table.delete(connection.member)
   }
 
@@ -35,7 +54,41 @@ export class Peers implements PeerLinks {
     return [...this.#bulk.keys()]
   }
 
+  /**
+   * One write for each entry would wake the other end for each; they are gathered for PUSH_MS, and
+   * leave at once when something else is said to that member (a token given away, a sync).
+   */
+  pushEntry(member: MemberId, entry: SealedEntry): void {
+    if (!this.#control.has(member)) return
+    let push = this.#pushes.get(member)
+    if (!push) {
+      const timer = this.#clock.setTimer(PUSH_MS, () => this.#flushPush(member))
+      push = { entries: [], bytes: 0, timer }
+      this.#pushes.set(member, push)
+    }
+    push.entries.push(entry)
+    push.bytes += entry.head.length + entry.payload.length
+    if (push.bytes >= PUSH_BYTES || push.entries.length >= PUSH_ENTRIES) this.#flushPush(member)
+  }
+
   sendControl(member: MemberId, message: ControlMessage): boolean {
+    this.#flushPush(member)
+    return this.#send(member, message)
+  }
+
+  #flushPush(member: MemberId): void {
+    const push = this.#dropPush(member)
+    if (push) this.#send(member, { type: 'push', entries: push.entries })
+  }
+
+  #dropPush(member: MemberId): Push | undefined {
+    const push = this.#pushes.get(member)
+    push?.timer.cancel()
+    this.#pushes.delete(member)
+    return push
+  }
+
+  #send(member: MemberId, message: ControlMessage): boolean {
     const connection = this.#control.get(member)
     if (!connection) return false
     const { type, parts } = encodeControl(message)

@@ -112,7 +112,7 @@ export class Replica implements OpLog {
   readonly slices: SliceStore
   readonly admission: Admission
   readonly membership: Membership
-  readonly peers = new Peers()
+  readonly peers: Peers
   readonly catchUp: CatchUp
   readonly durability: Durability
   readonly damage: string[] = []
@@ -149,6 +149,7 @@ export class Replica implements OpLog {
     const { writer, journal, segments } = ports
     this.writer = writer
     this.self = volume.self.id
+    this.peers = new Peers({ clock })
     const { applied } = state.position()
     this.admission = new Admission({ record: volume.record, applied })
     this.durability = new Durability(volume.record.inSync)
@@ -377,8 +378,7 @@ export class Replica implements OpLog {
       publish: (entry) => {
         this.#recent.add(entry)
         for (const member of this.peers.connected()) {
-          if (this.membership.knows(member))
-            this.peers.sendControl(member, { type: 'entry', entry })
+          if (this.membership.knows(member)) this.peers.pushEntry(member, entry)
         }
         ownLog.append(entry.seq, [entry.head]).catch((error: unknown) => this.#fatal(error))
         this.#waits.settle()

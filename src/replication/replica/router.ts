@@ -4,6 +4,7 @@ import { unreachable } from '../../fs/assert.ts'
 import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import { decodeBulk, decodeControl } from '../message-codec.ts'
 import type {
   AckMessage,
@@ -95,8 +96,11 @@ export class Router implements ConnectionHandlers {
       case 'lease':
         membership.onLease(from, message)
         break
-      case 'entry':
-        intake.receive(from, message.entry, false)
+      case 'push':
+        for (const entry of message.entries) {
+          if (memberOf(entry.writer) !== from) throw new DecodeError('push of a foreign entry')
+          intake.receive(from, entry, false)
+        }
         break
       case 'ack':
         this.#components.onAck(from, message)

@@ -16,6 +16,7 @@ import { DamagedLogError, toError } from './log-failure.ts'
 
 const BATCH_MAX_BLOCKS = 128
 const BATCH_MAX_BYTES = 1024 * 1024
+const GATHER_MS = 25
 /** Another history would differ in its newest blocks; reading all of them delays each start. */
 const COMPARED_BLOCKS = 256
 
@@ -40,6 +41,8 @@ export class OwnLog {
   #running: Promise<void> | undefined
   #roomWaiters: (() => void)[] = []
   #failure: Error | undefined
+  #closing = false
+  #endGathering: (() => void) | undefined
 
   constructor(writer: WriterId, core: Hypercore, onFailure: OnLogFailure, options: OwnLogOptions) {
     this.writer = writer
@@ -149,6 +152,8 @@ export class OwnLog {
   }
 
   async close(): Promise<void> {
+    this.#closing = true
+    this.#endGathering?.()
     await this.drained()
     await this.#core.close()
   }
@@ -163,9 +168,8 @@ export class OwnLog {
   }
 
   async #run(): Promise<void> {
-    // Lets the appends of this turn of the event loop gather into one batch.
-    await Promise.resolve()
     while (this.#queue.length > 0) {
+      await this.#gather()
       const batch = this.#takeBatch()
       try {
         await this.#core.append(batch.map((queued) => queued.block))
@@ -181,6 +185,22 @@ export class OwnLog {
       this.#wake()
     }
     this.#running = undefined
+  }
+
+  /**
+   * Blocks come one by one, but a hypercore append, here and when it is downloaded, costs the same
+   * for one as for many: they are gathered for a moment, unless somebody waits for the queue.
+   */
+  async #gather(): Promise<void> {
+    if (this.#closing || !this.hasRoom || this.#queue.length >= BATCH_MAX_BLOCKS) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS)
+      this.#endGathering = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#endGathering = undefined
   }
 
   #takeBatch(): Queued[] {
