@@ -112,6 +112,11 @@ export class EpochAuthority {
       .filter((m) => !this.#present.has(m) && !this.#lost.has(m))
   }
 
+  /** Declared lost and not yet out of the record: it gets no lease any more. */
+  isLost(member: MemberId): boolean {
+    return this.#lost.has(member)
+  }
+
   step(event: EpochEvent): EpochEffect[] {
     switch (event.type) {
       case 'hello':
@@ -152,10 +157,12 @@ export class EpochAuthority {
     this.#present.delete(member)
     this.#joins.delete(member)
     const change = this.#change
+    if (!change || change.phase === 'persist') return []
     // What it offered may be part of the cuts, and nobody else may hold it.
-    const offered = change !== undefined && !change.participants.has(member)
-    if (offered && change.phase !== 'persist') return this.#restart()
-    return []
+    const offered = !change.participants.has(member)
+    // A joiner that vanishes is never declared lost: the change goes on without it.
+    const joining = change.joining.has(member)
+    return offered || joining ? this.#restart() : []
   }
 
   #onLost(member: MemberId): EpochEffect[] {
