@@ -142,12 +142,12 @@ export class LockAuthority {
       this.#violation(from, 'lock message of a member not live')
     } else if (message.type === 'assert') {
       this.#assert(from, member, message, nowMs)
-    } else if (!member.asserted) {
-      this.#violation(from, `lock message ${message.type} before all locks were asserted`)
     } else if (message.type === 'want') {
       this.#want(from, member, message, nowMs)
     } else if (message.type === 'cancel') {
       this.#cancel(member, message.request, nowMs)
+    } else if (!member.asserted) {
+      this.#violation(from, `lock message ${message.type} before all locks were asserted`)
     } else if (message.type === 'yield') {
       this.#yielded(from, message, nowMs)
     } else if (this.#rounds.edges(from, message)) {

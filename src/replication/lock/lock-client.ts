@@ -16,7 +16,7 @@
 import { assert } from '../../fs/assert.ts'
 import { InodeLocks, type LockWaiter } from '../../fs/lock/inode-locks.ts'
 import { type LockOwner, LockSerials } from '../../fs/lock/lock-table.ts'
-import { WHOLE_FILE } from '../../fs/lock/range.ts'
+import { rangesOverlap, WHOLE_FILE } from '../../fs/lock/range.ts'
 import { WaitGraph, waitEdges } from '../../fs/lock/wait-graph.ts'
 import type { LockKind, LockType, LostLock } from '../../fs/ports/lock-service.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
@@ -536,12 +536,11 @@ export class LockClient {
       holds.push(...this.#holdsOf(inode, nowMs))
       this.#forgetBlank(inode)
     }
-    const parts = inParts(holds)
-    parts.forEach((part, i) => {
-      this.#send({ type: 'assert', holds: part, last: i === parts.length - 1 })
-    })
+    for (const part of inParts(holds)) this.#send({ type: 'assert', holds: part, last: false })
     const open = [...this.#requests.values()].sort((a, b) => a.request - b.request)
     for (const request of open) this.#sendWant(request)
+    // Last, since what is asked again may explain what is asserted (see lock-doubts).
+    this.#send({ type: 'assert', holds: [], last: true })
   }
 
   #isolate(): void {
@@ -562,23 +561,23 @@ export class LockClient {
 
   /** What the authority may have given away by an answer that never arrived is not held any more. */
   #giveUpDoubtful(inode: LocalInode, open: OpenRequest): void {
-    if (open.lock === 'write') return
-    const overlapped = this.#unlockHere(inode, open)
-    if (open.lock === 'read' && overlapped) {
-      this.#effects.push({ type: 'lost', locks: [lostOf(inode.ino, open.lockOwner)] })
-    }
+    const { lock, lockOwner } = open
+    const isDowngrade =
+      lock === 'read' &&
+      inode.locks.table
+        .locksOf(lockOwner)
+        .some((held) => held.type === 'write' && rangesOverlap(held, open))
+    if (lock === 'unlock') this.#unlockHere(inode, open)
+    if (!isDowngrade) return
+    this.#unlockHere(inode, { ...open, ...WHOLE_FILE })
+    this.#effects.push({ type: 'lost', locks: [lostOf(inode.ino, lockOwner)] })
   }
 
-  /** True when the owner had anything there. */
-  #unlockHere(inode: LocalInode, span: LockSpan): boolean {
+  #unlockHere(inode: LocalInode, span: LockSpan): void {
     const owner: LockOwner = { member: this.member, kind: span.kind, id: span.owner }
     const { start, end, pid } = span
-    const had = inode.locks.table
-      .locksOf(owner)
-      .some((lock) => lock.start <= end && lock.end >= start)
     this.#set(inode, { owner, type: 'unlock', start, end, pid, sinceMs: 0 })
     this.#forgetBlank(inode)
-    return had
   }
 
   #end(): void {

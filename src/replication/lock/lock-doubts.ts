@@ -33,6 +33,8 @@ export function settleDoubts(
       return common !== undefined && table.conflict(owner, held.type, common) !== undefined
     })
     if (table === undefined || !isDoubtful) continue
+    // A downgrade explains readers beside it, not a writer.
+    if (type === 'read' && table.conflict(owner, 'read', message) !== undefined) continue
     table.set({ owner, type, start, end, pid, sinceMs: nowMs })
     settled.add(request)
   }

@@ -66,7 +66,10 @@ export interface LockYieldMessage {
   readonly last: boolean
 }
 
-/** At the start of an epoch, before anything else: what this member's processes hold. */
+/**
+ * At the start of an epoch: what this member's processes hold. Then all open requests are asked
+ * again, then the last part says that this was all.
+ */
 export interface LockAssertMessage {
   readonly type: 'assert'
   readonly holds: readonly LockHold[]
