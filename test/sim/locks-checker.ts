@@ -94,6 +94,19 @@ export class SimOwner {
     this.request = undefined
   }
 
+  /** What of it may be in the way of others for the rest of the epoch. */
+  ghost(): SimOwner {
+    const ghost = new SimOwner(`ghost of ${this.name}`, this.member)
+    for (const [key, bytes] of this.holds) ghost.holds.set(key, [...bytes])
+    const { request } = this
+    if (request === undefined) return ghost
+    const bytes = ghost.bytes(request.ino, request.kind)
+    for (let i = 0; i < BYTES; i++) {
+      bytes[i] = this.maybe(request.ino, request.kind, i) as Level
+    }
+    return ghost
+  }
+
   /** The most anybody may think it holds of that byte. */
   maybe(ino: Ino, kind: LockKind, byte: number): number {
     const { request } = this

@@ -83,7 +83,6 @@ export class LocksWorld {
     crashes: 0,
     cuts: 0,
     isolations: 0,
-    doubts: 0,
     delegates: 0,
     recalls: 0
   }
@@ -225,7 +224,9 @@ export class LocksWorld {
       const { type } = packet.message
       if (type === 'delegate') this.counters.delegates++
       if (type === 'recall') this.counters.recalls++
-      const message = this.#mutation.message?.(packet.message) ?? packet.message
+      const { message: mutate } = this.#mutation
+      const message = mutate === undefined ? packet.message : mutate(packet.message)
+      if (message === undefined) return
       packet = { ...packet, message }
       this.trace(`m${sim.id}>m${to} e${epoch} ${type}`)
     }
@@ -252,18 +253,24 @@ export class LocksWorld {
   #kill(sim: SimNode, ends: boolean): void {
     this.trace(`m${sim.id} dies`)
     this.counters.crashes++
-    if (ends) sim.node.end()
-    sim.dead = true
+    this.#leaveGhosts(sim)
     for (const process of this.#processes) {
       if (process.home !== sim) continue
       this.#processes.delete(process)
       this.checker.owners.delete(process.owner.name)
-      this.checker.ghosts.push(process.owner)
     }
+    if (ends) sim.node.end()
+    sim.dead = true
     for (const peer of this.#nodes.keys()) {
       if (peer !== sim.id) this.#network.disconnect(sim.id, peer)
     }
     this.#changeEpoch()
+  }
+
+  #leaveGhosts(sim: SimNode): void {
+    for (const { home, owner } of this.#processes) {
+      if (home === sim) this.checker.ghosts.push(owner.ghost())
+    }
   }
 
   /** The dead are gone before anybody enters the next epoch; the living enter it one by one. */
@@ -328,6 +335,7 @@ export class LocksWorld {
       if (!this.parameters.crashes || this.#entering > 0) return
       this.counters.isolations++
       this.trace(`m${sim.id} isolated`)
+      this.#leaveGhosts(sim)
       sim.isolated = true
       sim.node.isolate()
       this.#changeEpoch()
