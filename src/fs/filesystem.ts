@@ -30,7 +30,7 @@ import { rmdir, unlink } from './ops/remove-ops.ts'
 import { rename } from './ops/rename-ops.ts'
 import { fallocate, lseek } from './ops/space-ops.ts'
 import { getxattr, listxattr, removexattr, setxattr } from './ops/xattr-ops.ts'
-import type { LockRequest, LockService, LostLock } from './ports/lock-service.ts'
+import type { LockRequest, LockRow, LockService, LostLock } from './ports/lock-service.ts'
 import type { Ino, MemberId } from './primitives.ts'
 
 export type { FilesystemComponents } from './ops/core.ts'
@@ -306,6 +306,11 @@ export class Filesystem implements FilesystemApi {
   /** Every handle now open on the inode answers EIO until it is closed. */
   poisonInode(ino: Ino): void {
     this.#core.openFiles.poisonInode(ino)
+  }
+
+  /** Locks held and waited for, as far as this member knows. */
+  lockRows(): readonly LockRow[] {
+    return this.#core.locks.list()
   }
 
   /** Locks that are gone with the incarnation: their handles answer EIO (RULES 5). */

@@ -25,6 +25,8 @@ export class DentryTable {
   readonly #delete: Statement
   readonly #list: Statement
   readonly #all: Statement
+  readonly #after: Statement
+  readonly #nameIn: Statement
 
   constructor(database: Database) {
     const from = `SELECT ${COLUMNS} FROM dentry`
@@ -34,6 +36,12 @@ export class DentryTable {
     this.#list = database
       .prepare(`${from} WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?`)
       .raw(true)
+    this.#after = database
+      .prepare(`${from} WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?`)
+      .raw(true)
+    this.#nameIn = database
+      .prepare('SELECT name FROM dentry WHERE parent = ? AND ino = ? LIMIT 1')
+      .pluck(true)
     this.#all = database.prepare(`${from} ORDER BY parent, name`).raw(true)
   }
 
@@ -53,6 +61,16 @@ export class DentryTable {
   /** At most `limit` dentries of a directory with a larger cookie, in cookie order. */
   list(parent: Ino, afterCookie: number, limit: number): Dentry[] {
     return (this.#list.all(parent, afterCookie, limit) as DentryColumns[]).map(fromColumns)
+  }
+
+  /** At most `limit` dentries behind that one, by parent and name. */
+  after(parent: Ino, name: Uint8Array, limit: number): Dentry[] {
+    return (this.#after.all(parent, name, limit) as DentryColumns[]).map(fromColumns)
+  }
+
+  /** A name of `ino` in a directory; looks at its entries one by one. */
+  nameIn(parent: Ino, ino: Ino): Uint8Array | undefined {
+    return this.#nameIn.get(parent, ino) as Uint8Array | undefined
   }
 
   isEmpty(parent: Ino): boolean {

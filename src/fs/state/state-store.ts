@@ -137,6 +137,16 @@ export class StateStore implements StateMachine {
     return this.tables.dentries.list(directory, afterCookie, limit)
   }
 
+  /** At most `limit` dentries of all directories behind that one, by parent and name. */
+  dentriesAfter(parent: Ino, name: Uint8Array, limit: number): Dentry[] {
+    return this.tables.dentries.after(parent, name, limit)
+  }
+
+  /** A name of `ino` in a directory; costs as much as the directory is large. */
+  nameIn(directory: Ino, ino: Ino): Uint8Array | undefined {
+    return this.tables.dentries.nameIn(directory, ino)
+  }
+
   isEmptyDirectory(directory: Ino): boolean {
     return this.tables.dentries.isEmpty(directory)
   }

@@ -51,6 +51,13 @@ export interface StatusOptions {
   readonly watch: boolean
 }
 
+export interface LocksOptions {
+  /** A path in a mounted volume, or a volume; undefined = everything that is mounted. */
+  readonly target: string | undefined
+  readonly dir: string
+  readonly json: boolean
+}
+
 export interface MembersOptions {
   readonly volume: string
   readonly dir: string
@@ -71,5 +78,6 @@ export interface Commands {
   mount(options: MountOptions): Promise<number>
   unmount(options: UnmountOptions): Promise<number>
   status(options: StatusOptions): Promise<number>
+  locks(options: LocksOptions): Promise<number>
   members(options: MembersOptions): Promise<number>
 }

@@ -23,6 +23,46 @@ export function mountedVolumes(): MountedVolume[] {
     .map(fromEntry)
 }
 
+/**
+ * The tandemfs mount that `target` is in, and the rest of the path. Nothing below a mount point is
+ * looked up, so symbolic links inside of the volume are not followed.
+ */
+export function mountAround(
+  target: string
+): { readonly mount: MountedVolume; readonly below: string } | undefined {
+  const absolute = path.resolve(target)
+  return mountWithPrefix(absolute) ?? mountWithPrefix(outsideResolved(absolute))
+}
+
+function mountWithPrefix(
+  absolute: string
+): { readonly mount: MountedVolume; readonly below: string } | undefined {
+  let found: MountEntry | undefined
+  for (const entry of readMountinfo()) {
+    const { mountPoint } = entry
+    const inside = absolute === mountPoint || absolute.startsWith(`${mountPoint}/`)
+    if (inside && mountPoint.length >= (found?.mountPoint.length ?? 0)) found = entry
+  }
+  if (found?.type !== FUSE_TYPE) return undefined
+  return { mount: fromEntry(found), below: absolute.slice(found.mountPoint.length + 1) }
+}
+
+/** Links before the volume are followed: part by part, until a mount of ours is reached. */
+function outsideResolved(absolute: string): string {
+  let resolved = '/'
+  const parts = absolute.split('/').filter((part) => part !== '')
+  for (const [index, part] of parts.entries()) {
+    const next = path.join(resolved, part)
+    if (mountWithPrefix(next) !== undefined) return path.join(resolved, ...parts.slice(index))
+    try {
+      resolved = realpathSync(next)
+    } catch {
+      return path.join(resolved, ...parts.slice(index))
+    }
+  }
+  return resolved
+}
+
 /** The tandemfs mount at `target`, whose last part is never looked up: its daemon may be dead. */
 export function mountAt(target: string): MountedVolume | undefined {
   const absolute = path.resolve(target)

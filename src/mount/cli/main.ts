@@ -17,6 +17,7 @@ const commands: Commands = {
   mount: async (options) => (await import('./commands/mount.ts')).runMount(options, context),
   unmount: async (options) => (await import('./commands/unmount.ts')).runUnmount(options, context),
   status: async (options) => (await import('./commands/status.ts')).runStatus(options, context),
+  locks: async (options) => (await import('./commands/locks.ts')).runLocks(options, context),
   members: async (options) => (await import('./commands/members.ts')).runMembers(options, context)
 }
 

@@ -127,6 +127,16 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
       const watch = flags.watch === true
       done(await commands.status({ target, dir: flags.dir, json, watch }))
     })
+  program
+    .command('locks [TARGET]')
+    .usage('[options] [PATH|VOLUME]')
+    .description('show file locks: who holds them, who waits, since when')
+    .option('--json', 'one JSON object for each volume, one a line')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText('after', examples('tandemfs locks', 'tandemfs locks /srv/mail/inbox'))
+    .action(async (target: string | undefined, flags) => {
+      done(await commands.locks({ target, dir: flags.dir, json: flags.json === true }))
+    })
 }
 
 type Done = (code: number) => void

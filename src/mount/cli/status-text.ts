@@ -35,7 +35,7 @@ function memberRow(member: MemberStatus): string[] {
 
 /** Several lines, without a newline at the end. */
 export function formatStatus(status: NodeStatus): string {
-  const { volume, member, space, tokens } = status
+  const { volume, member, space, tokens, locks } = status
   const facts = [
     ['volume', `${volume.name} (${volume.id})`],
     ['mounted at', status.mountPoint],
@@ -43,6 +43,7 @@ export function formatStatus(status: NodeStatus): string {
     ['epoch', `${status.epoch}, ${authorityText(status)}`],
     ['lease', leaseText(status.leaseLeftMs)],
     ['tokens', `${tokens.exclusive} exclusive, ${tokens.notes} noted, ${tokens.waiting} waiting`],
+    ['locks', `${locks.held} held, ${locks.waiting} waiting`],
     [
       'space',
       `${formatBytes(space.availableBytes)} available of ${formatBytes(space.totalBytes)}, ${space.inodes} inodes`

@@ -19,6 +19,7 @@ import type { MountedVolume } from '../mounting/mount-volume.ts'
 import { mountVolume } from '../mounting/mount-volume.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
+import { countLocks, type LockReport, lockRows } from './lock-report.ts'
 import type {
   InviteRequest,
   NodeComponents,
@@ -116,6 +117,7 @@ class MountedNode implements TandemNode {
     return nodeStatus({
       replica: incarnation.replica,
       inodes: incarnation.state.counts().inodes,
+      locks: countLocks(incarnation.filesystem.lockRows()),
       mountPoint,
       stateDir,
       uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
@@ -125,6 +127,20 @@ class MountedNode implements TandemNode {
       },
       warnings: this.#live ? [] : ['this member is not live: operations wait']
     })
+  }
+
+  async locks(below: string | undefined): Promise<LockReport> {
+    const incarnation = this.#incarnation
+    if (!incarnation) throw this.#notServing()
+    const { replica, filesystem, state } = incarnation
+    const { record, self } = replica
+    const nameOf = (id: MemberId): string =>
+      record.members.find((member) => member.id === id)?.name ?? `member ${id}`
+    const source = { rows: filesystem.lockRows(), state, self, nameOf }
+    const { locks, omitted } = await lockRows(source, below)
+    const { mountPoint } = this.#options
+    const volume = record.volumeName
+    return { version: 1, volume, member: nameOf(self), mountPoint, locks, omitted }
   }
 
   async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {

@@ -5,6 +5,7 @@
  * answered with an error, and a line that is no request ends the connection.
  */
 import { ExitCode } from './exit-codes.ts'
+import type { LockReport } from './lock-report.ts'
 import type { InviteRequest, NodeStatus } from './node-api.ts'
 import { UserError } from './user-error.ts'
 
@@ -13,9 +14,15 @@ export const REQUEST_MAX_BYTES = 64 * 1024
 export const RESPONSE_MAX_BYTES = 4 * 1024 * 1024
 const TTL_MAX_MS = 366 * 24 * 3600 * 1000
 const NAME_MAX_LENGTH = 255
+const PATH_MAX_LENGTH = 4096
 
 export interface ControlMethods {
   status: { readonly params: Record<string, never>; readonly result: NodeStatus }
+  locks: {
+    /** A path relative to the mount; null = all. */
+    readonly params: { readonly below: string | null }
+    readonly result: LockReport
+  }
   invite: { readonly params: InviteRequest; readonly result: { readonly code: string } }
   removeMember: { readonly params: { readonly name: string }; readonly result: null }
   /** Answered when the volume is unmounted; the daemon ends after the answer. */
@@ -84,6 +91,13 @@ export function parseRequest(id: number, fields: Record<string, unknown>): Contr
   switch (fields['method']) {
     case 'status':
       return { id, method: 'status', params: {} }
+    case 'locks': {
+      const { below } = params
+      if (below !== null && (typeof below !== 'string' || below.length > PATH_MAX_LENGTH)) {
+        throw refuse('locks: no path')
+      }
+      return { id, method: 'locks', params: { below } }
+    }
     case 'invite': {
       const { role, ttlMs } = params
       if (role !== 'data' && role !== 'witness') throw refuse('invite: unknown role')

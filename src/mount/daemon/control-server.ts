@@ -154,6 +154,8 @@ export class ControlServer {
     switch (request.method) {
       case 'status':
         return await this.#handlers.status(request.params)
+      case 'locks':
+        return await this.#handlers.locks(request.params)
       case 'invite':
         return await this.#handlers.invite(request.params)
       case 'removeMember':

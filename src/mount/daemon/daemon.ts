@@ -124,6 +124,7 @@ export class Daemon {
         logger: this.#logger,
         handlers: {
           status: serving(() => node.status()),
+          locks: serving(({ below }) => node.locks(below ?? undefined)),
           invite: serving(async (request) => ({ code: await node.invite(request) })),
           removeMember: serving(async ({ name }) => {
             await node.removeMember(name)

@@ -3,6 +3,7 @@
  * compose.ts builds it; the shell (run-daemon.ts) owns process, signals, log and control socket.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
+import type { LockReport } from './lock-report.ts'
 import type { MountSettings } from './mount-options.ts'
 
 export interface NodeOptions {
@@ -56,6 +57,11 @@ export interface NodeStatus {
     readonly notes: number
     readonly waiting: number
   }
+  /** File locks, as far as this member knows of them. */
+  readonly locks: {
+    readonly held: number
+    readonly waiting: number
+  }
   readonly space: {
     readonly totalBytes: number
     readonly availableBytes: number
@@ -78,6 +84,11 @@ export interface TandemNode {
   /** Resolves when the volume is mounted and answers; rejects with the cause, nothing left. */
   start(): Promise<void>
   status(): NodeStatus
+  /**
+   * The file locks this member knows of: its own, and at the authority those that several members
+   * share. `below`: only of that file or below that directory, a path relative to the mount.
+   */
+  locks(below: string | undefined): Promise<LockReport>
   /**
    * Drains, hands the tokens back, unmounts, closes everything. With `lazy` the mount is detached
    * even when files are open. Without it a mount in use rejects (UserError 'busy', or an error

@@ -9,6 +9,7 @@ import type { MemberStatus, NodeStatus } from './node-api.ts'
 export interface StatusSource {
   readonly replica: Replica
   readonly inodes: number
+  readonly locks: NodeStatus['locks']
   readonly mountPoint: string
   readonly stateDir: string
   readonly uptimeMs: number
@@ -42,6 +43,7 @@ export function nodeStatus(source: StatusSource): NodeStatus {
       notes: tokens.member.states,
       waiting: tokens.member.waiting
     },
+    locks: source.locks,
     space: { ...replica.space(), inodes: source.inodes },
     damage: replica.damage,
     warnings: [...source.warnings, ...warningsOf(replica)]

@@ -33,6 +33,7 @@ async function run(line: string): Promise<Outcome> {
       calls.push({ name: 'status', options })
       return 6
     },
+    locks: record('locks'),
     members: record('members')
   }
   const print = (text: string) => {
@@ -104,6 +105,8 @@ const GOOD: readonly (readonly [string, string, object])[] = [
     { mountPoint: '/srv', lazy: true, timeoutMs: 5000 }
   ],
   ['status', 'status', { target: undefined, dir, json: false, watch: false }],
+  ['locks', 'locks', { target: undefined, dir, json: false }],
+  ['locks /srv/mail/a --json', 'locks', { target: '/srv/mail/a', dir, json: true }],
   ['status mail --json --watch', 'status', { target: 'mail', dir, json: true, watch: true }],
   ['members mail', 'members', { volume: 'mail', dir, remove: undefined }],
   ['members mail remove b', 'members', { volume: 'mail', dir, remove: 'b' }]
@@ -140,6 +143,7 @@ const BAD: readonly string[] = [
   'unmount /a /b',
   'unmount /a --timeout 0',
   'unmount /a --timeout 1.5',
+  'locks a b',
   'status a b',
   'members',
   'members mail rename b',

@@ -30,6 +30,7 @@ async function help(args: readonly string[]): Promise<string> {
     mount: never,
     unmount: never,
     status: never,
+    locks: never,
     members: never
   }
   let text = ''

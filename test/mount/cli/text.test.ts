@@ -1,4 +1,5 @@
 import test from 'brittle'
+import { formatLocks } from '../../../src/mount/cli/locks-text.ts'
 import { formatStatus } from '../../../src/mount/cli/status-text.ts'
 import { formatBytes, formatDuration, formatTable } from '../../../src/mount/cli/table.ts'
 import { existingVolume, volumePath } from '../../../src/mount/cli/volume-path.ts'
@@ -16,6 +17,7 @@ test('status text - everything an administrator looks for', (t) => {
     'alpha (1), incarnation 3',
     'this member is the authority',
     '5 exclusive, 2 noted, 0 waiting',
+    '3 held, 1 waiting',
     '12.5 GiB available of 40.0 GiB, 1234 inodes',
     'up 1 h 2 min',
     'not in sync',
@@ -40,6 +42,51 @@ test('status text - trouble is said', (t) => {
   t.ok(text.includes('threadpool (no addon)'))
   t.ok(text.includes('DAMAGE: segment 7: bad checksum'))
   t.ok(text.includes('warning: losing beta stops this member'))
+})
+
+test('locks text - who holds and who waits', (t) => {
+  const base = { version: 1 as const, volume: 'mail', member: 'alpha', mountPoint: '/srv/mail' }
+  t.is(
+    formatLocks({ ...base, locks: [], omitted: 0 }),
+    'mail at /srv/mail, known to alpha: no locks'
+  )
+  const held = {
+    path: 'inbox/a b',
+    ino: 77,
+    kind: 'record' as const,
+    type: 'write' as const,
+    start: '10',
+    end: null,
+    state: 'held' as const,
+    member: 'alpha',
+    pid: 41,
+    command: 'imapd',
+    ageMs: 2500,
+    waiters: 1,
+    waitsFor: []
+  }
+  const waiting = {
+    ...held,
+    path: null,
+    kind: 'flock' as const,
+    state: 'waiting' as const,
+    member: 'beta',
+    pid: 42,
+    command: null,
+    waiters: 0,
+    waitsFor: [{ member: 'alpha', pid: 41 }]
+  }
+  const text = formatLocks({ ...base, locks: [held, waiting], omitted: 3 })
+  t.alike(
+    text.split('\n').map((line) => line.replace(/ {2,}/g, '  ')),
+    [
+      'mail at /srv/mail, known to alpha:',
+      'PATH  KIND  TYPE  RANGE  STATE  AGE  MEMBER  PROCESS  WAITING',
+      'inbox/a b  record  write  10-end  held  2.5 s  alpha  41 (imapd)  1 for it',
+      '(inode 77)  flock  write  file  waiting  2.5 s  beta  42  for alpha:41',
+      'and 3 more'
+    ]
+  )
 })
 
 test('table - columns, sizes, durations', (t) => {

@@ -13,6 +13,10 @@ const WAIT = { timeoutMs: 5000 }
 function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
   return {
     status: () => exampleStatus(),
+    locks: ({ below }) => {
+      const base = { version: 1 as const, volume: 'mail', member: 'alpha' }
+      return { ...base, mountPoint: below ?? '/', locks: [], omitted: 0 }
+    },
     invite: ({ ttlMs }) => ({ code: `code for ${ttlMs}` }),
     removeMember: () => null,
     stop: () => ({ pid: process.pid }),

@@ -43,6 +43,10 @@ const composeFake: ComposeNode = ({ logger }, { stateDir, mountPoint, source, se
       if (behave === 'unmounted') setTimeout(() => onUnmounted(), 50)
     },
     status: () => exampleStatus({ mountPoint, stateDir, pid: process.pid }),
+    locks: () => {
+      const base = { version: 1 as const, volume: 'mail', member: 'alpha', mountPoint }
+      return Promise.resolve({ ...base, locks: [], omitted: 0 })
+    },
     stop: async (reason, { lazy }) => {
       stops += 1
       breakOff(new Error('broken off'))

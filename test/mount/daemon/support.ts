@@ -64,6 +64,7 @@ export function exampleStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
     authority: { id: 1, name: 'alpha', reachable: true },
     leaseLeftMs: null,
     members,
+    locks: { held: 3, waiting: 1 },
     tokens: { exclusive: 5, notes: 2, waiting: 0 },
     space: { totalBytes: 40 * 2 ** 30, availableBytes: 12.5 * 2 ** 30, inodes: 1234 },
     damage: [],
