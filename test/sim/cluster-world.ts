@@ -58,13 +58,13 @@ const KINDS: readonly FramedKind[] = ['control', 'bulk']
 export function drawClusterParameters(random: Random) {
   return {
     members: random.pick([2, 2, 2, 3, 3, 4, 5]),
-    clients: random.between(1, 3),
+    clients: random.between(1, 2),
     inos: random.between(1, 4),
     delayMaxUs: random.pick([100, 2000, 30_000]),
     syncMaxUs: random.pick([200, 20_000, 300_000]),
     turnMaxUs: random.pick([1, 200, 5000]),
-    thinkMaxUs: random.pick([20_000, 200_000, 800_000]),
-    faultGapUs: random.pick([100_000, 2 * SECOND_US, 8 * SECOND_US]),
+    thinkMaxUs: random.pick([100_000, 300_000, 1_000_000]),
+    faultGapUs: random.pick([100_000, SECOND_US, 5 * SECOND_US]),
     minHoldMs: random.pick([0, 5]),
     isolationMs: random.pick([5000, 30_000]),
     losesAll: random.chance(0.3),
@@ -89,6 +89,8 @@ export class ClusterWorld {
   readonly #steps: number
   #failure: Error | undefined
   #over = false
+  /** What was begun before the end is done or has failed. */
+  #isQuiet = false
   #events = 0
 
   constructor(options: ClusterOptions) {
@@ -207,12 +209,12 @@ export class ClusterWorld {
       this.scheduler.after(this.random.below(SECOND_US), () => member.boot())
     }
     this.#keepConnecting()
-    const start = this.random.below(10 * SECOND_US)
+    const start = this.random.below(5 * SECOND_US)
     this.scheduler.after(start, () => this.#fault(this.#steps))
     while (this.#failure === undefined && this.scheduler.runNext()) {
       await turn()
       if (++this.#events > EVENTS_MAX) throw new LivenessError('too many events')
-      if (this.#over && this.#isSettled()) break
+      if (this.#isQuiet && this.#isSettled()) break
     }
     if (this.#failure) throw this.#failure
     this.#compare()
@@ -268,7 +270,7 @@ export class ClusterWorld {
 
   #fault(left: number): void {
     if (left === 0) {
-      this.scheduler.after(this.random.below(20 * SECOND_US), () => this.#heal())
+      this.scheduler.after(this.random.below(8 * SECOND_US), () => this.#heal())
       return
     }
     this.#oneFault()
@@ -280,7 +282,7 @@ export class ClusterWorld {
     const { random, parameters } = this
     const member = random.pick([...this.#members.values()])
     const dice = random.below(5)
-    const spanUs = random.below(random.pick([SECOND_US / 2, 6 * SECOND_US, 20 * SECOND_US]))
+    const spanUs = random.below(random.pick([SECOND_US / 2, 3 * SECOND_US, 12 * SECOND_US]))
     if (dice === 0) this.#crash(member, parameters.powerCuts && random.chance(0.6), spanUs)
     else if (dice === 1 && parameters.freezes) this.#freeze(member, spanUs)
     else if (parameters.partitions) this.#cut(spanUs)
@@ -343,7 +345,10 @@ export class ClusterWorld {
   #awaitProgress(endUs: number, served: Set<MemberId>): void {
     if (this.scheduler.nowUs > endUs) {
       const states = [...this.#members.values()].map(
-        ({ id, replica }) => `${id} ${replica?.membership.phase} ${replica?.record.epoch}`
+        ({ id, replica }) =>
+          `${id} ${replica?.membership.phase} ${replica?.record.epoch} lag ${replica?.catchUp.lag()} ` +
+          `applied ${[...(replica?.admission.applied ?? [])]} ` +
+          `waiting ${replica?.admission.waitingEntries}`
       )
       this.fail(new LivenessError(`no progress after the faults: ${states.join(', ')}`))
       return
@@ -359,6 +364,9 @@ export class ClusterWorld {
       return
     }
     this.#over = true
+    this.scheduler.after(5 * SECOND_US, () => {
+      this.#isQuiet = true
+    })
     this.scheduler.after(PATIENCE_US, () => {
       this.fail(new LivenessError('members do not become equal after the faults'))
     })

@@ -211,7 +211,10 @@ export class EpochAuthority {
     if (wishes === 0 && !this.#sealsOut) return []
     // A live member that is neither there nor lost may still hold its lease: wait for either.
     if (this.awaited.length > 0) return []
-    if (!this.#present.has(this.#self)) return []
+    const self = this.#present.get(this.#self)
+    if (!self) return []
+    // After a restart its own writer joins in the same change: no record without the authority.
+    if (!this.#record.live.includes(self.writer) && !this.#joins.has(this.#self)) return []
     const participants = new Set<MemberId>([this.#self])
     for (const writer of this.#record.live) {
       if (!ended.includes(writer)) participants.add(memberOf(writer))

@@ -43,13 +43,16 @@ export interface SlicesOptions {
   readonly fetchesMax: number
   readonly arrivedMax: number
   readonly servingMax: number
+  /** Pause before a slice that nobody in reach had is asked for again. */
+  readonly retryMs: number
 }
 
 export const SLICES_DEFAULTS: SlicesOptions = {
   fetchTimeoutMs: 5000,
   fetchesMax: 64,
   arrivedMax: 65536,
-  servingMax: 1024
+  servingMax: 1024,
+  retryMs: 500
 }
 
 /** What became of a fetch: here now, dead (nothing refers to it), or not to be had at present. */
@@ -71,7 +74,10 @@ export class Slices implements SliceStore {
   readonly #dead = new Set<string>()
   readonly #fetches = new Map<string, Fetch>()
   readonly #queue: Slice[] = []
+  /** Keys of all slices that are queued, being fetched, or to be tried again. */
   readonly #queued = new Set<string>()
+  readonly #unavailable: Slice[] = []
+  #retry: Timer | undefined
   /** Segments with data that no journal holds: an fdatasync of the journal needs theirs as well. */
   #unjournaled = new Set<SegmentId>()
   #serving = 0
@@ -196,6 +202,7 @@ export class Slices implements SliceStore {
 
   close(): void {
     this.#closed = true
+    this.#retry?.cancel()
     for (const fetch of [...this.#fetches.values()]) this.#finish(fetch, 'unavailable')
   }
 
@@ -312,8 +319,9 @@ export class Slices implements SliceStore {
       if (!slice) return
       const key = keyOf(slice)
       void this.#fetch(slice).then((outcome) => {
-        this.#queued.delete(key)
         if (this.#closed) return
+        if (outcome === 'unavailable') this.#retryLater(slice)
+        else this.#queued.delete(key)
         if (outcome === 'dead') {
           this.#dead.add(key)
           this.#components.onArrived()
@@ -321,6 +329,16 @@ export class Slices implements SliceStore {
         this.#fill()
       })
     }
+  }
+
+  /** Whoever has it may come back: the entries that wait for it must not wait for each other. */
+  #retryLater(slice: Slice): void {
+    this.#unavailable.push(slice)
+    this.#retry ??= this.#components.clock.setTimer(this.#options.retryMs, () => {
+      this.#retry = undefined
+      this.#queue.push(...this.#unavailable.splice(0))
+      this.#fill()
+    })
   }
 
   async #serve(from: MemberId, message: SliceFetch): Promise<void> {
