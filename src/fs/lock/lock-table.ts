@@ -49,6 +49,8 @@ interface OwnerLocks {
   readonly locks: HeldLock[]
 }
 
+const NO_LOCKS: readonly HeldLock[] = []
+
 export function sameOwner(a: LockOwner, b: LockOwner): boolean {
   return a === b || (a.id === b.id && a.member === b.member && a.kind === b.kind)
 }
@@ -100,13 +102,23 @@ export class LockTable {
    * downgrades, unlocks. Returns whether anything of what others see changed to their advantage.
    */
   set(change: LockChange): boolean {
-    const index = this.#owners.findIndex((entry) => sameOwner(entry.owner, change.owner))
+    const { owner, type, start, end, pid, sinceMs } = change
+    const index = this.#indexOf(owner)
     const entry = this.#owners[index]
     if (entry === undefined) {
-      if (change.type === 'unlock') return false
-      this.#owners.push({ owner: change.owner, locks: [this.#lock(change, change.type)] })
+      if (type === 'unlock') return false
+      this.#owners.push({ owner, locks: [this.#lock(owner, type, start, end, pid, sinceMs)] })
       this.#count++
       return false
+    }
+    const [only, second] = entry.locks
+    if (type === 'unlock' && only !== undefined && second === undefined) {
+      // By far the most frequent: the one lock there is goes.
+      if (start <= only.start && only.end <= end) {
+        this.#owners.splice(index, 1)
+        this.#count--
+        return true
+      }
     }
     const before = entry.locks.length
     const weakened = this.#replace(entry.locks, change)
@@ -116,7 +128,7 @@ export class LockTable {
   }
 
   locksOf(owner: LockOwner): readonly HeldLock[] {
-    return this.#owners.find((entry) => sameOwner(entry.owner, owner))?.locks ?? []
+    return this.#owners[this.#indexOf(owner)]?.locks ?? NO_LOCKS
   }
 
   owners(): LockOwner[] {
@@ -132,14 +144,29 @@ export class LockTable {
     this.#count = 0
   }
 
-  #lock(from: Omit<LockChange, 'type'>, type: LockType): HeldLock {
-    const { owner, start, end, pid, sinceMs } = from
+  /** -1 when the owner has nothing here. */
+  #indexOf(owner: LockOwner): number {
+    for (let i = 0; i < this.#owners.length; i++) {
+      const entry = this.#owners[i]
+      if (entry !== undefined && sameOwner(entry.owner, owner)) return i
+    }
+    return -1
+  }
+
+  #lock(
+    owner: LockOwner,
+    type: LockType,
+    start: bigint,
+    end: bigint,
+    pid: number,
+    sinceMs: number
+  ): HeldLock {
     return { owner, type, start, end, pid, sinceMs, serial: this.#serials.next() }
   }
 
   /** Rewrites the part of `locks` that overlaps the change or is to be merged with it. */
   #replace(locks: HeldLock[], change: LockChange): boolean {
-    const { type } = change
+    const { owner, type, pid } = change
     let { start, end, sinceMs } = change
     let first = 0
     while (first < locks.length && isBelow(locks[first], start)) first++
@@ -164,7 +191,7 @@ export class LockTable {
     }
     const put: HeldLock[] = []
     if (left !== undefined) put.push(left)
-    if (type !== 'unlock') put.push(this.#lock({ ...change, start, end, sinceMs }, type))
+    if (type !== 'unlock') put.push(this.#lock(owner, type, start, end, pid, sinceMs))
     if (right !== undefined) put.push(right)
     locks.splice(first, next - first, ...put)
     return weakened

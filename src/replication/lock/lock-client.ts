@@ -15,7 +15,7 @@
  */
 import { assert } from '../../fs/assert.ts'
 import { InodeLocks, type LockWaiter } from '../../fs/lock/inode-locks.ts'
-import { type LockOwner, LockSerials } from '../../fs/lock/lock-table.ts'
+import { type LockOwner, LockSerials, sameOwner } from '../../fs/lock/lock-table.ts'
 import { rangesOverlap, WHOLE_FILE } from '../../fs/lock/range.ts'
 import { WaitGraph, waitEdges } from '../../fs/lock/wait-graph.ts'
 import type { LockKind, LockType, LostLock } from '../../fs/ports/lock-service.ts'
@@ -126,10 +126,10 @@ export class LockClient {
 
   /** The decision if it is made at once, else the number it will come with. See `takeEffects`. */
   request(ask: LockAsk, nowMs: number): LockDecision | number {
-    const refusal = this.#refusal(ask)
+    const owner: LockOwner = { member: this.member, kind: ask.kind, id: ask.owner }
+    const refusal = this.#refusal(ask, owner)
     if (refusal !== undefined) return refusal
     const inode = this.#inodeOf(ask.ino)
-    const owner: LockOwner = { member: this.member, kind: ask.kind, id: ask.owner }
     if (inode.delegation > 0) {
       const decision = this.#decide(inode, ask, owner, nowMs)
       if (decision !== undefined) return decision
@@ -151,13 +151,7 @@ export class LockClient {
 
   /** True when an unlock of all the owner has there would say anything. */
   concerns(ino: Ino, owner: bigint, kind: LockKind): boolean {
-    const inode = this.#inodes.get(ino)
-    if (inode === undefined) return false
-    if (inode.locks.table.locksOf({ member: this.member, kind, id: owner }).length > 0) return true
-    for (const open of inode.open.values()) {
-      if (open.owner === owner && open.kind === kind) return true
-    }
-    return false
+    return this.#inodes.has(ino) && this.#concerns(ino, { member: this.member, kind, id: owner })
   }
 
   step(event: LockClientEvent): readonly LockClientEffect[] {
@@ -203,7 +197,7 @@ export class LockClient {
     return { inodes, held: this.#held, waiting: this.#requests.size, delegations }
   }
 
-  #refusal(ask: LockAsk): LockDecision | undefined {
+  #refusal(ask: LockAsk, owner: LockOwner): LockDecision | undefined {
     if (this.#phase === 'isolated') {
       if (ask.lock !== 'unlock') return ISOLATED
       const inode = this.#inodes.get(ask.ino)
@@ -211,11 +205,20 @@ export class LockClient {
       return GRANTED
     }
     if (ask.lock === 'unlock') {
-      return this.concerns(ask.ino, ask.owner, ask.kind) ? undefined : GRANTED
+      return this.#concerns(ask.ino, owner) ? undefined : GRANTED
     }
     if (ask.action === 'query') return undefined
     if (this.#held >= LOCKS_HELD_MAX) return NO_LOCKS
     return this.#requests.size >= LOCK_REQUESTS_MAX / 2 ? NO_LOCKS : undefined
+  }
+
+  #concerns(ino: Ino, owner: LockOwner): boolean {
+    const inode = this.#inodes.get(ino)
+    if (inode === undefined) return false
+    if (inode.locks.table.locksOf(owner).length > 0) return true
+    if (inode.open.size === 0) return false
+    for (const open of inode.open.values()) if (sameOwner(open.lockOwner, owner)) return true
+    return false
   }
 
   #inodeOf(ino: Ino): LocalInode {
@@ -303,8 +306,9 @@ export class LockClient {
         return AGAIN
       }
     } else {
-      const waiter: LockWaiter = { ...change, request: 0 }
-      if (!locks.isFree(waiter, nowMs)) {
+      const isAlone = locks.table.count === 0 && locks.queue.length === 0
+      const waiter: LockWaiter | undefined = isAlone ? undefined : { ...change, request: 0 }
+      if (waiter !== undefined && !locks.isFree(waiter, nowMs)) {
         this.#settle(inode, nowMs)
         return this.#graph.closesCircle(waiter, locks) ? DEADLOCK : undefined
       }
