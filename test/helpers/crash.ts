@@ -21,6 +21,7 @@ export class CrashLoad {
   readonly #cluster: Cluster
   readonly #folder: string
   readonly #random: SeededRandom
+  readonly #notesFolder: string
   readonly #runPath: string
   #loads: Load[] = []
   #round = 0
@@ -30,8 +31,10 @@ export class CrashLoad {
     this.#cluster = cluster
     this.#folder = folder
     this.#random = random
-    mkdirSync(join(cluster.scratch, 'notes'), { recursive: true })
-    this.#runPath = join(cluster.scratch, 'notes', 'running')
+    // Notes of another load's folder would name files that are not in this one's.
+    this.#notesFolder = join(cluster.scratch, 'notes', folder)
+    mkdirSync(this.#notesFolder, { recursive: true })
+    this.#runPath = join(this.#notesFolder, 'running')
   }
 
   /** Two loads on each node, each in a folder of its own that the other node reads afterwards. */
@@ -129,6 +132,6 @@ export class CrashLoad {
   }
 
   #notesPath(tag: string): string {
-    return join(this.#cluster.scratch, 'notes', tag)
+    return join(this.#notesFolder, tag)
   }
 }

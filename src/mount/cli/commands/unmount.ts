@@ -2,7 +2,7 @@
  * `tandemfs unmount`: asks the daemon to drain and unmount and waits until it has ended. A mount
  * whose daemon is dead is detached; with --lazy also one whose daemon does not answer.
  */
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { ControlClient } from '../../daemon/control-client.ts'
 import { ExitCode } from '../../daemon/exit-codes.ts'
 import { UserError } from '../../daemon/user-error.ts'
@@ -86,8 +86,21 @@ async function detachUnanswered(mounted: MountedVolume, error: UserError): Promi
   )
 }
 
+/** A zombie has ended: when it is reaped is a matter of its new parent. */
+function isRunning(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) {
+      if (error.code === 'ENOENT' || error.code === 'ESRCH') return false
+    }
+    throw error
+  }
+}
+
 async function waitForEnd(pid: number, deadlineMs: number, mounted: MountedVolume): Promise<void> {
-  while (existsSync(`/proc/${pid}`)) {
+  while (isRunning(pid)) {
     if (performance.now() > deadlineMs) {
       throw new UserError('timeout', {
         what: `unmount ${mounted.mountPoint}`,
