@@ -48,6 +48,7 @@ export class Admission {
   readonly #queues = new Map<WriterId, WriterQueue>()
   readonly #options: AdmissionOptions
   #record: EpochRecord
+  #limit: Vector | undefined
   /** Every cut of the epochs up to this one is applied. */
   #passedEpoch: Epoch | 0 = 0
   /** Where each writer's entries end, by epoch and for good. */
@@ -85,6 +86,7 @@ export class Admission {
   /** Takes a newer record; entries it makes void are dropped. */
   install(record: EpochRecord): void {
     assert(record.epoch >= this.#record.epoch, 'an older epoch record')
+    if (record.epoch > this.#record.epoch) this.#limit = undefined
     this.#record = record
     this.#indexCuts()
     for (const [writer, queue] of this.#queues) {
@@ -96,6 +98,14 @@ export class Admission {
       if (queue.waiting.size === 0) this.#queues.delete(writer)
     }
     this.#advanceEpoch()
+  }
+
+  /**
+   * From when a member has said what it holds until the next record, nothing beyond that is
+   * admitted of the live writers: the cut may be there. Undefined lifts the limit.
+   */
+  limitTo(limit: Vector | undefined): void {
+    this.#limit = limit
   }
 
   /** An own entry was journaled and applied. */
@@ -132,7 +142,8 @@ export class Admission {
     for (const [writer, queue] of this.#queues) {
       const seq = (this.appliedOf(writer) + 1) as Seq
       const item = queue.waiting.get(seq)
-      if (!item || !this.#isCausal(item.entry) || !hasSlices(item)) continue
+      if (!item || this.#isBeyondLimit(item.entry)) continue
+      if (!this.#isCausal(item.entry) || !hasSlices(item)) continue
       queue.waiting.delete(seq)
       queue.bytes -= sizeOf(item)
       if (queue.waiting.size === 0) this.#queues.delete(writer)
@@ -165,6 +176,11 @@ export class Admission {
     let total = 0
     for (const queue of this.#queues.values()) total += queue.waiting.size
     return total
+  }
+
+  #isBeyondLimit({ writer, seq }: Entry): boolean {
+    if (!this.#limit || !this.#record.live.includes(writer)) return false
+    return seq > (this.#limit.get(writer) ?? 0)
   }
 
   #isCausal(entry: Entry): boolean {

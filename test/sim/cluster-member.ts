@@ -238,6 +238,9 @@ export class SimMember {
   #ended(process: SimProcess, replica: Replica, reason: EndReason): void {
     this.#world.count(reason)
     if (!this.isCurrent(replica)) return
+    if (reason === 'rebuild' && this.#world.ledger.record?.live.includes(replica.writer)) {
+      this.#world.fail(new SafetyError(`live member ${this.id} applied more than the cuts`))
+    }
     this.replica = undefined
     this.state = undefined
     const again = async (): Promise<void> => {

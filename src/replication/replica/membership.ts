@@ -68,6 +68,8 @@ export interface MembershipComponents {
   readonly serve: (record: EpochRecord) => void
   readonly sync: () => Promise<Vector>
   readonly waitApplied: (vector: Vector) => Promise<void>
+  /** Admits nothing of live writers beyond this, until the next record; undefined lifts it. */
+  readonly limitIntake: (limit: Vector | undefined) => void
   /** Notes the member has not acknowledged, for how long it may keep its lease. */
   readonly ownsUpToNotes: (member: MemberId, nowMs: number) => boolean
   readonly onEnded: (reason: EndReason) => void
@@ -317,6 +319,7 @@ export class Membership {
 
   async #carryOutSeal(epoch: Epoch, cuts: Vector): Promise<void> {
     const { seal, sync, waitApplied, catchUp, admission, links, self } = this.#components
+    const { limitIntake } = this.#components
     const sealing = ++this.#sealing
     if (this.#phase === 'starting' || this.#phase === 'ended') return
     this.#sealedFor = Math.max(this.#sealedFor, epoch)
@@ -325,10 +328,15 @@ export class Membership {
       this.#stopped = seal()
     }
     await this.#stopped
+    const first = cuts.size === 0
+    limitIntake(first ? undefined : vectorJoin(admission.applied, cuts))
     // Also what ended long ago: a joiner that lacks it must not count as in sync.
     catchUp.pull()
     await waitApplied(vectorJoin(allCuts(admission.record), cuts))
-    if (cuts.size === 0) await this.#settled(sealing)
+    if (first) await this.#settled(sealing)
+    if (sealing !== this.#sealing) return
+    // What is said to be held is all there will be, unless the cuts name more.
+    limitIntake(vectorJoin(admission.applied, cuts))
     const durable = await sync()
     if (sealing !== this.#sealing || this.#currentPhase() === 'ended') return
     const held = new Map<WriterId, Seq>()

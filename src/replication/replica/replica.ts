@@ -482,6 +482,10 @@ export class Replica implements OpLog {
         seal: () => this.#seal(),
         serve: (record) => this.#serve(record),
         sync: () => this.#localSync.sync(),
+        limitIntake: (limit) => {
+          this.admission.limitTo(limit)
+          this.#intake.pump()
+        },
         waitApplied: (vector) => this.#waits.wait(vector),
         ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),
         onEnded,
@@ -637,6 +641,7 @@ export class Replica implements OpLog {
     this.#connections.membersChanged()
     this.#space.keepOnly(record.live.map(memberOf))
     void this.#follower.follow(record)
+    if (this.#replayed) this.#intake.pump()
     for (const change of this.#memberChanges.splice(0)) {
       if (change.record()) change.resolve()
       else this.#memberChanges.push(change)
