@@ -128,7 +128,8 @@ scenario('commands - unknown volume', daemons, volume, async (t) => {
 scenario('commands - port in use', daemons, volume, async (t) => {
   const { nodeB, cluster } = await volume.pair()
   await nodeB.unmount()
-  const squatter = createServer()
+  // The other member dials this port meanwhile: it is not to keep the squatter open.
+  const squatter = createServer((socket) => socket.destroy())
   await new Promise<void>((resolve) => squatter.listen(nodeB.port, '127.0.0.1', resolve))
   const answer = await runCli(['mount', nodeB.stateDir, nodeB.mountPath])
   isRefused(t, 'mount', answer, ExitCode.addressInUse)
