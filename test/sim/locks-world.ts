@@ -20,7 +20,7 @@ export class LockLivenessError extends Error {
   override name = 'LockLivenessError'
 }
 
-const PATIENCE_US = 10_000_000
+const PATIENCE_US = 30_000_000
 const EVENTS_MAX = 400_000
 
 interface Packet {

@@ -1,12 +1,14 @@
 /**
  * The locks of one inode with those who wait for them. Owns the order of the queue.
  *
- * Fairness: a waiting request is granted when nothing held conflicts with it and no request that
- * waits since longer does. The second half holds back for FAIR_WAIT_MS at most: strict order would
- * make processes wait for each other that have no conflict in one kernel (a child that shares a
- * flock its parent already shares while a writer waits, an owner that needs a second range before
- * it can release the first). A request that does not wait is never refused because of the queue.
- * So whoever takes turns gets his turn, and the order of arrival alone never makes a deadlock.
+ * Fairness: a waiting request is granted when nothing held conflicts with it and it need not let an
+ * earlier one go first. It lets an earlier, conflicting one go first for as long as that one had
+ * waited when it came itself, but FAIR_MIN_MS at least and FAIR_MAX_MS at most; and not at all when
+ * the earlier one waits for a lock of the same owner, since then both would wait for ever. Strict
+ * order would make processes wait for each other that have no conflict in one kernel (a child that
+ * shares a flock its parent already shares, while a writer waits). A request that does not wait is
+ * never refused because of the queue. So who takes turns gets his turn, and the order of arrival
+ * alone never makes a deadlock.
  *
  * Pure: time comes with the calls.
  */
@@ -22,8 +24,8 @@ import {
 } from './lock-table.ts'
 import { type LockRange, rangesOverlap } from './range.ts'
 
-/** How long a request that nothing held is in the way of lets earlier ones go first. */
-export const FAIR_WAIT_MS = 100
+export const FAIR_MIN_MS = 100
+export const FAIR_MAX_MS = 1000
 
 export interface LockWaiter extends LockRange {
   readonly owner: LockOwner
@@ -60,7 +62,7 @@ export class InodeLocks {
   /** True when a request that may wait is to be granted now rather than queued. */
   isFree(waiter: LockWaiter, nowMs: number): boolean {
     if (this.table.conflict(waiter.owner, waiter.type, waiter) !== undefined) return false
-    return nowMs - waiter.sinceMs >= FAIR_WAIT_MS || !this.#isBehind(waiter)
+    return this.#queue.length === 0 || !this.#isBehind(waiter, nowMs)
   }
 
   grant(waiter: LockWaiter, nowMs: number): void {
@@ -111,31 +113,35 @@ export class InodeLocks {
   /** How many wait for that held lock. */
   waitersFor(lock: HeldLock): number {
     let count = 0
-    for (const waiter of this.#queue) {
-      if (
-        waiter.owner.kind === lock.owner.kind &&
-        !sameOwner(waiter.owner, lock.owner) &&
-        rangesOverlap(waiter, lock) &&
-        typesConflict(waiter.type, lock.type)
-      ) {
-        count++
-      }
-    }
+    for (const waiter of this.#queue) if (inTheWay(waiter, lock)) count++
     return count
   }
 
-  #isBehind(waiter: LockWaiter): boolean {
+  #isBehind(waiter: LockWaiter, nowMs: number): boolean {
+    const waitedMs = nowMs - waiter.sinceMs
+    if (waitedMs >= FAIR_MAX_MS) return false
     for (const earlier of this.#queue) {
       if (earlier === waiter) return false
-      if (
-        earlier.owner.kind === waiter.owner.kind &&
-        rangesOverlap(earlier, waiter) &&
-        typesConflict(earlier.type, waiter.type) &&
-        !sameOwner(earlier.owner, waiter.owner)
-      ) {
-        return true
-      }
+      if (!inTheWay(earlier, waiter)) continue
+      const patienceMs = Math.max(FAIR_MIN_MS, waiter.sinceMs - earlier.sinceMs)
+      if (waitedMs < patienceMs && !this.#waitsFor(earlier, waiter.owner)) return true
     }
     return false
   }
+
+  #waitsFor(waiter: LockWaiter, owner: LockOwner): boolean {
+    return this.table
+      .locksOf(owner)
+      .some((held) => typesConflict(held.type, waiter.type) && rangesOverlap(held, waiter))
+  }
+}
+
+/** True when the two, were both granted, would conflict. */
+function inTheWay(a: LockWaiter | HeldLock, b: LockWaiter | HeldLock): boolean {
+  return (
+    a.owner.kind === b.owner.kind &&
+    rangesOverlap(a, b) &&
+    typesConflict(a.type, b.type) &&
+    !sameOwner(a.owner, b.owner)
+  )
 }

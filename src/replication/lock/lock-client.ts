@@ -199,10 +199,16 @@ export class LockClient {
 
   #refusal(ask: LockAsk, owner: LockOwner): LockDecision | undefined {
     if (this.#phase === 'isolated') {
-      if (ask.lock !== 'unlock') return ISOLATED
       const inode = this.#inodes.get(ask.ino)
-      if (inode !== undefined) this.#unlockHere(inode, ask)
-      return GRANTED
+      // A flock that changes its type gives the old one up first, whatever comes of it.
+      const isConversion =
+        ask.kind === 'flock' &&
+        ask.action !== 'query' &&
+        inode?.locks.table.locksOf(owner)[0]?.type !== ask.lock
+      if (inode !== undefined && (ask.lock === 'unlock' || isConversion)) {
+        this.#unlockHere(inode, ask)
+      }
+      return ask.lock === 'unlock' ? GRANTED : ISOLATED
     }
     if (ask.lock === 'unlock') {
       return this.#concerns(ask.ino, owner) ? undefined : GRANTED
