@@ -28,13 +28,14 @@ const Control = {
   join: 13,
   'orphan-query': 14,
   'orphan-answer': 15,
-  leave: 16
+  leave: 16,
+  lock: 17
 } as const
 
 const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
 
 const RECORD_MAX_BYTES = 4 * 1024 * 1024
-const TOKEN_MAX_BYTES = 1024 * 1024
+const ENCLOSED_MAX_BYTES = 1024 * 1024
 export const ORPHANS_PER_QUERY_MAX = 4096
 export const ENTRIES_PER_FETCH_MAX = 1024
 
@@ -55,6 +56,12 @@ function readSealed(reader: ByteReader): SealedEntry {
     head: reader.bytes(ENTRY_HEAD_MAX_BYTES),
     payload: reader.bytes(ENTRY_PAYLOAD_MAX_BYTES)
   }
+}
+
+function readEnvelope(reader: ByteReader): { epoch: Epoch; body: Buffer } {
+  const epoch = reader.uint() as Epoch
+  if (reader.left > ENCLOSED_MAX_BYTES) throw new DecodeError('enclosed message too large')
+  return { epoch, body: reader.rest() }
 }
 
 function readEntries(reader: ByteReader): SealedEntry[] {
@@ -115,6 +122,7 @@ export function encodeControl(message: ControlMessage): WireMessage {
       for (const entry of message.entries) writeSealed(w, entry)
       break
     case 'token':
+    case 'lock':
       w.uint(message.epoch)
       return { type, parts: [w.finish(), message.body] }
     case 'leave':
@@ -199,11 +207,8 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     const from = r.uint() as Seq
     return { type: 'entries', writer, from, entries: readEntries(r) }
   },
-  [Control.token]: (r) => {
-    const epoch = r.uint() as Epoch
-    if (r.left > TOKEN_MAX_BYTES) throw new DecodeError('token message too large')
-    return { type: 'token', epoch, body: r.rest() }
-  },
+  [Control.token]: (r) => ({ type: 'token', ...readEnvelope(r) }),
+  [Control.lock]: (r) => ({ type: 'lock', ...readEnvelope(r) }),
   [Control.leave]: (r) => ({ type: 'leave', epoch: r.uint() as Epoch }),
   [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
   [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),

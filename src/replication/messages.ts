@@ -83,6 +83,13 @@ export interface EntriesMessage {
   readonly entries: readonly SealedEntry[]
 }
 
+/** A message of the file-lock protocol, encoded by its own codec. */
+export interface LockEnvelope {
+  readonly type: 'lock'
+  readonly epoch: Epoch
+  readonly body: Buffer
+}
+
 /** A message of the token protocol, encoded by its own codec. */
 export interface TokenEnvelope {
   readonly type: 'token'
@@ -149,6 +156,7 @@ export type ControlMessage =
   | FetchEntriesMessage
   | EntriesMessage
   | TokenEnvelope
+  | LockEnvelope
   | SealMessage
   | SealedMessage
   | RecordMessage

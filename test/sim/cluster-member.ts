@@ -225,6 +225,7 @@ export class SimMember {
       onVoid: () => {
         world.count('voidAtReplay')
       },
+      onLocksLost: () => {},
       onLive: () => world.onLive(this, current()),
       onEnded: (reason: EndReason) => this.#ended(process, current(), reason),
       onFatal: (error: Error) => {

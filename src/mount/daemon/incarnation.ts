@@ -77,6 +77,9 @@ export async function openIncarnation(
         dropCaches: () => {},
         isDirectory: (ino) => mayBeDirectory(state, ino),
         onVoid: (entry, sealed) => salvage(directory, openFiles, logger, entry, sealed),
+        onLocksLost: (locks) => {
+          for (const lock of locks) openFiles.poisonLock(lock)
+        },
         onLive: components.onLive,
         onEnded: components.onEnded,
         onFatal: components.onFatal
@@ -84,8 +87,16 @@ export async function openIncarnation(
       { ...REPLICA_DEFAULTS, isolationMs: options.isolationMs }
     )
     filesystem = new Filesystem(
-      { state, opLog: replica, slices: replica.slices, tokens: replica.tokens, clock, logger },
-      { openFiles }
+      {
+        state,
+        opLog: replica,
+        slices: replica.slices,
+        tokens: replica.tokens,
+        locks: replica.locks,
+        clock,
+        logger
+      },
+      { openFiles, member: volume.self.id }
     )
     const close = async ({ orderly }: { readonly orderly: boolean }): Promise<void> => {
       try {

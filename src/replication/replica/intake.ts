@@ -5,6 +5,7 @@
  */
 
 import { DecodeError } from '../../fs/byte-codec.ts'
+import type { Slice } from '../../fs/op.ts'
 import type { Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
@@ -129,7 +130,10 @@ export class Intake {
    */
   replay(sealed: SealedEntry, doubtful: boolean): void {
     const { admission, shelf, recent, self, onVoid } = this.#components
-    if (sealed.seq <= admission.appliedOf(sealed.writer)) return
+    if (sealed.seq <= admission.appliedOf(sealed.writer)) {
+      this.#restoreInline(sealed)
+      return
+    }
     const entry = openEntry(sealed)
     const result = admission.offer({ sealed: keep(sealed), entry })
     if (result === 'void') onVoid(entry, sealed)
@@ -152,6 +156,19 @@ export class Intake {
   stop(): void {
     this.#stopped = true
     this.#scheduled?.cancel()
+  }
+
+  /**
+   * The state has the entry, but its small bytes are durable in the journal alone until it is
+   * pruned (RULES 1): a power cut may have taken them out of the segment.
+   */
+  #restoreInline(sealed: SealedEntry): void {
+    if (sealed.payload.length === 0) return
+    const { segments } = this.#components
+    for (const { slice, bytes } of inlineSlices(openEntry(sealed), sealed)) {
+      if (segments.verifySha(slice) === 'ok') segments.markUnsynced(slice.segment)
+      else segments.writeAt(slice.segment, slice.offset, bytes)
+    }
   }
 
   #hasSlicesOnDisk({ sealed, entry }: Admitted): boolean {
@@ -179,15 +196,8 @@ export class Intake {
   }
 
   #writeInline({ sealed, entry }: Admitted): void {
-    if (sealed.payload.length === 0) return
-    let from = 0
-    for (const op of entry.ops) {
-      if (op.type !== 'write' || !isInline(op)) continue
-      for (const slice of op.slices) {
-        const bytes = sealed.payload.subarray(from, from + slice.length)
-        from += slice.length
-        this.#components.segments.writeAt(slice.segment, slice.offset, bytes)
-      }
+    for (const { slice, bytes } of inlineSlices(entry, sealed)) {
+      this.#components.segments.writeAt(slice.segment, slice.offset, bytes)
     }
   }
 
@@ -203,15 +213,23 @@ export function isBare(sealed: SealedEntry, entry: Entry): boolean {
 }
 
 function verifyPayload(entry: Entry, sealed: SealedEntry): void {
-  if (sealed.payload.length === 0) return
+  for (const { slice, bytes } of inlineSlices(entry, sealed)) {
+    if (!sliceMatches(slice, bytes)) throw new DecodeError('inline bytes differ from their sha256')
+  }
+}
+
+/** The slices whose bytes are in the payload. */
+function* inlineSlices(
+  entry: Entry,
+  { payload }: SealedEntry
+): Generator<{ readonly slice: Slice; readonly bytes: Buffer }> {
+  if (payload.length === 0) return
   let from = 0
   for (const op of entry.ops) {
     if (op.type !== 'write' || !isInline(op)) continue
     for (const slice of op.slices) {
-      const bytes = sealed.payload.subarray(from, from + slice.length)
+      yield { slice, bytes: payload.subarray(from, from + slice.length) }
       from += slice.length
-      if (!sliceMatches(slice, bytes))
-        throw new DecodeError('inline bytes differ from their sha256')
     }
   }
 }

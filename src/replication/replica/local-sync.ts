@@ -13,6 +13,8 @@ export interface LocalSyncComponents {
   readonly syncJournal: () => Promise<void>
   readonly takeUnjournaled: () => SegmentId[]
   readonly syncSegments: (segments: readonly SegmentId[]) => Promise<void>
+  readonly syncJournalNow: () => void
+  readonly syncSegmentsNow: (segments: readonly SegmentId[]) => void
   readonly onDurable: (vector: Vector) => void
 }
 
@@ -21,6 +23,8 @@ export class LocalSync {
   /** The last run, running or waiting; runs follow each other and never overlap. */
   #tail: Promise<unknown> = Promise.resolve()
   #waiting: Promise<Vector> | undefined
+  /** Segments of the run in progress: not durable before it ends. */
+  #running: readonly SegmentId[] = []
 
   constructor(components: LocalSyncComponents) {
     this.#components = components
@@ -39,11 +43,25 @@ export class LocalSync {
     return waiting
   }
 
+  /**
+   * Makes everything applied durable before it returns, blocking the event loop: for the commit of
+   * the state, which must not be ahead of the journal or of the slices it names (RULES 3, 13).
+   */
+  syncNow(): void {
+    const { flushOwn, syncJournalNow, takeUnjournaled, syncSegmentsNow } = this.#components
+    flushOwn()
+    syncJournalNow()
+    syncSegmentsNow([...this.#running, ...takeUnjournaled()])
+  }
+
   async #run(): Promise<Vector> {
     const { flushOwn, applied, syncJournal, takeUnjournaled, syncSegments } = this.#components
     flushOwn()
     const vector = new Map(applied())
-    await Promise.all([syncJournal(), syncSegments(takeUnjournaled())])
+    const segments = takeUnjournaled()
+    this.#running = segments
+    await Promise.all([syncJournal(), syncSegments(segments)])
+    this.#running = []
     this.#components.onDurable(vector)
     return vector
   }

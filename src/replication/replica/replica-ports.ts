@@ -40,6 +40,7 @@ export type ReplicaSegments = Pick<
   | 'markUnsynced'
   | 'syncUnsynced'
   | 'syncSegments'
+  | 'syncSegmentsNow'
   | 'canPunch'
   | 'punch'
   | 'freeSpace'

@@ -9,6 +9,7 @@
 import type { Database } from 'better-sqlite3'
 import { FsError } from '../../fs/errno.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { LockService, LostLock } from '../../fs/ports/lock-service.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { OpLog } from '../../fs/ports/op-log.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
@@ -24,6 +25,7 @@ import type { Entry, SealedEntry } from '../entry.ts'
 import type { MemberChange } from '../epoch/epoch-authority.ts'
 import { EpochAuthority } from '../epoch/epoch-authority.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
+import { LockNode } from '../lock/lock-node.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import { Journal } from '../storage/journal.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
@@ -77,6 +79,8 @@ export interface ReplicaComponents {
   readonly isDirectory: (ino: Ino) => boolean
   /** An entry of the local journal never became part of the volume. */
   readonly onVoid: (entry: Entry, sealed: SealedEntry) => void
+  /** The incarnation is over: these locks of local processes are gone (RULES 5). */
+  readonly onLocksLost: (locks: readonly LostLock[]) => void
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
@@ -126,6 +130,7 @@ export class Replica implements OpLog {
   readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
   readonly #shelf: ReplicaShelf
   readonly #tokens: TokenNode
+  readonly #locks: LockNode
   readonly #connections: ReplicaConnections
   readonly #follower: LogFollower
   readonly #upkeep: Upkeep
@@ -179,9 +184,12 @@ export class Replica implements OpLog {
       syncJournal: () => journal.sync(),
       takeUnjournaled: () => this.#slices.takeUnjournaled(),
       syncSegments: (ids) => segments.syncSegments(ids),
+      syncJournalNow: () => journal.syncNow(),
+      syncSegmentsNow: (ids) => segments.syncSegmentsNow(ids),
       onDurable: (vector) => this.#onDurable(vector)
     })
     this.#tokens = this.#makeTokens(options)
+    this.#locks = this.#makeLocks()
     this.#follower = this.#makeFollower()
     this.catchUp = new CatchUp({
       admission: this.admission,
@@ -259,6 +267,10 @@ export class Replica implements OpLog {
 
   get tokens(): TokenService {
     return this.#tokens
+  }
+
+  get locks(): LockService {
+    return this.#locks
   }
 
   get invitations(): Invitations | undefined {
@@ -343,6 +355,7 @@ export class Replica implements OpLog {
     this.#ackScheduled?.cancel()
     const over = new FsError('EIO', 'this incarnation is over')
     this.#tokens.isolate()
+    this.#locks.end()
     this.#waits.fail(over)
     this.durability.fail(over)
     await this.#connections.stop()
@@ -444,6 +457,24 @@ export class Replica implements OpLog {
     )
   }
 
+  #makeLocks(): LockNode {
+    const { clock, logger, onLocksLost } = this.#components
+    return new LockNode(
+      {
+        clock,
+        onLost: onLocksLost,
+        sendPacket: (to, epoch, body) => {
+          this.peers.sendControl(to, { type: 'lock', epoch, body })
+        },
+        onViolation: (member, reason) => {
+          logger.error({ member, reason }, 'lock protocol broken: connection cut')
+          this.peers.cut(member, reason)
+        }
+      },
+      { member: this.self }
+    )
+  }
+
   #makeFollower(): LogFollower {
     return new LogFollower({
       logs: this.#ports.logs,
@@ -528,7 +559,7 @@ export class Replica implements OpLog {
         flushLogs: async () => {
           await logs.flush()
         },
-        flushOwn: () => this.#localLog.flush(),
+        sync: this.#localSync,
         applied: () => this.admission.applied,
         epoch: () => this.record.epoch,
         checkpointedEverywhere: ({ writer, seq }) => this.#isCheckpointed(writer, seq),
@@ -568,6 +599,7 @@ export class Replica implements OpLog {
       catchUp: this.catchUp,
       slices: this.#slices,
       tokens: this.#tokens,
+      locks: this.#locks,
       logger,
       onHeartbeat: (from, message) => {
         this.#space.heard(from, message.space)
@@ -618,11 +650,10 @@ export class Replica implements OpLog {
 
   #serve(record: EpochRecord): void {
     this.#reaper.reset()
-    this.#tokens.startEpoch({
-      epoch: record.epoch,
-      authority: record.authority,
-      members: record.live.map(memberOf)
-    })
+    const { epoch, authority } = record
+    const members = record.live.map(memberOf)
+    this.#tokens.startEpoch({ epoch, authority, members })
+    this.#locks.startEpoch({ epoch, authority, members })
     this.#localLog.setWritable(true)
     this.#components.onLive()
     this.#invitations?.recover().catch((error: unknown) => {

@@ -5,6 +5,7 @@ import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
+import type { LockNode } from '../lock/lock-node.ts'
 import { decodeBulk, decodeControl } from '../message-codec.ts'
 import type {
   AckMessage,
@@ -30,6 +31,7 @@ export interface RouterComponents {
   readonly catchUp: CatchUp
   readonly slices: Slices
   readonly tokens: TokenNode
+  readonly locks: LockNode
   readonly logger: Logger
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
@@ -47,21 +49,23 @@ export class Router implements ConnectionHandlers {
   }
 
   onConnection(connection: PeerConnection): void {
-    const { peers, membership, tokens } = this.#components
+    const { peers, membership, tokens, locks } = this.#components
     peers.add(connection)
     if (connection.kind !== 'control') return
     tokens.peerConnected(connection.member)
+    locks.peerConnected(connection.member)
     membership.onConnected(connection.member)
   }
 
   onClose(connection: PeerConnection): void {
-    const { peers, membership, slices, tokens } = this.#components
+    const { peers, membership, slices, tokens, locks } = this.#components
     if (!peers.remove(connection)) return
     if (connection.kind === 'bulk') {
       slices.onPeerGone(connection.member)
       return
     }
     tokens.peerDisconnected(connection.member)
+    locks.peerDisconnected(connection.member)
     membership.onDisconnected(connection.member)
   }
 
@@ -84,7 +88,7 @@ export class Router implements ConnectionHandlers {
   }
 
   #onControl(from: MemberId, message: ControlMessage): void {
-    const { membership, intake, catchUp, tokens } = this.#components
+    const { membership, intake, catchUp, tokens, locks } = this.#components
     switch (message.type) {
       case 'hello':
         membership.onHello(from, message)
@@ -116,6 +120,9 @@ export class Router implements ConnectionHandlers {
         break
       case 'token':
         tokens.receive(from, message.epoch, message.body)
+        break
+      case 'lock':
+        locks.receive(from, message.epoch, message.body)
         break
       case 'seal':
         membership.onSeal(from, message)

@@ -2,7 +2,7 @@
  * Upkeep: commits the state, makes checkpoints durable, prunes the journal and punches dead slices
  * out of their segments; all in the background, in this order:
  *
- *   commit      the journal is durable up to what is applied (RULES 13), then COMMIT
+ *   commit      journal and slices are durable up to what is applied (RULES 3, 13), then COMMIT
  *   checkpoint  that commit is fsynced in the database file
  *   prune       segments and hypercores the journal feeds are durable as well (RULES 1)
  *   punch       the freeing entry is under a checkpoint durable on every live member (RULES 11)
@@ -14,6 +14,7 @@ import type { Epoch } from '../../fs/primitives.ts'
 import type { JournalPosition } from '../storage/journal-record.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import type { Vector } from '../vector.ts'
+import type { LocalSync } from './local-sync.ts'
 import type { ReplicaJournal } from './replica-ports.ts'
 
 export interface UpkeepComponents {
@@ -24,7 +25,7 @@ export interface UpkeepComponents {
   readonly checkpoint: () => Promise<StatePosition>
   /** Resolves when the hypercores' blocks so far are durable. */
   readonly flushLogs: () => Promise<void>
-  readonly flushOwn: () => void
+  readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
   readonly applied: () => Vector
   readonly epoch: () => Epoch
   /** True when every live member's durable checkpoint contains the entry. */
@@ -115,12 +116,10 @@ export class Upkeep {
   }
 
   async #commit(): Promise<void> {
-    const { journal, state, flushOwn, applied, epoch } = this.#components
-    flushOwn()
-    await journal.sync()
+    const { journal, state, sync, applied, epoch } = this.#components
+    await sync.sync()
     // What came during the fdatasync is little: it is synced in one piece with the commit.
-    flushOwn()
-    journal.syncNow()
+    sync.syncNow()
     const position = journal.appended
     state.commit({ epoch: epoch(), applied: new Map(applied()) })
     this.#committedAt = position
