@@ -80,6 +80,11 @@ export class Disk {
     this.journalDurable = 0
   }
 
+  holds(slice: Slice): boolean {
+    const stored = this.segments.get(slice.segment)?.get(slice.offset)
+    return stored !== undefined && hash('sha256', stored.bytes, 'buffer').equals(slice.sha256)
+  }
+
   log(writer: WriterId): LogFile {
     let log = this.logs.get(writer)
     if (!log) {
@@ -237,6 +242,12 @@ export class ToySegments implements ReplicaSegments {
     if (dirty.length === 0) return
     await syncDelay(this.#user)
     for (const stored of dirty) stored.synced = true
+  }
+
+  syncSegmentsNow(segments: Iterable<SegmentId>): void {
+    for (const segment of segments) {
+      for (const stored of this.#slices(segment).values()) stored.synced = true
+    }
   }
 
   punch(segment: SegmentId, offset: number, length: number): boolean {

@@ -389,9 +389,13 @@ export class ClusterWorld {
 
   #compare(): void {
     let first: string | undefined
-    for (const { id, state } of this.#members.values()) {
+    for (const { id, state, disk } of this.#members.values()) {
       if (!state) throw new SafetyError(`member ${id} has no state`)
       for (const ino of this.ledger.inos()) {
+        const slice = state.register(ino)?.slice
+        if (slice && !disk.holds(slice)) {
+          throw new SafetyError(`member ${id} lacks the bytes of inode ${ino}`)
+        }
         if (!this.ledger.isStale(ino, state.values(ino))) continue
         const expected = this.ledger.expected(ino)
         throw new SafetyError(`member ${id} inode ${ino}: ${state.values(ino)}, not ${expected}`)

@@ -211,6 +211,11 @@ export class SegmentStore {
     return this.#files.sync(segments)
   }
 
+  /** The same, blocking the event loop. Throws StoreFailedError. */
+  syncSegmentsNow(segments: Iterable<SegmentId>): void {
+    this.#files.syncNow(segments)
+  }
+
   /** Segments with bytes that are not durable yet, as far as this process wrote them. */
   unsyncedSegments(): SegmentId[] {
     return this.#files.unsynced()
