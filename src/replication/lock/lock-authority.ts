@@ -445,6 +445,6 @@ export class LockAuthority {
         this.#settle(inode, nowMs)
       }
     }
-    this.#collect(nowMs)
+    if (this.#rounds.wantsSecond) this.#collect(nowMs)
   }
 }

@@ -26,6 +26,11 @@ export class LockRounds {
   /** Waiters that a gathering has covered, by their age: all that waited since before. */
   #coveredMs = Number.NEGATIVE_INFINITY
 
+  /** A circle was found and has to be looked at once more, at once. */
+  get wantsSecond(): boolean {
+    return this.#wantsSecond
+  }
+
   /** The number of the gathering to begin now, if one is due. */
   next(queued: Iterable<AuthorityInode>, nowMs: number): number | undefined {
     if (this.#missing !== undefined) return undefined
@@ -88,7 +93,7 @@ export class LockRounds {
       for (const { owner, sinceMs } of locks.queue) {
         if (owner.kind !== 'record') continue
         waiters++
-        if (nowMs - sinceMs >= SUSPECT_MS && sinceMs >= this.#coveredMs) suspect = true
+        if (nowMs - sinceMs >= SUSPECT_MS && sinceMs > this.#coveredMs) suspect = true
       }
     }
     if (waiters < 2) return false
