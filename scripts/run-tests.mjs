@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
@@ -199,6 +199,8 @@ async function main() {
   }
   const mark = randomBytes(8).toString('hex')
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'tandemfs-test-'))
+  // Tests run children as an ordinary user, who must be able to pass through.
+  chmodSync(scratch, 0o711)
   const env = { ...process.env, [MARK]: mark, TMPDIR: scratch, NODE_ENV: 'test' }
   const { base, together, alone } = testFiles()
   if (together.length + alone.length === 0) note(false, 'there are tests to run')
