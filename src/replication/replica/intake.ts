@@ -131,7 +131,7 @@ export class Intake {
   replay(sealed: SealedEntry, doubtful: boolean): void {
     const { admission, shelf, recent, self, onVoid } = this.#components
     if (sealed.seq <= admission.appliedOf(sealed.writer)) {
-      this.#restoreInline(sealed)
+      this.#restore(sealed)
       return
     }
     const entry = openEntry(sealed)
@@ -159,12 +159,13 @@ export class Intake {
   }
 
   /**
-   * The state has the entry, but its small bytes are durable in the journal alone until it is
-   * pruned (RULES 1): a power cut may have taken them out of the segment.
+   * The state has the entry, but until the journal is pruned (RULES 1) its small bytes are durable
+   * there alone, and its block too: a power cut may have taken them out of segment and hypercore.
    */
-  #restoreInline(sealed: SealedEntry): void {
+  #restore(sealed: SealedEntry): void {
+    const { segments, shelf, self } = this.#components
+    if (memberOf(sealed.writer) !== self) shelf.put(sealed.writer, sealed.seq, sealed.head)
     if (sealed.payload.length === 0) return
-    const { segments } = this.#components
     for (const { slice, bytes } of inlineSlices(openEntry(sealed), sealed)) {
       if (segments.verifySha(slice) === 'ok') segments.markUnsynced(slice.segment)
       else segments.writeAt(slice.segment, slice.offset, bytes)
