@@ -5,7 +5,6 @@
  * (poison).
  */
 import type { Attr } from './attr.ts'
-import { FsError } from './errno.ts'
 import type {
   DirEntry,
   FilesystemApi,
@@ -30,7 +29,7 @@ import { rmdir, unlink } from './ops/remove-ops.ts'
 import { rename } from './ops/rename-ops.ts'
 import { fallocate, lseek } from './ops/space-ops.ts'
 import { getxattr, listxattr, removexattr, setxattr } from './ops/xattr-ops.ts'
-import type { LockRequest, LockRow, LockService, LostLock } from './ports/lock-service.ts'
+import type { LockRequest, LockRow, LostLock } from './ports/lock-service.ts'
 import type { Ino, MemberId } from './primitives.ts'
 
 export type { FilesystemComponents } from './ops/core.ts'
@@ -51,24 +50,12 @@ export interface FilesystemOptions {
 
 const DEFAULT_LINK_MAX = 1_000_000
 
-function refuseLocks(): never {
-  throw new FsError('ENOSYS', 'no lock service')
-}
-
-const notServed: LockService = {
-  getlk: refuseLocks,
-  setlk: refuseLocks,
-  releaseOwner: () => undefined,
-  list: () => []
-}
-
 export class Filesystem implements FilesystemApi {
   readonly #core: Core
 
   constructor(components: FilesystemComponents, options: FilesystemOptions = {}) {
     this.#core = {
       ...components,
-      locks: components.locks ?? notServed,
       member: options.member,
       openFiles: options.openFiles ?? new OpenFiles(),
       linkMax: options.linkMax ?? DEFAULT_LINK_MAX,

@@ -30,13 +30,12 @@ export interface FilesystemComponents {
   readonly opLog: OpLog
   readonly slices: SliceStore
   readonly tokens: TokenService
-  readonly locks?: LockService
+  readonly locks: LockService
   readonly clock: Clock
   readonly logger: Logger
 }
 
 export interface Core extends FilesystemComponents {
-  readonly locks: LockService
   readonly openFiles: OpenFiles
   /** This member; locks of any other are a stranger's to local processes. */
   readonly member: MemberId | undefined

@@ -19,7 +19,12 @@ import type { InitReply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 
 /** Without these a mount would be wrong, not only slow. */
-const requiredFlags = InitFlag.BIG_WRITES | InitFlag.MAX_PAGES | InitFlag.AUTO_INVAL_DATA
+const requiredFlags =
+  InitFlag.BIG_WRITES |
+  InitFlag.MAX_PAGES |
+  InitFlag.AUTO_INVAL_DATA |
+  InitFlag.POSIX_LOCKS |
+  InitFlag.FLOCK_LOCKS
 
 const wantedFlags =
   requiredFlags |
@@ -30,8 +35,6 @@ const wantedFlags =
   InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.INIT_EXT
 
-const lockFlags = InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS
-
 const wantedFlags2 = InitFlag2.DIRECT_IO_ALLOW_MMAP
 
 export interface SessionLimits {
@@ -39,15 +42,9 @@ export interface SessionLimits {
   readonly maxBackground: number
   /** From here on the kernel reports congestion. */
   readonly congestionThreshold: number
-  /** Locks are served: the kernel is to ask for each. */
-  readonly fileLocks: boolean
 }
 
-export const defaultSessionLimits: SessionLimits = {
-  maxBackground: 128,
-  congestionThreshold: 96,
-  fileLocks: false
-}
+export const defaultSessionLimits: SessionLimits = { maxBackground: 128, congestionThreshold: 96 }
 
 /** What was agreed, for status and for choosing how to invalidate. */
 export interface Session {
@@ -80,13 +77,12 @@ export function negotiate(
     const reason = `the kernel speaks FUSE ${init.major}.${init.minor}, ${oldest} is needed`
     return { kind: 'refused', reason }
   }
-  const needed = requiredFlags | (limits.fileLocks ? lockFlags : 0)
-  const missing = needed & ~init.flags
+  const missing = requiredFlags & ~init.flags
   if (missing !== 0) {
     return { kind: 'refused', reason: `the kernel lacks FUSE flags 0x${missing.toString(16)}` }
   }
   const minor = Math.min(init.minor, PROTOCOL_MINOR)
-  const flags = (wantedFlags | needed) & init.flags
+  const flags = wantedFlags & init.flags
   const flags2 = flags & InitFlag.INIT_EXT ? wantedFlags2 & init.flags2 : 0
   const session: Session = {
     minor,

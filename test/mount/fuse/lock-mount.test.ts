@@ -7,7 +7,6 @@ import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { killPending } from '../../../src/mount/fuse/kill-pending.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
-import { defaultSessionLimits } from '../../../src/mount/fuse/session.ts'
 import { mountVolume } from '../../../src/mount/mounting/mount-volume.ts'
 import { type Fixture, openFixture } from '../../fs/fixture.ts'
 import {
@@ -43,18 +42,15 @@ async function mounted(t: Test): Promise<Mounted> {
   t.teardown(() => rmdirSync(path), { order: 3 })
   const volume = await mountVolume({ mountPoint: path, source: 'locks' })
   const logger = new MemoryLogger()
-  const dispatcher = new FuseDispatcher(
-    {
-      channel: volume.channel,
-      fs: fixture.fs,
-      policy: uncachedPolicy,
-      gate: openGate,
-      clock: realClock(),
-      logger,
-      killPending
-    },
-    { session: { ...defaultSessionLimits, fileLocks: true } }
-  )
+  const dispatcher = new FuseDispatcher({
+    channel: volume.channel,
+    fs: fixture.fs,
+    policy: uncachedPolicy,
+    gate: openGate,
+    clock: realClock(),
+    logger,
+    killPending
+  })
   t.teardown(
     async () => {
       await volume.unmount({ lazy: true })

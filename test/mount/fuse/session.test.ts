@@ -21,11 +21,11 @@ test('negotiate - a kernel that offers everything', (t) => {
     InitFlag.ATOMIC_O_TRUNC |
     InitFlag.EXPORT_SUPPORT |
     InitFlag.NO_OPEN_SUPPORT |
-    InitFlag.POSIX_LOCKS |
-    InitFlag.FLOCK_LOCKS |
     InitFlag.POSIX_ACL
   t.is(reply.flags & never, 0)
   t.ok(reply.flags & InitFlag.AUTO_INVAL_DATA)
+  t.ok(reply.flags & InitFlag.POSIX_LOCKS)
+  t.ok(reply.flags & InitFlag.FLOCK_LOCKS)
   t.ok(reply.flags & InitFlag.HANDLE_KILLPRIV_V2)
   t.is(reply.flags2, InitFlag2.DIRECT_IO_ALLOW_MMAP)
   t.is(reply.maxWrite, 1024 * 1024)
@@ -37,7 +37,12 @@ test('negotiate - a kernel that offers everything', (t) => {
 })
 
 test('negotiate - only what the kernel offers', (t) => {
-  const flags = InitFlag.BIG_WRITES | InitFlag.MAX_PAGES | InitFlag.AUTO_INVAL_DATA
+  const flags =
+    InitFlag.BIG_WRITES |
+    InitFlag.MAX_PAGES |
+    InitFlag.AUTO_INVAL_DATA |
+    InitFlag.POSIX_LOCKS |
+    InitFlag.FLOCK_LOCKS
   const result = negotiate({ ...everything, minor: 31, flags, maxReadahead: 2 ** 30 })
   if (result.kind !== 'agreed') return t.fail(result.kind)
   t.is(result.reply.flags, flags)
