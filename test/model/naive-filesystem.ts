@@ -325,8 +325,8 @@ export class NaiveFilesystem {
     node.data.set(bytes, at)
     node.written.fill(1, at, at + bytes.length)
     if (options.killSuidGid) this.#dropSetId(node)
-    node.mtime = laterText(node.mtime, this.now)
-    node.ctime = laterText(node.ctime, this.now)
+    node.mtime = this.now
+    node.ctime = this.now
   }
 
   read(node: NaiveNode, offset: number, length: number): Uint8Array {
@@ -377,10 +377,4 @@ export class NaiveFilesystem {
     if (!node.xattrs.delete(name)) throw new NaiveError('ENODATA')
     node.ctime = this.now
   }
-}
-
-function laterText(a: string, b: string): string {
-  const [aSec = 0, aNsec = 0] = a.split('.').map(Number)
-  const [bSec = 0, bNsec = 0] = b.split('.').map(Number)
-  return aSec > bSec || (aSec === bSec && aNsec > bNsec) ? a : b
 }

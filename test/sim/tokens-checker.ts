@@ -1,20 +1,20 @@
 /** Looks at all members in true time: who holds what, and whether each read saw the newest write. */
 import type { TokenWant } from '../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
-import type { Ledger, Value } from './tokens-register.ts'
+import type { Ledger, Register, Value } from './tokens-register.ts'
 
 export class SafetyError extends Error {
   override name = 'SafetyError'
 }
 
-interface Holders {
-  readonly shared: number[]
-  readonly exclusive: number[]
+interface Holder {
+  readonly member: number
+  readonly want: TokenWant
 }
 
 export class Checker {
   readonly #ledger: Ledger
-  readonly #holders = new Map<Ino, Holders>()
+  readonly #holders = new Map<Ino, Holder[]>()
   reads = 0
 
   constructor(ledger: Ledger) {
@@ -22,40 +22,59 @@ export class Checker {
   }
 
   guardTaken(member: number, wants: readonly TokenWant[]): void {
-    for (const { ino, mode } of wants) {
-      const holders = this.#holders.get(ino) ?? { shared: [], exclusive: [] }
-      this.#holders.set(ino, holders)
-      const other = (id: number) => id !== member
-      if (holders.exclusive.some(other)) {
-        throw new SafetyError(`m${member} has a ${mode} guard on ${ino} beside an exclusive one`)
+    for (const want of wants) {
+      const holders = this.#holders.get(want.ino) ?? []
+      this.#holders.set(want.ino, holders)
+      const other = holders.find((each) => each.member !== member && conflicts(each.want, want))
+      if (other !== undefined) {
+        const what = `${want.mode} guard on ${want.ino}`
+        throw new SafetyError(
+          `m${member} has a ${what} beside m${other.member} (${other.want.mode})`
+        )
       }
-      if (mode === 'exclusive' && holders.shared.some(other)) {
-        throw new SafetyError(`m${member} has an exclusive guard on ${ino} beside a shared one`)
-      }
-      holders[mode].push(member)
+      holders.push({ member, want })
     }
   }
 
   guardEnded(member: number, wants: readonly TokenWant[]): void {
-    for (const { ino, mode } of wants) {
-      const list = this.#holders.get(ino)?.[mode]
-      list?.splice(list.indexOf(member), 1)
+    for (const want of wants) {
+      const holders = this.#holders.get(want.ino) ?? []
+      const index = holders.findIndex((each) => each.member === member && each.want === want)
+      if (index >= 0) holders.splice(index, 1)
     }
   }
 
   /** All guards of the member are gone with it. */
   memberGone(member: number): void {
-    for (const holders of this.#holders.values()) {
-      for (const list of [holders.shared, holders.exclusive]) {
-        for (let i = list.length - 1; i >= 0; i--) if (list[i] === member) list.splice(i, 1)
-      }
+    for (const [ino, holders] of this.#holders) {
+      this.#holders.set(
+        ino,
+        holders.filter((each) => each.member !== member)
+      )
     }
   }
 
-  read(member: number, ino: Ino, value: Value, how: string): void {
+  read(member: number, register: Register, value: Value, how: string): void {
     this.reads++
-    const newest = this.#ledger.newest(ino)
+    const { ino, page } = register
+    const newest = this.#ledger.newest(ino, page)
     if (value.id === newest.id) return
-    throw new SafetyError(`m${member} ${how} ${ino}: ${value.id}, the newest is ${newest.id}`)
+    const where = `${ino} page ${page}`
+    throw new SafetyError(`m${member} ${how} ${where}: ${value.id}, the newest is ${newest.id}`)
   }
+
+  /** How much of the pages [first, last) the file fills, in the eyes of a member. */
+  filled(member: number, ino: Ino, first: number, last: number, pages: number): void {
+    const clip = (count: number) => Math.max(first, Math.min(last, count))
+    const truth = this.#ledger.pages(ino)
+    if (clip(pages) === clip(truth)) return
+    throw new SafetyError(`m${member} sees ${pages} pages of ${ino} at ${first}, not ${truth}`)
+  }
+}
+
+/** Written anew here: the checker must not trust the code it checks. */
+function conflicts(a: TokenWant, b: TokenWant): boolean {
+  if (a.mode === 'shared' && b.mode === 'shared') return false
+  if (a.range === undefined || b.range === undefined) return true
+  return a.range.start < b.range.end && b.range.start < a.range.end
 }

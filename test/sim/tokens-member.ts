@@ -33,7 +33,7 @@ export class SimMember {
   frozenUntilUs = 0
   readonly links = new Map<number, TokenLink>()
   readonly #waiters = new Map<number, { resolve: () => void; fail: () => void }>()
-  readonly #cache = new Map<Ino, Value>()
+  readonly #cache = new Map<Ino, Map<number, Value>>()
   #waitingApplied: { task: number; vector: Vector }[] = []
   readonly #effects: (() => void)[] = []
   #running = false
@@ -112,25 +112,36 @@ export class SimMember {
 
   // Data
 
-  read(ino: Ino): Value {
-    const value = this.replica.read(ino)
-    this.#world.checker.read(this.id, ino, value, 'reads')
-    this.#cache.set(ino, value)
+  read(ino: Ino, page = 0): Value {
+    const value = this.replica.read(ino, page)
+    this.#world.checker.read(this.id, { ino, page }, value, 'reads')
+    const pages = this.#cache.get(ino) ?? new Map<number, Value>()
+    this.#cache.set(ino, pages.set(page, value))
     return value
   }
 
   /** What the kernel would answer without asking. */
   readCached(ino: Ino): void {
-    const value = this.#cache.get(ino)
-    if (value === undefined || !this.serving) return
-    this.#world.counters.cachedReads++
-    this.#world.checker.read(this.id, ino, value, 'has cached of')
+    if (!this.serving) return
+    for (const [page, value] of this.#cache.get(ino) ?? []) {
+      this.#world.counters.cachedReads++
+      this.#world.checker.read(this.id, { ino, page }, value, 'has cached of')
+    }
   }
 
-  write(ino: Ino, children: readonly Ino[]): void {
+  write(ino: Ino, children: readonly Ino[], page = 0): void {
     const value = { id: this.#world.nextValue(), children }
-    this.replica.write(ino, value)
-    if (this.#cache.has(ino)) this.#cache.set(ino, value)
+    this.replica.write(ino, page, value)
+    if (this.#cache.get(ino)?.has(page)) this.#cache.get(ino)?.set(page, value)
+    this.#gather()
+  }
+
+  resize(ino: Ino, pages: number, grows: boolean): void {
+    this.replica.resize(ino, pages, grows)
+    this.#gather()
+  }
+
+  #gather(): void {
     if (this.#closing) return
     this.#closing = true
     this.after(this.#world.random.below(this.#world.parameters.gatherMaxUs), () => {
@@ -189,7 +200,7 @@ export class SimMember {
       this.stepLink(id, { type: 'epoch', epoch })
     }
     if (this.id === AUTHORITY) {
-      this.authority = new TokenAuthority({ objectsMax: this.#world.parameters.objectsMax })
+      this.authority = new TokenAuthority(this.#world.parameters)
       this.#grants.clear()
       this.authority.step({ type: 'epoch', members: members as readonly MemberId[] })
     }
@@ -333,7 +344,7 @@ export class SimMember {
         break
       case 'hold-timer':
         this.after(effect.delayMs * 1000, () => {
-          this.#run(this.client.step({ ...effect, type: 'hold-elapsed' }))
+          this.#run(this.client.step({ ...effect, type: 'hold-elapsed', nowMs: this.#nowMs }))
         })
         break
       case 'sealed':

@@ -1,11 +1,22 @@
 /** The token protocol with one rule removed each; every one of them must be caught. */
 import type { ToAuthority, ToClient } from '../../src/replication/token/token-message.ts'
+import { type Ranged, startOf, TOKEN_PAGE_BYTES } from '../../src/replication/token/token-range.ts'
 import type { Mutation } from './tokens-mutation.ts'
 
 const NOTHING = new Map()
 
 function withoutVector<T extends ToAuthority | ToClient>(message: T): T {
   return 'vector' in message ? { ...message, vector: NOTHING } : message
+}
+
+function withoutRange<T extends Ranged>(item: T): T {
+  const { range, ...rest } = item
+  return rest as T
+}
+
+function withFirstPage<T extends Ranged>(item: T): T {
+  const start = startOf(item)
+  return { ...item, range: { start, end: start + TOKEN_PAGE_BYTES } }
 }
 
 export interface Mutant extends Mutation {
@@ -42,6 +53,29 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'ownership outlives its directory (RULES 21)', withinSeeds: 50, keepOwnership: true },
   { name: 'messages of old epochs are obeyed (RULES 18)', withinSeeds: 200, crossEpochs: true },
   { name: 'a release counts for any grant (RULES 18)', withinSeeds: 200, anyGrantNumber: true },
+  {
+    name: 'an append does not own what lies behind the end of the file (RULES 28)',
+    withinSeeds: 20,
+    appendNarrowly: true
+  },
+  {
+    name: 'the release of a range counts for all of its grant',
+    withinSeeds: 20,
+    toAuthority: (message) =>
+      message.type === 'release' ? { ...message, items: message.items.map(withoutRange) } : message
+  },
+  {
+    name: 'the grant of a range is taken for one of the whole inode',
+    withinSeeds: 20,
+    toClient: (message) =>
+      message.type === 'grant' ? { ...message, items: message.items.map(withoutRange) } : message
+  },
+  {
+    name: 'a note covers the first page of its range only',
+    withinSeeds: 20,
+    toClient: (message) =>
+      message.type === 'note' ? { ...message, items: message.items.map(withFirstPage) } : message
+  },
   {
     name: 'recalls are lost',
     withinSeeds: 5,

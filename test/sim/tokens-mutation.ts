@@ -20,6 +20,8 @@ export interface Mutation {
   readonly flushNothing?: boolean
   /** Caches outlive the acknowledgement of a note. */
   readonly dropNothing?: boolean
+  /** An append asks for its own page, not for all from the end of the file on. */
+  readonly appendNarrowly?: boolean
   /** Messages of earlier epochs are obeyed. */
   readonly crossEpochs?: boolean
   /** A release counts for whatever grant its inode has now. */

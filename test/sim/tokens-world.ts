@@ -2,7 +2,7 @@
  * The token protocol in a simulated cluster: members, their processes, faults, epochs and the end
  * of all faults, after which everybody must get on. One seed draws everything, parameters too.
  */
-import type { TokenMode, TokenWant } from '../../src/fs/ports/token-service.ts'
+import { RANGE_END, type TokenMode, type TokenWant } from '../../src/fs/ports/token-service.ts'
 import {
   type Epoch,
   type Incarnation,
@@ -13,6 +13,7 @@ import {
   type WriterId
 } from '../../src/fs/primitives.ts'
 import type { EpochPacket } from '../../src/replication/token/token-message.ts'
+import { TOKEN_PAGE_BYTES } from '../../src/replication/token/token-range.ts'
 import { vectorEquals } from '../../src/replication/vector.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
@@ -42,6 +43,8 @@ export function drawParameters(random: Random) {
     heldMax: random.pick([1, 3, 1000]),
     ownedMax: random.pick([1, 3, 1000]),
     objectsMax: random.pick([0, 2, 1000]),
+    spansMax: random.pick([1, 3, 64]),
+    pages: random.pick([2, 6, 12]),
     delayMaxUs: random.pick([50, 500, 5000]),
     applyMaxUs: random.pick([20, 500, 5000]),
     gatherMaxUs: random.pick([20, 1000]),
@@ -77,6 +80,8 @@ export class TokensWorld {
     cancelled: 0,
     cachedReads: 0,
     created: 0,
+    appended: 0,
+    truncated: 0,
     cuts: 0,
     freezes: 0,
     epochs: 0
@@ -384,7 +389,7 @@ export class TokensWorld {
   #operate(member: SimMember, done: () => void): void {
     const { random } = this
     for (let i = random.below(3); i > 0; i--) member.readCached(random.pick(this.#anything()))
-    switch (random.below(8)) {
+    switch (random.below(14)) {
       case 0:
       case 1:
         this.#use(member, [{ ino: random.pick(this.#anything()), mode: 'shared' }], done)
@@ -400,8 +405,18 @@ export class TokensWorld {
       case 6:
         this.#create(member, done)
         break
-      default:
+      case 7:
         this.#useChild(member, done)
+        break
+      case 8:
+        this.#use(member, [this.#drawRange(), this.#drawRange()], done)
+        break
+      case 9:
+      case 10:
+        this.#use(member, [this.#drawEnd(member)], done)
+        break
+      default:
+        this.#use(member, [this.#drawRange()], done)
     }
   }
 
@@ -418,6 +433,26 @@ export class TokensWorld {
       wants.push({ ino: this.random.pick(all), mode })
     }
     return wants
+  }
+
+  /** Some bytes of a file, rarely at the edges of its pages. */
+  #drawRange(): TokenWant {
+    const { random } = this
+    const mode: TokenMode = random.chance(0.6) ? 'exclusive' : 'shared'
+    const start = random.below(this.parameters.pages * TOKEN_PAGE_BYTES)
+    const range = { start, end: start + random.between(1, 3 * TOKEN_PAGE_BYTES) }
+    return { ino: random.pick(this.#files), mode, range }
+  }
+
+  /** What an append needs as far as the member knows. */
+  #drawEnd(member: SimMember): TokenWant {
+    const ino = this.random.pick(this.#files)
+    const offset = this.random.below(TOKEN_PAGE_BYTES)
+    const start = this.mutation.appendNarrowly
+      ? member.replica.pages(ino) * TOKEN_PAGE_BYTES
+      : member.replica.pages(ino) * TOKEN_PAGE_BYTES + offset
+    const end = this.mutation.appendNarrowly ? start + TOKEN_PAGE_BYTES : RANGE_END
+    return { ino, mode: 'exclusive', range: { start, end } }
   }
 
   /** Acquires, works in a few steps on it, releases. */
@@ -450,9 +485,39 @@ export class TokensWorld {
     }
   }
 
-  #touch(member: SimMember, { ino, mode }: TokenWant): void {
+  #touch(member: SimMember, want: TokenWant): void {
+    const { ino, mode } = want
+    if (this.#files.includes(ino)) {
+      this.#touchFile(member, want)
+      return
+    }
     const { children } = member.read(ino)
     if (mode === 'exclusive' && this.random.chance(0.5)) member.write(ino, children)
+  }
+
+  #touchFile(member: SimMember, { ino, mode, range }: TokenWant): void {
+    const { random } = this
+    const start = range === undefined ? 0 : Math.floor(range.start / TOKEN_PAGE_BYTES)
+    const all = this.parameters.pages
+    const end = Math.ceil((range?.end ?? RANGE_END) / TOKEN_PAGE_BYTES)
+    const pages = member.replica.pages(ino)
+    this.checker.filled(member.id, ino, start, end, pages)
+    for (let page = start; page < Math.min(end, all); page++) member.read(ino, page)
+    if (mode === 'shared') return
+    for (let page = start; page < Math.min(end, pages); page++) {
+      if (random.chance(0.5)) member.write(ino, [], page)
+    }
+    const ownsSize = range === undefined || range.end === RANGE_END || this.mutation.appendNarrowly
+    if (ownsSize && start <= pages && pages < all && random.chance(0.7)) {
+      this.counters.appended++
+      member.write(ino, [], pages)
+      member.resize(ino, pages + 1, true)
+    } else if (range === undefined && pages > 0 && random.chance(0.3)) {
+      this.counters.truncated++
+      const kept = random.below(pages)
+      for (let page = kept; page < pages; page++) member.write(ino, [], page)
+      member.resize(ino, kept, false)
+    }
   }
 
   #create(member: SimMember, done: () => void): void {
@@ -510,11 +575,17 @@ export class TokensWorld {
 
   #checkReplicas(): void {
     for (const { id, replica } of this.#living()) {
-      for (const ino of this.ledger.inos()) {
-        const newest = this.ledger.newest(ino)
-        if (replica.read(ino).id === newest.id) continue
+      for (const { ino, page } of this.ledger.registers()) {
+        const newest = this.ledger.newest(ino, page)
+        const { id: found } = replica.read(ino, page)
+        if (found === newest.id) continue
+        throw new SafetyError(`m${id} ends with ${found} in ${ino}.${page}, not ${newest.id}`)
+      }
+      for (const ino of this.#files) {
+        const pages = this.ledger.pages(ino)
+        if (replica.pages(ino) === pages) continue
         throw new SafetyError(
-          `m${id} ends with ${replica.read(ino).id} in ${ino}, not ${newest.id}`
+          `m${id} ends with ${replica.pages(ino)} pages of ${ino}, not ${pages}`
         )
       }
     }

@@ -19,7 +19,7 @@ import type { LockService } from '../ports/lock-service.ts'
 import type { Logger } from '../ports/logger.ts'
 import type { OpLog } from '../ports/op-log.ts'
 import type { SliceStore } from '../ports/slice-store.ts'
-import type { TokenService, TokenWant } from '../ports/token-service.ts'
+import type { ByteRange, TokenService, TokenWant } from '../ports/token-service.ts'
 import type { Ino, MemberId } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { toAttr } from '../state/inode-table.ts'
@@ -81,9 +81,17 @@ export async function underTokens<R extends Resolution, T>(
 function isCovered(wants: readonly TokenWant[], held: readonly TokenWant[]): boolean {
   return wants.every((want) =>
     held.some(
-      (have) => have.ino === want.ino && (have.mode === 'exclusive' || want.mode === 'shared')
+      (have) =>
+        have.ino === want.ino &&
+        (have.mode === 'exclusive' || want.mode === 'shared') &&
+        isWithin(want.range, have.range)
     )
   )
+}
+
+function isWithin(range: ByteRange | undefined, held: ByteRange | undefined): boolean {
+  if (held === undefined) return true
+  return range !== undefined && held.start <= range.start && held.end >= range.end
 }
 
 export function shared(ino: Ino): TokenWant {
@@ -94,14 +102,19 @@ export function exclusive(ino: Ino): TokenWant {
   return { ino, mode: 'exclusive' }
 }
 
-/** `run` under one shared token, given the inode; ESTALE when there is none. */
+/**
+ * `run` under one shared token, of all of the inode or a range of its bytes, given the inode;
+ * ESTALE when there is none.
+ */
 export function underShared<T>(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
-  run: (inode: Inode) => T | Promise<T>
+  run: (inode: Inode) => T | Promise<T>,
+  range?: ByteRange
 ): Promise<T> {
-  const resolution = { wants: [shared(ino)] }
+  const want = shared(ino)
+  const resolution = { wants: [range === undefined ? want : { ...want, range }] }
   return underTokens(
     core,
     ctx,

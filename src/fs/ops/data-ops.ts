@@ -1,7 +1,9 @@
 /**
  * Reading and writing. A write puts its bytes into the segment first and only then asks for the
  * token, so nothing is held while the bulk queues are full; where an append goes is decided in the
- * synchronous piece that submits it. A read is as of the moment its extents were looked up: slices
+ * synchronous piece that submits it. A write inside the file wants its own bytes; one that extends
+ * the file wants all from its end on, because whoever may change those owns the size (RULES 28); one
+ * that takes privileges away changes the mode and wants the whole inode. A read is as of the moment its extents were looked up: slices
  * never change, so the token is not held while bytes are fetched.
  */
 import { isDirectory, isRegular } from '../attr.ts'
@@ -9,12 +11,14 @@ import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Op } from '../op.ts'
 import { FILE_SIZE_MAX, INLINE_MAX_BYTES } from '../op.ts'
+import type { ByteRange } from '../ports/token-service.ts'
+import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Extent } from '../state/extent-table.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
-import { needInode, now, underExclusive, underShared } from './core.ts'
-import { capabilityRemoval, withoutSetId } from './privileges.ts'
+import { exclusive, needInode, now, underShared, underTokens } from './core.ts'
+import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
 const EMPTY = new Uint8Array(0)
 
@@ -42,12 +46,18 @@ export async function read(
 ): Promise<Uint8Array> {
   const { offset, length } = range
   if (offset < 0 || length < 0) throw new FsError('EINVAL', 'offset')
-  const plan = await underShared(core, ctx, ino, (inode) => {
-    core.openFiles.get(ino, handle)
-    assertFile(inode)
-    const end = Math.min(offset + length, inode.size)
-    return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
-  })
+  const plan = await underShared(
+    core,
+    ctx,
+    ino,
+    (inode) => {
+      core.openFiles.get(ino, handle)
+      assertFile(inode)
+      const end = Math.min(offset + length, inode.size)
+      return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
+    },
+    { start: offset, end: offset + length }
+  )
   if (plan.end <= offset) return EMPTY
   return readExtents(core, plan.extents, offset, plan.end)
 }
@@ -75,6 +85,22 @@ async function readExtents(
   return target
 }
 
+/** The bytes a write needs; undefined for the whole inode. */
+function writeRange(
+  core: Core,
+  ino: Ino,
+  offset: number,
+  length: number,
+  options: WriteOptions
+): ByteRange | undefined {
+  const inode = core.state.inode(ino)
+  if (inode === undefined || takesPrivileges(core, inode, options.killSuidGid)) return undefined
+  if (options.append) return { start: inode.size, end: RANGE_END }
+  const end = offset + length
+  if (end <= inode.size) return { start: offset, end }
+  return { start: Math.min(offset, inode.size), end: RANGE_END }
+}
+
 export async function write(
   core: Core,
   ctx: RequestContext,
@@ -90,7 +116,12 @@ export async function write(
   if (data.length === 0) return 0
   core.opLog.assertSpace(data.length)
   const slices = await core.slices.append(data)
-  await underExclusive(core, ctx, ino, (inode) => {
+  const resolve = () => {
+    const range = writeRange(core, ino, offset, data.length, options)
+    return { wants: [range === undefined ? exclusive(ino) : { ...exclusive(ino), range }] }
+  }
+  await underTokens(core, ctx, resolve, () => {
+    const inode = needInode(core, ino)
     core.openFiles.get(ino, handle)
     const at = options.append ? inode.size : offset
     assertRange(at, data.length)

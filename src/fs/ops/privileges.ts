@@ -27,8 +27,17 @@ export function withoutSetId(mode: number): number | undefined {
 
 /** The op that removes the file's capabilities, if it has any. */
 export function capabilityRemoval(core: Core, inode: Inode, time: TimeSpec): Op | undefined {
-  // Only a file that can be executed is given capabilities, so most writes look nothing up.
-  if (isDirectory(inode.mode) || (inode.mode & ANY_EXECUTE) === 0) return undefined
-  if (core.state.xattr(inode.ino, CAPABILITY) === undefined) return undefined
+  if (!hasCapabilities(core, inode)) return undefined
   return { type: 'removexattr', ino: inode.ino, name: CAPABILITY, time }
+}
+
+function hasCapabilities(core: Core, inode: Inode): boolean {
+  // Only a file that can be executed is given capabilities, so most writes look nothing up.
+  if (isDirectory(inode.mode) || (inode.mode & ANY_EXECUTE) === 0) return false
+  return core.state.xattr(inode.ino, CAPABILITY) !== undefined
+}
+
+/** True when a write takes something away: it then changes more than bytes. */
+export function takesPrivileges(core: Core, inode: Inode, killSuidGid: boolean): boolean {
+  return (killSuidGid && withoutSetId(inode.mode) !== undefined) || hasCapabilities(core, inode)
 }

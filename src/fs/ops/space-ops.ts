@@ -2,6 +2,7 @@ import { isRegular } from '../attr.ts'
 import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
+import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
@@ -71,13 +72,14 @@ export function lseek(
   offset: number,
   whence: number
 ): Promise<number> {
-  return underShared(core, ctx, ino, (inode) => {
+  const seek = (inode: Inode) => {
     core.openFiles.get(ino, handle)
     assertFile(inode)
     if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new FsError('EINVAL', 'whence')
     if (offset < 0 || offset >= inode.size) throw new FsError('ENXIO')
     return whence === SEEK_DATA ? findData(core, inode, offset) : findHole(core, inode, offset)
-  })
+  }
+  return underShared(core, ctx, ino, seek, { start: Math.max(0, offset), end: RANGE_END })
 }
 
 function findData(core: Core, inode: Inode, offset: number): number {

@@ -5,9 +5,26 @@ export const RENAME_TOKEN = 0 as Ino
 
 export type TokenMode = 'shared' | 'exclusive'
 
+/** The `end` of a range that has none; beyond every offset of a file. */
+export const RANGE_END = 2 ** 53
+
+/** Bytes [start, end) of a file; the token service rounds them out to whole pages. */
+export interface ByteRange {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * Without `range`: all of the inode. What of it is changed by operations on all of it only (mode,
+ * owner, links, attributes, the entries of a directory) may be looked at under any shared range;
+ * the size and the times of a file are the newest only under all of it. Whoever may change the
+ * bytes from the page of the end of the file on (to RANGE_END) may change its size; so whoever
+ * looks at a range knows how much of it the file fills (RULES 28).
+ */
 export interface TokenWant {
   readonly ino: Ino
   readonly mode: TokenMode
+  readonly range?: ByteRange
 }
 
 /** Keeps the tokens from being given away until released; release exactly once. */
@@ -16,8 +33,8 @@ export interface TokenGuard {
 }
 
 /**
- * The right to look at or change inodes. Shared on `ino`: what this member has applied of it is
- * the newest there is. Exclusive: no other member looks at or changes it meanwhile. Guards do not
+ * The right to look at or change inodes or ranges of them. Shared: what this member has applied of
+ * it is the newest there is. Exclusive: no other member looks at or changes it meanwhile. Guards do not
  * exclude operations of this same member from each other: a caller runs its check and its submit
  * in one synchronous piece.
  */

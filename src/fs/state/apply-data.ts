@@ -1,6 +1,7 @@
 /**
- * Ops on the bytes of a file. A write merges its times by maximum (RULES 20), so that writes by two
- * members to disjoint ranges commute; truncate and punch set them. Slices nothing refers to any
+ * Ops on the bytes of a file. A write merges its size and times by maximum (RULES 20), so that writes
+ * by two members to disjoint ranges commute; truncate and punch set them, under a token that orders
+ * them with every write. Slices nothing refers to any
  * more go to freed_slice with the entry that freed them; punching them out of their segment is
  * the replication's decision (RULES 11).
  */
@@ -21,9 +22,21 @@ function needFile(tables: Tables, ino: Ino): Inode {
   return inode
 }
 
+function isLater(a: TimeSpec, b: TimeSpec): boolean {
+  return a.sec !== b.sec ? a.sec > b.sec : a.nsec > b.nsec
+}
+
 function later(a: TimeSpec, b: TimeSpec): TimeSpec {
-  if (a.sec !== b.sec) return a.sec > b.sec ? a : b
-  return a.nsec >= b.nsec ? a : b
+  return isLater(b, a) ? b : a
+}
+
+/**
+ * The time of modification after a write. Writes set both times to the same, so an mtime ahead of the
+ * ctime was set by utimens: the first write behind that replaces it, whichever that is, and leaves an
+ * mtime that is not ahead; from there on the latest write counts, in whatever order they come.
+ */
+function writtenAt(inode: Inode, time: TimeSpec): TimeSpec {
+  return isLater(inode.mtime, inode.ctime) ? time : later(inode.mtime, time)
 }
 
 /** Cuts [start, end) out of the extents; returns how many bytes of data that took. */
@@ -50,7 +63,7 @@ export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
     ...inode,
     size: Math.max(inode.size, end),
     bytes: inode.bytes + gained,
-    mtime: later(inode.mtime, op.time),
+    mtime: writtenAt(inode, op.time),
     ctime: later(inode.ctime, op.time)
   })
   tables.totals.dataBytes += gained

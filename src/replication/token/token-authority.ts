@@ -3,8 +3,8 @@
  * are not simply shared, the waiting requests and the numbers of notes and grants.
  *
  * Invariants:
- * - an inode has at most one exclusive holder, and while it has one every other live member has
- *   acknowledged a note on it (RULES 17: notes are numbered per member; a grant waits for all);
+ * - a byte of an inode has at most one exclusive holder, and while it has one every other live member
+ *   has acknowledged a note on it (RULES 17: notes are numbered per member; a grant waits for all);
  * - a member whose note is cleared gets the join of all releases with it (RULES 16);
  * - a request is granted as a whole or not at all, and holds nothing while it waits;
  * - conflicting requests are granted in the order of their arrival, so nobody starves.
@@ -13,10 +13,13 @@
  * everything: all tokens end with the epoch, and every writer's cut is applied everywhere before
  * the first request of the next. Pure: no clock, no chance, no I/O.
  */
+import type { ByteRange, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
 import { type Vector, vectorJoin } from '../vector.ts'
+import { grantRange, noteRange } from './token-growth.ts'
 import {
   type GrantItem,
+  type NoteItem,
   type RecallItem,
   type ReleaseMessage,
   TOKEN_ITEMS_MAX,
@@ -25,7 +28,8 @@ import {
   type ToClient,
   type WantMessage
 } from './token-message.ts'
-import { EMPTY_VECTOR, strongestWants, TokenObject, type TokenRequest } from './token-object.ts'
+import { EMPTY_VECTOR, TokenObject, type TokenRequest, type TokenSpan } from './token-object.ts'
+import { addRange, endOf, rangePart, startOf, strongestWants } from './token-range.ts'
 
 export type AuthorityEvent =
   /** A new epoch with these live members, the authority's own among them. */
@@ -40,31 +44,40 @@ export type AuthorityEffect =
 export interface AuthorityOptions {
   /** Inodes to keep in the table; beyond it those that nobody holds are cleared (soft). */
   readonly objectsMax?: number
+  /** An inode in more pieces than this is asked for as a whole, which makes it one again. */
+  readonly spansMax?: number
 }
 
 interface MemberState {
   readonly requests: Map<number, TokenRequest>
   lastNote: number
-  /** Unacknowledged notes: number -> inodes. */
-  readonly notes: Map<number, readonly Ino[]>
+  /** Unacknowledged notes: number -> what they name. */
+  readonly notes: Map<number, readonly NoteItem[]>
 }
 
 /** How far the table is searched for inodes to clear in one step. */
 const CLEAR_SCAN = 64
+/** Stands for the number of a note gathered in this step. */
+const NOT_SENT = 0
 
 export class TokenAuthority {
   readonly #objectsMax: number
+  readonly #spansMax: number
   readonly #members = new Map<MemberId, MemberState>()
   readonly #objects = new Map<Ino, TokenObject>()
   #lastGrant = 0
   #effects: AuthorityEffect[] = []
   /** Gathered in one step, one message for each member. */
-  readonly #notes = new Map<MemberId, Ino[]>()
+  readonly #notes = new Map<MemberId, NoteItem[]>()
   readonly #recalls = new Map<MemberId, RecallItem[]>()
+  /** To be looked at again. */
   readonly #changed = new Set<TokenObject>()
+  /** Whose spans were cut. */
+  readonly #carved = new Set<TokenObject>()
 
   constructor(options: AuthorityOptions = {}) {
     this.#objectsMax = options.objectsMax ?? 262_144
+    this.#spansMax = options.spansMax ?? 64
   }
 
   step(event: AuthorityEvent): readonly AuthorityEffect[] {
@@ -91,7 +104,9 @@ export class TokenAuthority {
 
   counts(): { readonly objects: number; readonly held: number; readonly waiting: number } {
     let held = 0
-    for (const object of this.#objects.values()) if (object.holder !== undefined) held++
+    for (const { spans } of this.#objects.values()) {
+      if (spans.some((span) => span.holder !== undefined)) held++
+    }
     let waiting = 0
     for (const member of this.#members.values()) waiting += member.requests.size
     return { objects: this.#objects.size, held, waiting }
@@ -141,11 +156,16 @@ export class TokenAuthority {
       this.#violation(from, 'too many waiting token requests')
       return
     }
-    const wants = strongestWants(message.wants)
+    const wants = strongestWants(message.wants).map((want) => this.#wholeIfScattered(want))
     const request: TokenRequest = { member: from, request: message.request, wants }
     member.requests.set(request.request, request)
     for (const { ino } of wants) this.#objectOf(ino).queue.push(request)
     this.#advance(request)
+  }
+
+  #wholeIfScattered(want: TokenWant): TokenWant {
+    const pieces = this.#objects.get(want.ino)?.spans.length ?? 1
+    return pieces > this.#spansMax ? { ino: want.ino, mode: want.mode } : want
   }
 
   /** Unknown numbers are requests granted meanwhile: their client gives the grant back. */
@@ -164,31 +184,49 @@ export class TokenAuthority {
   }
 
   #release(from: MemberId, message: ReleaseMessage): void {
-    for (const { ino, grant, left } of message.items) {
-      const object = this.#objects.get(ino)
-      if (object === undefined || object.holder !== from || object.grant !== grant) continue
-      object.holder = undefined
-      object.recalled = false
+    for (const item of message.items) {
+      const object = this.#objects.get(item.ino)
+      if (object === undefined) continue
+      const { grant, left } = item
+      const isReleased = (span: TokenSpan) => span.holder === from && span.grant === grant
+      if (!object.spans.some(isReleased)) continue
+      let freed = false
+      for (const span of this.#carve(object, startOf(item), endOf(item))) {
+        if (!isReleased(span)) continue
+        freed = true
+        span.holder = undefined
+        span.grant = 0
+        span.recalled = false
+        if (left === 'none') span.noted.add(from)
+      }
+      if (!freed) continue
       object.vector =
         object.vector.size === 0 ? message.vector : vectorJoin(object.vector, message.vector)
-      if (left === 'none') object.noted.add(from)
       this.#changed.add(object)
     }
   }
 
   #noteAck(from: MemberId, member: MemberState, number: number): void {
-    const inos = member.notes.get(number)
-    if (inos === undefined) {
+    const items = member.notes.get(number)
+    if (items === undefined) {
       this.#violation(from, `note ${number} acknowledged, not sent`)
       return
     }
     member.notes.delete(number)
-    for (const ino of inos) {
-      const object = this.#objectOf(ino)
-      object.pendingNotes.delete(from)
-      object.noted.add(from)
+    for (const item of items) {
+      const object = this.#objectOf(item.ino)
+      for (const span of this.#carve(object, startOf(item), endOf(item))) {
+        if (span.pendingNotes.get(from) !== number) continue
+        span.pendingNotes.delete(from)
+        span.noted.add(from)
+      }
       this.#changed.add(object)
     }
+  }
+
+  #carve(object: TokenObject, start: number, end: number): TokenSpan[] {
+    this.#carved.add(object)
+    return object.carve(start, end)
   }
 
   #objectOf(ino: Ino): TokenObject {
@@ -207,7 +245,7 @@ export class TokenAuthority {
       for (const request of object.front()) this.#advance(request)
       if (object.isBlank) this.#objects.delete(object.ino)
     }
-    for (const [member, inos] of this.#notes) this.#sendNotes(member, inos)
+    for (const [member, items] of this.#notes) this.#sendNotes(member, items)
     this.#notes.clear()
     for (const [to, items] of this.#recalls) {
       for (let i = 0; i < items.length; i += TOKEN_ITEMS_MAX) {
@@ -215,18 +253,24 @@ export class TokenAuthority {
       }
     }
     this.#recalls.clear()
+    for (const object of this.#carved) object.merge()
+    this.#carved.clear()
     if (this.#objects.size > this.#objectsMax) this.#clearIdle()
   }
 
-  #sendNotes(to: MemberId, inos: readonly Ino[]): void {
+  #sendNotes(to: MemberId, items: readonly NoteItem[]): void {
     const member = this.#members.get(to)
     if (member === undefined) return
-    for (let i = 0; i < inos.length; i += TOKEN_ITEMS_MAX) {
-      const part = inos.slice(i, i + TOKEN_ITEMS_MAX)
+    for (let i = 0; i < items.length; i += TOKEN_ITEMS_MAX) {
+      const part = items.slice(i, i + TOKEN_ITEMS_MAX)
       const number = ++member.lastNote
       member.notes.set(number, part)
-      for (const ino of part) this.#objectOf(ino).pendingNotes.set(to, number)
-      this.#send(to, { type: 'note', number, inos: part })
+      for (const item of part) {
+        for (const span of this.#carve(this.#objectOf(item.ino), startOf(item), endOf(item))) {
+          if (span.pendingNotes.get(to) === NOT_SENT) span.pendingNotes.set(to, number)
+        }
+      }
+      this.#send(to, { type: 'note', number, items: part })
     }
   }
 
@@ -239,69 +283,103 @@ export class TokenAuthority {
     const member = this.#members.get(request.member)
     // A request may have been granted earlier in the same step.
     if (member?.requests.get(request.request) !== request) return
-    for (const { ino, mode } of request.wants) {
-      if (!this.#objectOf(ino).isFirst(request, mode)) return
+    for (const want of request.wants) {
+      if (!this.#objectOf(want.ino).isFirst(request, want)) return
     }
     let ready = true
-    for (const { ino, mode } of request.wants) {
-      const object = this.#objectOf(ino)
+    for (const want of request.wants) if (!this.#prepare(request, want)) ready = false
+    if (ready) this.#grant(member, request)
+  }
+
+  /** Has what stands in the way of that want removed; true when there is nothing. */
+  #prepare(request: TokenRequest, want: TokenWant): boolean {
+    const object = this.#objectOf(want.ino)
+    // Before the cuts of this want: an inode in one piece is given as one.
+    const notes = want.mode === 'exclusive' ? noteRange(object, request, want) : undefined
+    let ready = true
+    for (const span of this.#carve(object, startOf(want), endOf(want))) {
       // The member would take the grant for newer than the note it is still acknowledging.
-      if (object.pendingNotes.has(request.member)) ready = false
-      if (object.holder !== undefined && object.holder !== request.member) {
-        this.#recall(object, object.holder, mode === 'shared' ? 'shared' : 'none')
+      if (span.pendingNotes.has(request.member)) ready = false
+      if (span.holder !== undefined && span.holder !== request.member) {
+        this.#recall(object, span, want.mode === 'shared' ? 'shared' : 'none')
         ready = false
-      } else if (mode === 'exclusive') {
-        if (!this.#othersNoted(object, request.member)) ready = false
-      } else if (object.recalled) {
+      } else if (notes !== undefined) {
+        for (const member of this.#members.keys()) {
+          if (member === request.member || span.noted.has(member)) continue
+          ready = false
+          if (!span.pendingNotes.has(member)) this.#note(object, member, notes)
+        }
+      } else if (span.recalled) {
         // Its own release is on the way and may leave it nothing: a grant now would contradict it.
         ready = false
       }
     }
-    if (ready) this.#grant(member, request)
+    return ready
   }
 
-  #recall(object: TokenObject, holder: MemberId, left: 'shared' | 'none'): void {
-    if (object.recalled) return
-    object.recalled = true
-    const item: RecallItem = { ino: object.ino, grant: object.grant, left }
-    const items = this.#recalls.get(holder)
-    if (items === undefined) this.#recalls.set(holder, [item])
+  #recall(object: TokenObject, span: TokenSpan, left: 'shared' | 'none'): void {
+    if (span.recalled || span.holder === undefined) return
+    span.recalled = true
+    const item = { ino: object.ino, grant: span.grant, left, ...rangePart(span.start, span.end) }
+    const items = this.#recalls.get(span.holder)
+    if (items === undefined) this.#recalls.set(span.holder, [item])
     else items.push(item)
   }
 
-  #othersNoted(object: TokenObject, newcomer: MemberId): boolean {
-    let all = true
-    for (const member of this.#members.keys()) {
-      if (member === newcomer || object.noted.has(member)) continue
-      all = false
-      if (object.pendingNotes.has(member)) continue
-      // The number follows when the notes of this step are sent.
-      object.pendingNotes.set(member, 0)
-      const inos = this.#notes.get(member)
-      if (inos === undefined) this.#notes.set(member, [object.ino])
-      else inos.push(object.ino)
+  /** Notes the member on all of the range that nobody holds. */
+  #note(object: TokenObject, member: MemberId, { start, end }: ByteRange): void {
+    let ranges: ByteRange[] = []
+    for (const span of this.#carve(object, start, end)) {
+      if (span.holder !== undefined || span.noted.has(member)) continue
+      if (span.pendingNotes.has(member)) continue
+      span.pendingNotes.set(member, NOT_SENT)
+      ranges = addRange(ranges, span.start, span.end)
     }
-    return all
+    const items = ranges.map((range) => ({
+      ino: object.ino,
+      ...rangePart(range.start, range.end)
+    }))
+    const gathered = this.#notes.get(member)
+    if (gathered === undefined) this.#notes.set(member, items)
+    else gathered.push(...items)
   }
 
   #grant(member: MemberState, request: TokenRequest): void {
     const items: GrantItem[] = []
     let vector: Vector = EMPTY_VECTOR
-    for (const { ino, mode } of request.wants) {
+    for (const want of request.wants) {
+      const { ino, mode } = want
       const object = this.#objectOf(ino)
       if (object.vector.size > 0) {
         vector = vector.size === 0 ? object.vector : vectorJoin(vector, object.vector)
       }
-      object.noted.delete(request.member)
-      if (mode === 'exclusive') {
-        object.holder = request.member
-        object.grant = ++this.#lastGrant
-        object.recalled = false
+      const { start, end } = grantRange(object, request, want, this.#members.keys())
+      const grant = mode === 'exclusive' ? ++this.#lastGrant : 0
+      items.push({ ino, mode, grant, ...rangePart(start, end) })
+      for (const span of this.#carve(object, start, end)) {
+        span.noted.delete(request.member)
+        if (mode === 'exclusive') this.#give(span, request.member, grant)
+        else if (span.holder !== undefined) items.push(this.#renew(ino, span, request.member))
       }
-      items.push({ ino, mode, grant: mode === 'exclusive' ? object.grant : 0 })
     }
     this.#forget(member, request)
     this.#send(request.member, { type: 'grant', request: request.request, items, vector })
+  }
+
+  #give(span: TokenSpan, member: MemberId, grant: number): void {
+    span.holder = member
+    span.grant = grant
+    span.recalled = false
+  }
+
+  /**
+   * What its holder asks to look at is granted anew: it may be giving up more than it was asked for,
+   * and that release, under the old number, would leave it noted.
+   */
+  #renew(ino: Ino, span: TokenSpan, member: MemberId): GrantItem {
+    const grant = ++this.#lastGrant
+    this.#give(span, member, grant)
+    return { ino, mode: 'exclusive', grant, ...rangePart(span.start, span.end) }
   }
 
   /**
@@ -319,7 +397,8 @@ export class TokenAuthority {
         this.#objects.set(object.ino, object)
         continue
       }
-      for (const member of object.noted) {
+      const noted = new Set(object.spans.flatMap((span) => [...span.noted]))
+      for (const member of noted) {
         const list = inos.get(member)
         if (list === undefined) inos.set(member, [object.ino])
         else list.push(object.ino)

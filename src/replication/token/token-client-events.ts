@@ -20,7 +20,12 @@ export type ClientEvent =
   | { readonly type: 'applied'; readonly task: number; readonly nowMs: number }
   | { readonly type: 'flushed'; readonly task: number; readonly vector: Vector }
   | { readonly type: 'dropped'; readonly task: number }
-  | { readonly type: 'hold-elapsed'; readonly ino: Ino; readonly grant: number }
+  | {
+      readonly type: 'hold-elapsed'
+      readonly ino: Ino
+      readonly grant: number
+      readonly nowMs: number
+    }
 
 export type ClientEffect =
   | { readonly type: 'send'; readonly message: ToAuthority }
@@ -44,7 +49,7 @@ export type ClientEffect =
   | { readonly type: 'violation'; readonly reason: string }
 
 export interface ClientOptions {
-  /** A token just granted serves its member this long before a recall is obeyed. */
+  /** A token just granted serves its member this long, if it is used, before a recall is obeyed. */
   readonly minHoldMs: number
   /** Exclusive tokens to keep; beyond it unused ones are given back, oldest first (soft). */
   readonly heldMax?: number

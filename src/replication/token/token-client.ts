@@ -3,70 +3,55 @@
  * them, the requests to the authority and the waiters behind those.
  *
  * Invariants:
- * - an exclusive guard runs only under an exclusive grant or under ownership of a new inode, a
- *   shared guard only while no note on its inode is acknowledged or waits to be;
- * - a grant serves nobody before its vector is applied; a release is sent only after the guards in
- *   its way ended and with a vector that covers what they did (RULES 16);
- * - a note is acknowledged after the running guards ended and the caches are dropped (RULES 17);
- * - no release of a directory is sent while ownership that was there before it goes on: it ends for
- *   all new inodes, running exclusive guards are waited for (RULES 21);
+ * - an exclusive guard runs only where exclusive grants cover its range or under ownership of a new
+ *   inode, a shared guard only while no note on its range is acknowledged or waits to be;
+ * - a grant serves nobody before its vector is applied (RULES 16);
  * - a grant nobody waits for any more is given back at once, by its number (RULES 32).
+ * Notes and releases keep their own (token-notes.ts, token-releases.ts).
  *
  * At a new epoch all rights are forgotten (everything is shared again), requests that are still
  * waited for are made anew; shared guards may outlive the epoch, exclusive ones may not: `seal`
  * says when they have ended. Pure: no clock, no chance, no I/O; time comes with the events.
  */
 import { assert } from '../../fs/assert.ts'
-import type { TokenWant } from '../../fs/ports/token-service.ts'
+import { type ByteRange, RANGE_END, type TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
+import { ClientContext } from './token-client-context.ts'
 import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
-import {
-  type ClearMessage,
-  type GrantMessage,
-  type NoteMessage,
-  type RecallMessage,
-  TOKEN_ITEMS_MAX,
-  type ToClient
-} from './token-message.ts'
-import { Ownership, type Releasing } from './token-ownership.ts'
+import type { ClearMessage, GrantMessage, ToClient } from './token-message.ts'
+import { ClientNotes } from './token-notes.ts'
+import { Ownership } from './token-ownership.ts'
+import { endOf, startOf } from './token-range.ts'
+import { ClientReleases } from './token-releases.ts'
 import { ClientRequests, type Waiter, type WaiterId } from './token-requests.ts'
-import { type PendingNote, TokenState } from './token-state.ts'
-
-type Task =
-  | { readonly type: 'grant'; readonly message: GrantMessage }
-  | { readonly type: 'clear'; readonly inos: readonly Ino[] }
-  | { readonly type: 'note'; readonly note: PendingNote }
-  | { readonly type: 'release'; readonly batch: readonly Releasing[] }
+import { Holding, type TokenState } from './token-state.ts'
 
 const NO_EFFECTS: readonly ClientEffect[] = []
-/** How many of the oldest are looked at to give one back. */
-const TRIM_SCAN = 8
+const WHOLE: ByteRange = { start: 0, end: RANGE_END }
 
 export class TokenClient {
-  readonly #minHoldMs: number
-  readonly #heldMax: number
-  readonly #isDirectory: (ino: Ino) => boolean
   #open = false
   #isolated = false
   #sealing = false
-  readonly #states = new Map<Ino, TokenState>()
+  readonly #context = new ClientContext()
+  readonly #states = this.#context.states
   readonly #ownership: Ownership
-  readonly #held = new Set<TokenState>()
+  readonly #notes: ClientNotes
+  readonly #releases: ClientReleases
   readonly #waiters = new Map<WaiterId, Waiter>()
   readonly #requests = new ClientRequests()
-  readonly #tasks = new Map<number, Task>()
-  #lastTask = 0
   #exclusiveGuards = 0
-  readonly #ready: Releasing[] = []
-  #releasing = false
-  #effects: ClientEffect[] = []
 
   constructor(options: ClientOptions) {
-    this.#minHoldMs = options.minHoldMs
-    this.#heldMax = options.heldMax ?? 65_536
     this.#ownership = new Ownership(options.ownedMax ?? 65_536)
-    this.#isDirectory = options.isDirectory ?? (() => true)
+    const components = { context: this.#context, ownership: this.#ownership }
+    this.#notes = new ClientNotes(components)
+    this.#releases = new ClientReleases(components, {
+      minHoldMs: options.minHoldMs,
+      heldMax: options.heldMax ?? 65_536,
+      isDirectory: options.isDirectory ?? (() => true)
+    })
   }
 
   /** Takes a guard for all wants when that needs nobody else; the `release` event ends it. */
@@ -77,49 +62,37 @@ export class TokenClient {
       const state = this.#states.get(want.ino)
       if (state === undefined) {
         if (want.mode === 'exclusive') return false
-      } else if (!state.allows(want.mode)) {
+      } else if (!state.allows(want)) {
         return false
       }
     }
     for (let i = 0; i < wants.length; i++) {
       const want = wants[i] as TokenWant
-      let state = this.#states.get(want.ino)
-      if (state === undefined) {
-        state = new TokenState(want.ino)
-        this.#states.set(want.ino, state)
-      }
-      if (want.mode === 'shared') state.sharedGuards++
-      else {
-        state.exclusiveGuards++
-        this.#exclusiveGuards++
-      }
+      this.#context.stateOf(want.ino).guardTaken(want)
+      if (want.mode === 'exclusive') this.#exclusiveGuards++
     }
     return true
   }
 
   /** The `release` event, short for guards in nobody's way. */
   release(wants: readonly TokenWant[]): readonly ClientEffect[] {
-    let inTheWay = this.#sealing
+    let isAwaited = this.#sealing
     for (let i = 0; i < wants.length; i++) {
       const want = wants[i] as TokenWant
       const state = this.#states.get(want.ino)
-      assert(state !== undefined, 'guard released twice')
-      if (want.mode === 'shared') {
-        assert(state.sharedGuards > 0, 'shared guard released twice')
-        state.sharedGuards--
-      } else {
-        assert(state.exclusiveGuards > 0, 'exclusive guard released twice')
-        state.exclusiveGuards--
-        this.#exclusiveGuards--
-      }
-      if (state.recall !== undefined || state.notes !== undefined || state.ending) inTheWay = true
+      assert(state?.guardEnded(want) === true, 'guard released twice')
+      if (want.mode === 'exclusive') this.#exclusiveGuards--
+      if (state.isAwaited) isAwaited = true
       else if (state.isBlank) this.#states.delete(want.ino)
     }
-    if (!inTheWay) return NO_EFFECTS
+    if (!isAwaited) return NO_EFFECTS
     return this.#collect(() => {
       for (const { ino } of wants) {
         const state = this.#states.get(ino)
-        if (state !== undefined) this.#guardEnded(state)
+        if (state === undefined) continue
+        this.#notes.take(state)
+        this.#releases.guardEnded(state)
+        this.#context.clean(state)
       }
     })
   }
@@ -137,7 +110,7 @@ export class TokenClient {
     readonly exclusiveGuards: number
   } {
     return {
-      held: this.#held.size,
+      held: this.#releases.heldCount,
       owned: this.#ownership.size,
       waiting: this.#waiters.size,
       states: this.#states.size,
@@ -146,14 +119,15 @@ export class TokenClient {
   }
 
   #collect(run: () => void): readonly ClientEffect[] {
-    this.#effects = []
+    const { effects } = this.#context
+    effects.length = 0
     run()
-    this.#startRelease()
+    this.#releases.start()
     if (this.#sealing && this.#exclusiveGuards === 0) {
       this.#sealing = false
-      this.#effects.push({ type: 'sealed' })
+      effects.push({ type: 'sealed' })
     }
-    return this.#effects
+    return effects.length === 0 ? NO_EFFECTS : effects.splice(0)
   }
 
   #handle(event: Exclude<ClientEvent, { type: 'release' }>): void {
@@ -190,7 +164,7 @@ export class TokenClient {
         this.#dropped(event.task)
         break
       case 'hold-elapsed':
-        this.#holdElapsed(event.ino, event.grant)
+        this.#releases.holdElapsed(event.ino, event.grant, event.nowMs)
         break
     }
   }
@@ -198,20 +172,13 @@ export class TokenClient {
   #startEpoch(): void {
     assert(this.#exclusiveGuards === 0, 'an exclusive guard outlives its epoch')
     for (const [ino, state] of this.#states) {
-      if (state.sharedGuards === 0) {
-        this.#states.delete(ino)
-        continue
-      }
-      const fresh = new TokenState(ino)
-      fresh.sharedGuards = state.sharedGuards
-      this.#states.set(ino, fresh)
+      if (state.sharedGuards === 0) this.#states.delete(ino)
+      else this.#states.set(ino, state.inNewEpoch())
     }
     this.#ownership.clear()
-    this.#held.clear()
+    this.#releases.clear()
     this.#requests.clear()
-    this.#tasks.clear()
-    this.#ready.length = 0
-    this.#releasing = false
+    this.#context.tasks.clear()
     this.#sealing = false
     this.#isolated = false
     this.#open = true
@@ -222,14 +189,15 @@ export class TokenClient {
   #isolate(): void {
     this.#open = false
     this.#isolated = true
-    for (const waiter of this.#waiters.keys()) this.#effects.push({ type: 'failed', waiter })
+    for (const waiter of this.#waiters.keys())
+      this.#context.effects.push({ type: 'failed', waiter })
     this.#waiters.clear()
     this.#requests.abandon()
   }
 
   #acquire(id: WaiterId, wants: readonly TokenWant[]): void {
     if (this.#isolated) {
-      this.#effects.push({ type: 'failed', waiter: id })
+      this.#context.effects.push({ type: 'failed', waiter: id })
       return
     }
     const waiter: Waiter = { id, wants, request: undefined }
@@ -246,7 +214,7 @@ export class TokenClient {
     if (this.tryAcquire(waiter.wants)) {
       this.#waiters.delete(waiter.id)
       this.#leave(waiter)
-      this.#effects.push({ type: 'acquired', waiter: waiter.id })
+      this.#context.effects.push({ type: 'acquired', waiter: waiter.id })
     } else if (waiter.request === undefined && !this.#isInstalling(waiter.wants)) {
       this.#request(waiter)
     }
@@ -254,20 +222,22 @@ export class TokenClient {
 
   /** Asking again would change nothing; all waiters are looked at when it is installed. */
   #isInstalling(wants: readonly TokenWant[]): boolean {
-    return wants.some(({ ino }) => (this.#states.get(ino)?.installing ?? 0) > 0)
+    return wants.some((want) =>
+      this.#states.get(want.ino)?.isInstalling(startOf(want), endOf(want))
+    )
   }
 
   #request(waiter: Waiter): void {
     const request = this.#requests.join(waiter)
     if (request === undefined) return
     const { id, wants } = request
-    this.#effects.push({ type: 'send', message: { type: 'want', request: id, wants } })
+    this.#context.effects.push({ type: 'send', message: { type: 'want', request: id, wants } })
   }
 
   #leave(waiter: Waiter): void {
     const request = this.#requests.leave(waiter)
     if (request === undefined) return
-    this.#effects.push({ type: 'send', message: { type: 'cancel', request: request.id } })
+    this.#context.effects.push({ type: 'send', message: { type: 'cancel', request: request.id } })
   }
 
   #cancel(id: WaiterId): void {
@@ -280,40 +250,23 @@ export class TokenClient {
   }
 
   #own(ino: Ino): void {
-    const state = this.#stateOf(ino)
-    assert(state.right === 'shared' && state.installing === 0, 'owned inode is known already')
+    const state = this.#context.stateOf(ino)
+    const isNew = state.holdings.length + state.noted.length + state.installing.length === 0
+    assert(isNew && !state.owned, 'owned inode is known already')
     const trimmed = this.#ownership.add(state)
-    if (trimmed !== undefined) this.#clean(trimmed)
-  }
-
-  #stateOf(ino: Ino): TokenState {
-    let state = this.#states.get(ino)
-    if (state === undefined) {
-      state = new TokenState(ino)
-      this.#states.set(ino, state)
-    }
-    return state
-  }
-
-  #clean(state: TokenState): void {
-    if (state.isBlank) this.#states.delete(state.ino)
-  }
-
-  #task(task: Task): number {
-    this.#tasks.set(++this.#lastTask, task)
-    return this.#lastTask
+    if (trimmed !== undefined) this.#context.clean(trimmed)
   }
 
   #receive(message: ToClient, nowMs: number): void {
     switch (message.type) {
       case 'note':
-        this.#note(message)
+        this.#notes.receive(message)
         break
       case 'grant':
         this.#grant(message)
         break
       case 'recall':
-        this.#recall(message, nowMs)
+        this.#releases.receive(message, nowMs)
         break
       case 'clear':
         this.#clear(message)
@@ -324,215 +277,84 @@ export class TokenClient {
   #grant(message: GrantMessage): void {
     const request = this.#requests.get(message.request)
     if (request !== undefined) request.granted = true
-    for (const { ino, grant } of message.items) {
-      const state = this.#stateOf(ino)
-      state.installing++
-      if (grant > 0) {
-        state.grant = grant
-        state.recall = undefined
-      }
+    for (const item of message.items) {
+      const state = this.#context.stateOf(item.ino)
+      const start = startOf(item)
+      const end = endOf(item)
+      state.installing.push({ start, end })
+      if (item.grant === 0) continue
+      // It takes the place of earlier grants.
+      const cutOff = state.cutHoldings(start, end)
+      state.holdings.push(new Holding(start, end, item.grant))
+      if (cutOff.length > 0) this.#releases.retry(state)
     }
-    const task = this.#task({ type: 'grant', message })
-    this.#effects.push({ type: 'wait-applied', task, vector: message.vector })
+    const task = this.#context.task({ type: 'grant', message })
+    this.#context.effects.push({ type: 'wait-applied', task, vector: message.vector })
   }
 
   #clear(message: ClearMessage): void {
-    for (const ino of message.inos) this.#stateOf(ino).installing++
-    const task = this.#task({ type: 'clear', inos: message.inos })
-    this.#effects.push({ type: 'wait-applied', task, vector: message.vector })
+    for (const ino of message.inos) this.#context.stateOf(ino).installing.push(WHOLE)
+    const task = this.#context.task({ type: 'clear', inos: message.inos })
+    this.#context.effects.push({ type: 'wait-applied', task, vector: message.vector })
   }
 
   #applied(id: number, nowMs: number): void {
-    const task = this.#tasks.get(id)
-    if (task === undefined) return
-    this.#tasks.delete(id)
-    if (task.type === 'grant') this.#install(task.message, nowMs)
-    else if (task.type === 'clear') {
-      for (const ino of task.inos) this.#become(this.#stateOf(ino), 'shared')
-      this.#serve()
-      for (const ino of task.inos) this.#settle(ino, nowMs)
-    }
+    const grant = this.#context.end(id, 'grant')
+    if (grant !== undefined) this.#install(grant.message, nowMs)
+    const cleared = this.#context.end(id, 'clear')
+    if (cleared === undefined) return
+    for (const ino of cleared.inos) this.#installed(this.#context.stateOf(ino), WHOLE)
+    this.#serve()
+    for (const ino of cleared.inos) this.#settle(ino, nowMs)
   }
 
-  #become(state: TokenState, right: 'shared' | 'exclusive'): void {
-    state.installing--
-    if (right === 'exclusive') {
-      this.#ownership.delete(state)
-      this.#held.delete(state)
-      this.#held.add(state)
-      state.right = 'exclusive'
-    } else if (state.right === 'none') {
-      state.right = 'shared'
-    }
+  #installed(state: TokenState, { start, end }: ByteRange): void {
+    state.installed(start, end)
+    state.unnote(start, end)
   }
 
   #install(message: GrantMessage, nowMs: number): void {
-    for (const { ino, grant } of message.items) {
-      const state = this.#stateOf(ino)
-      // A later grant of the same inode may be on its way; its number stands.
-      this.#become(state, grant > 0 ? 'exclusive' : 'shared')
-      if (grant > 0) state.installedAtMs = nowMs
+    for (const item of message.items) {
+      const state = this.#context.stateOf(item.ino)
+      this.#installed(state, { start: startOf(item), end: endOf(item) })
+      if (item.grant === 0) continue
+      this.#ownership.delete(state)
+      this.#releases.granted(state)
+      // A later grant may be on its way: it has taken the place of this one.
+      for (const holding of state.holdings) {
+        if (holding.grant !== item.grant) continue
+        holding.installedAtMs = nowMs
+        holding.usesBefore = state.uses
+      }
     }
     const unwanted = !this.#requests.end(message.request)
     this.#serve()
     for (const { ino, grant } of message.items) {
-      if (unwanted && grant > 0) this.#giveBack(ino, grant)
+      if (unwanted && grant > 0) this.#releases.giveBack(ino, grant)
       this.#settle(ino, nowMs)
     }
-    this.#trimHeld()
-  }
-
-  /** RULES 32: nobody waited for it any more, and nobody uses it. */
-  #giveBack(ino: Ino, grant: number): void {
-    const state = this.#states.get(ino)
-    if (state === undefined || state.grant !== grant || state.guards > 0) return
-    if (state.recall !== undefined) state.recall.elapsed = true
-    else state.recall = { left: 'shared', elapsed: true, ready: false }
-  }
-
-  #trimHeld(): void {
-    if (this.#held.size <= this.#heldMax) return
-    let scanned = 0
-    for (const state of this.#held) {
-      if (scanned++ >= TRIM_SCAN) return
-      this.#held.delete(state)
-      this.#held.add(state)
-      if (state.guards > 0 || state.recall !== undefined || state.installing > 0) continue
-      state.recall = { left: 'shared', elapsed: true, ready: false }
-      this.#tryRelease(state)
-    }
+    this.#releases.trim()
   }
 
   /** What had to wait for an installation: notes and recalls that came meanwhile. */
   #settle(ino: Ino, nowMs: number): void {
     const state = this.#states.get(ino)
-    if (state === undefined || state.installing > 0) return
-    if (state.notes !== undefined) this.#takeNotes(state)
-    if (state.recall !== undefined) this.#hold(state, nowMs)
-    this.#clean(state)
-  }
-
-  #note(message: NoteMessage): void {
-    const { number, inos } = message
-    const note: PendingNote = { number, inos, left: inos.length }
-    for (const ino of inos) {
-      const state = this.#stateOf(ino)
-      if (state.grant > 0 && state.installing === 0) {
-        const reason = `note on inode ${ino}, which is exclusive here`
-        this.#effects.push({ type: 'violation', reason })
-        return
-      }
-      if (state.notes === undefined) state.notes = [note]
-      else state.notes.push(note)
-      if (state.installing === 0) this.#takeNotes(state)
-    }
-  }
-
-  /** From here on no new guard; acknowledged when those that run have ended. */
-  #takeNotes(state: TokenState): void {
-    if (state.right === 'owned') this.#ownership.delete(state)
-    state.right = 'none'
-    if (state.guards > 0 || state.notes === undefined) return
-    const notes = state.notes
-    state.notes = undefined
-    for (const note of notes) {
-      note.left--
-      if (note.left > 0) continue
-      const task = this.#task({ type: 'note', note })
-      this.#effects.push({ type: 'drop-caches', task, inos: note.inos })
-    }
-  }
-
-  #recall(message: RecallMessage, nowMs: number): void {
-    for (const { ino, grant, left } of message.items) {
-      const state = this.#states.get(ino)
-      // Released meanwhile, or granted again under another number.
-      if (state === undefined || state.grant !== grant) continue
-      // Already being given back, with more left than was asked: the note follows.
-      if (state.recall !== undefined) continue
-      state.recall = { left, elapsed: false, ready: false }
-      if (state.installing === 0) this.#hold(state, nowMs)
-    }
-  }
-
-  /** Obeys the recall of a token, at the end of its minimum hold time. */
-  #hold(state: TokenState, nowMs: number): void {
-    const recall = state.recall
-    if (recall === undefined) return
-    const delayMs = state.installedAtMs + this.#minHoldMs - nowMs
-    if (delayMs <= 0 || recall.elapsed) {
-      recall.elapsed = true
-      this.#tryRelease(state)
-    } else {
-      this.#effects.push({ type: 'hold-timer', ino: state.ino, grant: state.grant, delayMs })
-    }
-  }
-
-  #holdElapsed(ino: Ino, grant: number): void {
-    const state = this.#states.get(ino)
-    if (state?.recall === undefined || state.grant !== grant) return
-    state.recall.elapsed = true
-    this.#tryRelease(state)
-  }
-
-  #guardEnded(state: TokenState): void {
-    this.#ready.push(...this.#ownership.guardEnded(state))
-    if (state.notes !== undefined && state.installing === 0) this.#takeNotes(state)
-    if (state.recall !== undefined) this.#tryRelease(state)
-    this.#clean(state)
-  }
-
-  #tryRelease(state: TokenState): void {
-    const recall = state.recall
-    if (recall === undefined || recall.ready || !recall.elapsed || state.installing > 0) return
-    const inTheWay = recall.left === 'shared' ? state.exclusiveGuards : state.guards
-    if (inTheWay > 0) return
-    recall.ready = true
-    if (this.#isDirectory(state.ino)) {
-      for (const ended of this.#ownership.end()) this.#clean(ended)
-      if (this.#ownership.isEnding) {
-        this.#ownership.putBehind({ state, recall })
-        return
-      }
-    }
-    this.#ready.push({ state, recall })
-  }
-
-  #startRelease(): void {
-    if (this.#releasing || this.#ready.length === 0) return
-    this.#releasing = true
-    const batch = this.#ready.splice(0, TOKEN_ITEMS_MAX)
-    const inos = batch.filter(({ recall }) => recall.left === 'none').map(({ state }) => state.ino)
-    const task = this.#task({ type: 'release', batch })
-    if (inos.length > 0) this.#effects.push({ type: 'drop-caches', task, inos })
-    else this.#effects.push({ type: 'flush', task })
-  }
-
-  #dropped(id: number): void {
-    const task = this.#tasks.get(id)
-    if (task?.type === 'release') this.#effects.push({ type: 'flush', task: id })
-    if (task?.type !== 'note') return
-    this.#tasks.delete(id)
-    this.#effects.push({ type: 'send', message: { type: 'note-ack', number: task.note.number } })
+    if (state === undefined) return
+    this.#notes.take(state)
+    this.#releases.settle(state, nowMs)
+    this.#context.clean(state)
   }
 
   #flushed(id: number, vector: Vector): void {
-    const task = this.#tasks.get(id)
-    if (task?.type !== 'release') return
-    this.#tasks.delete(id)
-    this.#releasing = false
-    const items = []
-    for (const { state, recall } of task.batch) {
-      // Granted again meanwhile: the new grant stands, nothing is given up.
-      if (state.recall !== recall) continue
-      items.push({ ino: state.ino, grant: state.grant, left: recall.left })
-      state.right = recall.left
-      state.recall = undefined
-      state.grant = 0
-      this.#held.delete(state)
-      this.#clean(state)
+    const release = this.#context.end(id, 'release')
+    if (release !== undefined) this.#releases.flushed(release.batch, vector)
+  }
+
+  #dropped(id: number): void {
+    const note = this.#context.end(id, 'note')
+    if (note !== undefined) this.#notes.dropped(note.note)
+    else if (this.#context.tasks.get(id)?.type === 'release') {
+      this.#context.effects.push({ type: 'flush', task: id })
     }
-    if (items.length > 0)
-      this.#effects.push({ type: 'send', message: { type: 'release', items, vector } })
   }
 }

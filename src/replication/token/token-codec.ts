@@ -1,22 +1,26 @@
 /**
  * Bytes of the token packets: a packet type, its numbers, and for data one message. An item is an
  * inode and one byte: the low four bits say the mode or what is left, the high four which part of
- * the inode (0 = all of it, the only one known). Unknown types, parts and modes are refused.
+ * the inode: 0 = all of it, 1 = the range that follows at the end of the item, as its first page and
+ * its number of pages (0 = to the end). Unknown types, parts and modes are refused, and ranges that
+ * end beyond the largest one.
  */
 
 import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
-import type { TokenWant } from '../../fs/ports/token-service.ts'
+import { RANGE_END, type TokenMode, type TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino, Seq, WriterId } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import type {
   GrantItem,
   Left,
+  NoteItem,
   RecallItem,
   ReleaseItem,
   TokenMessage,
   TokenPacket
 } from './token-message.ts'
 import { TOKEN_ITEMS_MAX, TOKEN_VECTOR_MAX, TOKEN_WANTS_MAX } from './token-message.ts'
+import { endOf, type Ranged, startOf, TOKEN_PAGE_BYTES } from './token-range.ts'
 
 const Packet = { hello: 1, data: 2, ack: 3 } as const
 const Message = {
@@ -34,6 +38,9 @@ const SHARED = 0
 const EXCLUSIVE = 1
 const LEFT_NONE = 0
 const LEFT_SHARED = 1
+const ALL = 0x00
+const RANGE = 0x10
+const PAGES = RANGE_END / TOKEN_PAGE_BYTES
 
 export function encodeTokenPacket(packet: TokenPacket): Buffer {
   const w = new ByteWriter(64)
@@ -80,7 +87,10 @@ function writeMessage(w: ByteWriter, message: TokenMessage): void {
   switch (message.type) {
     case 'want':
       w.uint(message.request).uint(message.wants.length)
-      for (const want of message.wants) w.uint(want.ino).u8(modeByte(want))
+      for (const want of message.wants) {
+        w.uint(want.ino).u8(modeOf(want) | partOf(want))
+        writeRange(w, want)
+      }
       break
     case 'cancel':
       w.uint(message.request)
@@ -89,9 +99,11 @@ function writeMessage(w: ByteWriter, message: TokenMessage): void {
     case 'recall':
       w.uint(message.items.length)
       for (const item of message.items) {
+        const left = item.left === 'shared' ? LEFT_SHARED : LEFT_NONE
         w.uint(item.ino)
-          .u8(item.left === 'shared' ? LEFT_SHARED : LEFT_NONE)
+          .u8(left | partOf(item))
           .uint(item.grant)
+        writeRange(w, item)
       }
       if (message.type === 'release') writeVector(w, message.vector)
       break
@@ -99,12 +111,20 @@ function writeMessage(w: ByteWriter, message: TokenMessage): void {
       w.uint(message.number)
       break
     case 'note':
-      w.uint(message.number)
-      writeInos(w, message.inos)
+      w.uint(message.number).uint(message.items.length)
+      for (const item of message.items) {
+        w.uint(item.ino).u8(partOf(item))
+        writeRange(w, item)
+      }
       break
     case 'grant':
       w.uint(message.request).uint(message.items.length)
-      for (const item of message.items) w.uint(item.ino).u8(modeByte(item)).uint(item.grant)
+      for (const item of message.items) {
+        w.uint(item.ino)
+          .u8(modeOf(item) | partOf(item))
+          .uint(item.grant)
+        writeRange(w, item)
+      }
       writeVector(w, message.vector)
       break
     case 'clear':
@@ -126,12 +146,16 @@ function readMessage(r: ByteReader): TokenMessage {
     case Message['note-ack']:
       return { type: 'note-ack', number: r.uint() }
     case Message.note:
-      return { type: 'note', number: r.uint(), inos: readInos(r) }
+      return {
+        type: 'note',
+        number: r.uint(),
+        items: readList(r, TOKEN_ITEMS_MAX, readNoteItem)
+      }
     case Message.grant:
       return {
         type: 'grant',
         request: r.uint(),
-        items: readList(r, TOKEN_WANTS_MAX, readGrantItem),
+        items: readList(r, TOKEN_ITEMS_MAX, readGrantItem),
         vector: readVector(r)
       }
     case Message.recall:
@@ -143,8 +167,30 @@ function readMessage(r: ByteReader): TokenMessage {
   }
 }
 
-function modeByte(item: TokenWant): number {
+function modeOf(item: { readonly mode: TokenMode }): number {
   return item.mode === 'exclusive' ? EXCLUSIVE : SHARED
+}
+
+function partOf(item: Ranged): number {
+  return item.range === undefined ? ALL : RANGE
+}
+
+/** At the end of an item whose part says so. */
+function writeRange(w: ByteWriter, item: Ranged): void {
+  if (item.range === undefined) return
+  const start = startOf(item)
+  const end = endOf(item)
+  w.uint(start / TOKEN_PAGE_BYTES).uint(end === RANGE_END ? 0 : (end - start) / TOKEN_PAGE_BYTES)
+}
+
+function readRange(r: ByteReader, byte: number): Ranged {
+  const part = byte & 0xf0
+  if (part === ALL) return {}
+  if (part !== RANGE) throw new DecodeError(`unknown part of an inode ${byte}`)
+  const first = r.uint(PAGES - 1)
+  const pages = r.uint(PAGES - first)
+  const end = pages === 0 ? RANGE_END : (first + pages) * TOKEN_PAGE_BYTES
+  return { range: { start: first * TOKEN_PAGE_BYTES, end } }
 }
 
 function readBit(r: ByteReader): boolean {
@@ -162,24 +208,38 @@ function readList<T>(r: ByteReader, max: number, read: (r: ByteReader) => T): T[
   return items
 }
 
+function readMode(byte: number): TokenMode {
+  const mode = byte & 0x0f
+  if (mode > EXCLUSIVE) throw new DecodeError(`unknown token mode ${byte}`)
+  return mode === EXCLUSIVE ? 'exclusive' : 'shared'
+}
+
 function readWant(r: ByteReader): TokenWant {
   const ino = r.uint() as Ino
   const byte = r.u8()
-  if (byte > EXCLUSIVE) throw new DecodeError(`unknown token mode or part ${byte}`)
-  return { ino, mode: byte === EXCLUSIVE ? 'exclusive' : 'shared' }
+  return { ino, mode: readMode(byte), ...readRange(r, byte) }
 }
 
 function readGrantItem(r: ByteReader): GrantItem {
-  const { ino, mode } = readWant(r)
-  return { ino, mode, grant: r.uint() }
+  const ino = r.uint() as Ino
+  const byte = r.u8()
+  return { ino, mode: readMode(byte), grant: r.uint(), ...readRange(r, byte) }
+}
+
+function readNoteItem(r: ByteReader): NoteItem {
+  const ino = r.uint() as Ino
+  const byte = r.u8()
+  if ((byte & 0x0f) !== 0) throw new DecodeError(`unknown kind of note ${byte}`)
+  return { ino, ...readRange(r, byte) }
 }
 
 function readLeftItem(r: ByteReader): ReleaseItem & RecallItem {
   const ino = r.uint() as Ino
   const byte = r.u8()
-  if (byte > LEFT_SHARED) throw new DecodeError(`unknown remaining right or part ${byte}`)
-  const left: Left = byte === LEFT_SHARED ? 'shared' : 'none'
-  return { ino, left, grant: r.uint() }
+  const kept = byte & 0x0f
+  if (kept > LEFT_SHARED) throw new DecodeError(`unknown remaining right ${byte}`)
+  const left: Left = kept === LEFT_SHARED ? 'shared' : 'none'
+  return { ino, left, grant: r.uint(), ...readRange(r, byte) }
 }
 
 function readLeftItems(r: ByteReader): (ReleaseItem & RecallItem)[] {

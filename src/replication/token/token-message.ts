@@ -1,13 +1,14 @@
 /**
  * What the token authority and its clients say to each other, and the bounds of it. A message
- * belongs to one epoch: the link carries the epoch and drops every other (RULES 18). Rights are of
- * whole inodes; the codec keeps room for parts of one.
+ * belongs to one epoch: the link carries the epoch and drops every other (RULES 18). Items without
+ * a range are about all of their inode; ranges are of whole pages.
  */
 import type { TokenMode, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
+import type { Ranged } from './token-range.ts'
 
-/** Most inodes in one message; longer lists are split. */
+/** Most items in one message; longer lists are split. */
 export const TOKEN_ITEMS_MAX = 1024
 /** Most inodes one request can ask for. */
 export const TOKEN_WANTS_MAX = 16
@@ -32,7 +33,8 @@ export interface CancelMessage {
   readonly request: number
 }
 
-export interface ReleaseItem {
+/** Without `range`: all that is left of the grant. */
+export interface ReleaseItem extends Ranged {
   readonly ino: Ino
   readonly grant: number
   readonly left: Left
@@ -45,7 +47,7 @@ export interface ReleaseMessage {
   readonly vector: Vector
 }
 
-/** The caches are dropped and nothing looks at the inodes of that note any more. */
+/** The caches are dropped and nothing looks at what that note names any more. */
 export interface NoteAckMessage {
   readonly type: 'note-ack'
   readonly number: number
@@ -53,14 +55,19 @@ export interface NoteAckMessage {
 
 export type ToAuthority = WantMessage | CancelMessage | ReleaseMessage | NoteAckMessage
 
-/** These inodes are exclusive elsewhere. Numbered per member from 1 in each epoch (RULES 17). */
+export interface NoteItem extends Ranged {
+  readonly ino: Ino
+}
+
+/** These are exclusive elsewhere. Numbered per member from 1 in each epoch (RULES 17). */
 export interface NoteMessage {
   readonly type: 'note'
   readonly number: number
-  readonly inos: readonly Ino[]
+  readonly items: readonly NoteItem[]
 }
 
-export interface GrantItem {
+/** May give more of the inode than was asked for, never less. */
+export interface GrantItem extends Ranged {
   readonly ino: Ino
   readonly mode: TokenMode
   /** Number of the exclusive grant, never used again in this epoch; 0 for shared. */
@@ -75,7 +82,8 @@ export interface GrantMessage {
   readonly vector: Vector
 }
 
-export interface RecallItem {
+/** Names the least to give up of that grant; the holder may give up more of it. */
+export interface RecallItem extends Ranged {
   readonly ino: Ino
   readonly grant: number
   readonly left: Left
@@ -86,7 +94,7 @@ export interface RecallMessage {
   readonly items: readonly RecallItem[]
 }
 
-/** The notes on these inodes are void once `vector` is applied. */
+/** All notes on these inodes are void once `vector` is applied. */
 export interface ClearMessage {
   readonly type: 'clear'
   readonly inos: readonly Ino[]

@@ -3,12 +3,12 @@
  * number. Keeps RULES 21 in its simplest safe form: before any directory is given up ownership of
  * all of them ends, and the exclusive guards that run under it are waited for.
  */
-import type { Recall, TokenState } from './token-state.ts'
+import type { Holding, TokenState } from './token-state.ts'
 
-/** A token given up for that recall; void when the recall is no more the one of the state. */
+/** A holding being given up; void when it is none of the state any more. */
 export interface Releasing {
   readonly state: TokenState
-  readonly recall: Recall
+  readonly holding: Holding
 }
 
 /** How many of the oldest are looked at to let one go. */
@@ -32,13 +32,14 @@ export class Ownership {
 
   /** Returns the inode that became shared instead, when there are too many. */
   add(state: TokenState): TokenState | undefined {
-    state.right = 'owned'
+    state.owned = true
     this.#owned.add(state)
     return this.#owned.size > this.#ownedMax ? this.#trim() : undefined
   }
 
-  /** The inode has another right now. */
+  /** The inode is not owned any more. */
   delete(state: TokenState): void {
+    state.owned = false
     this.#owned.delete(state)
   }
 
@@ -50,7 +51,7 @@ export class Ownership {
     const ended = [...this.#owned]
     this.#owned.clear()
     for (const state of ended) {
-      state.right = 'shared'
+      state.owned = false
       if (state.exclusiveGuards === 0) continue
       state.ending = true
       this.#ending++
@@ -86,7 +87,7 @@ export class Ownership {
       if (scanned++ >= TRIM_SCAN) return undefined
       this.#owned.delete(state)
       if (state.exclusiveGuards === 0) {
-        state.right = 'shared'
+        state.owned = false
         return state
       }
       this.#owned.add(state)

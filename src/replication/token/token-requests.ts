@@ -7,8 +7,7 @@ import { assert } from '../../fs/assert.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import { TOKEN_REQUESTS_MAX, TOKEN_WANTS_MAX } from './token-message.ts'
-import { strongestWants } from './token-object.ts'
-import { coversWants } from './token-state.ts'
+import { coversWants, strongestWants } from './token-range.ts'
 
 /** Numbers a waiting acquisition; chosen by the shell, never used twice. */
 export type WaiterId = number

@@ -225,7 +225,8 @@ export class MemberTokens implements TokenService {
   #startHold(ino: Ino, grant: number, delayMs: number): void {
     const timer = this.#components.clock.setTimer(delayMs, () => {
       this.#timers.delete(timer)
-      this.#step({ type: 'hold-elapsed', ino, grant })
+      const nowMs = this.#components.clock.monotonicMs()
+      this.#step({ type: 'hold-elapsed', ino, grant, nowMs })
     })
     this.#timers.add(timer)
   }

@@ -36,7 +36,7 @@ class Desk {
         const { to, message: sent } = effect
         switch (sent.type) {
           case 'note':
-            return `note ${sent.number} to ${to}: ${sent.inos}`
+            return `note ${sent.number} to ${to}: ${sent.items.map((item) => item.ino)}`
           case 'clear':
             return `clear to ${to}: ${sent.inos} [${[...sent.vector]}]`
           case 'recall':

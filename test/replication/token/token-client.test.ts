@@ -77,7 +77,7 @@ class Desk {
   }
 
   note(number: number, ...inos: Ino[]): string[] {
-    return this.hear({ type: 'note', number, inos })
+    return this.hear({ type: 'note', number, items: inos.map((ino) => ({ ino })) })
   }
 
   recall(ino: Ino, grant: number, left: 'shared' | 'none', nowMs = 0): string[] {
@@ -130,9 +130,12 @@ test('token client - a note behind a grant waits until the grant was of use', (t
 test('token client - a recall is obeyed at the end of the minimum hold time', (t) => {
   const desk = new Desk({ minHoldMs: 5 })
   desk.hold(F)
-  t.alike(desk.recall(F, 1, 'shared', 2), ['hold 100#1 3'])
+  t.alike(desk.recall(F, 1, 'shared', 2), ['hold 100#1 1'])
   t.ok(desk.client.tryAcquire(want('exclusive', F)), 'local operations go on')
-  t.alike(desk.step({ type: 'hold-elapsed', ino: F, grant: 1 }), [])
+  t.alike(desk.step({ type: 'hold-elapsed', ino: F, grant: 1, nowMs: 3 }), ['hold 100#1 1'])
+  t.ok(desk.client.tryAcquire(want('exclusive', F)))
+  desk.release('exclusive', F)
+  t.alike(desk.step({ type: 'hold-elapsed', ino: F, grant: 1, nowMs: 5 }), [])
   t.absent(desk.client.tryAcquire(want('exclusive', F)))
   t.ok(desk.client.tryAcquire(want('shared', F)), 'readers are not in the way')
   t.alike(desk.release('exclusive', F), ['flush 2'])

@@ -28,7 +28,10 @@ const MESSAGES: readonly (readonly [TokenMessage, string])[] = [
     '030105000901818080 08ac02'
   ],
   [{ type: 'note-ack', number: 1 }, '0401'],
-  [{ type: 'note', number: 2, inos: [INO, LARGE] }, '05020205ffffffffffffff0f'],
+  [
+    { type: 'note', number: 2, items: [{ ino: INO }, { ino: LARGE }] },
+    '0502020500ffffffffffffff0f00'
+  ],
   [
     {
       type: 'grant',

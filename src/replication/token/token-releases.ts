@@ -1,0 +1,198 @@
+/**
+ * Recalls and releases of one client. Owns what is being given up.
+ *
+ * Invariants: a holding is released only after the guards in its way have ended and what they did is
+ * part of a closed entry (RULES 16: the vector of the release covers it), and when nothing is left,
+ * after the caches are dropped; before a directory is released all ownership ends (RULES 21).
+ * A recall names the least to give up; what follows it up to the next place in use goes too.
+ */
+import type { Ino } from '../../fs/primitives.ts'
+import type { Vector } from '../vector.ts'
+import type { ClientContext } from './token-client-context.ts'
+import { type RecallMessage, TOKEN_ITEMS_MAX } from './token-message.ts'
+import type { Ownership, Releasing } from './token-ownership.ts'
+import { addRange, endOf, rangePart, startOf } from './token-range.ts'
+import type { Holding, TokenState } from './token-state.ts'
+
+/** A holder that took no guard for this long does not need the rest of its minimum hold time. */
+const IDLE_MS = 1
+/** How many of the oldest are looked at to give one back. */
+const TRIM_SCAN = 8
+
+export interface ReleasesOptions {
+  readonly minHoldMs: number
+  readonly heldMax: number
+  readonly isDirectory: (ino: Ino) => boolean
+}
+
+export class ClientReleases {
+  readonly #context: ClientContext
+  readonly #ownership: Ownership
+  readonly #options: ReleasesOptions
+  /** Inodes with holdings, those granted last at the end. */
+  readonly #held = new Set<TokenState>()
+  readonly #ready: Releasing[] = []
+  #releasing = false
+
+  constructor(
+    components: { context: ClientContext; ownership: Ownership },
+    options: ReleasesOptions
+  ) {
+    this.#context = components.context
+    this.#ownership = components.ownership
+    this.#options = options
+  }
+
+  get heldCount(): number {
+    return this.#held.size
+  }
+
+  clear(): void {
+    this.#held.clear()
+    this.#ready.length = 0
+    this.#releasing = false
+  }
+
+  /** A grant on the inode is installed. */
+  granted(state: TokenState): void {
+    this.#held.delete(state)
+    this.#held.add(state)
+  }
+
+  receive(message: RecallMessage, nowMs: number): void {
+    for (const item of message.items) {
+      const state = this.#context.states.get(item.ino)
+      // Released meanwhile, or granted again under another number; or already being given back,
+      // with more left than was asked: the note follows.
+      const pieces = state?.carveHoldings(item.grant, startOf(item), endOf(item)) ?? []
+      for (const piece of pieces) {
+        piece.recall = { left: item.left, elapsed: false, ready: false, usesSeen: -1 }
+        if (state !== undefined) this.hold(state, piece, nowMs)
+      }
+    }
+  }
+
+  /** Obeys the recall of a holding, at the end of its minimum hold time. */
+  hold(state: TokenState, holding: Holding, nowMs: number): void {
+    const { recall } = holding
+    if (recall === undefined || recall.ready) return
+    if (state.isInstalling(holding.start, holding.end)) return
+    const leftMs = holding.installedAtMs + this.#options.minHoldMs - nowMs
+    const idle = state.uses === holding.usesBefore || state.uses === recall.usesSeen
+    if (recall.elapsed || leftMs <= 0 || idle) {
+      this.#elapse(state, holding)
+      return
+    }
+    recall.usesSeen = state.uses
+    const delayMs = Math.min(leftMs, IDLE_MS)
+    const { ino } = state
+    this.#context.effects.push({ type: 'hold-timer', ino, grant: holding.grant, delayMs })
+  }
+
+  holdElapsed(ino: Ino, grant: number, nowMs: number): void {
+    const state = this.#context.states.get(ino)
+    if (state === undefined) return
+    for (const holding of [...state.holdings]) {
+      if (holding.grant === grant && holding.recall !== undefined) this.hold(state, holding, nowMs)
+    }
+  }
+
+  #elapse(state: TokenState, holding: Holding): void {
+    const { recall } = holding
+    if (recall === undefined) return
+    if (!recall.elapsed) {
+      recall.elapsed = true
+      state.widen(holding, state.nextUse(holding.end))
+    }
+    this.#tryRelease(state, holding)
+  }
+
+  /** What had to wait for an installation. */
+  settle(state: TokenState, nowMs: number): void {
+    for (const holding of [...state.holdings]) this.hold(state, holding, nowMs)
+  }
+
+  guardEnded(state: TokenState): void {
+    this.#ready.push(...this.#ownership.guardEnded(state))
+    this.retry(state)
+  }
+
+  /** Looks again at the holdings whose recall is to be obeyed. */
+  retry(state: TokenState): void {
+    for (const holding of [...state.holdings]) this.#tryRelease(state, holding)
+  }
+
+  #tryRelease(state: TokenState, holding: Holding): void {
+    const { recall, start, end } = holding
+    if (recall === undefined || recall.ready || !recall.elapsed) return
+    if (state.isInstalling(start, end)) return
+    const inTheWay = recall.left === 'shared' ? 'exclusive' : 'shared'
+    if (state.isGuarded(inTheWay, start, end)) return
+    recall.ready = true
+    if (this.#options.isDirectory(state.ino)) {
+      for (const ended of this.#ownership.end()) this.#context.clean(ended)
+      if (this.#ownership.isEnding) {
+        this.#ownership.putBehind({ state, holding })
+        return
+      }
+    }
+    this.#ready.push({ state, holding })
+  }
+
+  /** RULES 32: nobody waited for that grant any more, and nobody uses it. */
+  giveBack(ino: Ino, grant: number): void {
+    const state = this.#context.states.get(ino)
+    if (state === undefined || state.guards > 0) return
+    for (const holding of [...state.holdings]) {
+      if (holding.grant === grant) this.#giveUp(state, holding)
+    }
+  }
+
+  #giveUp(state: TokenState, holding: Holding): void {
+    if (holding.recall !== undefined) holding.recall.elapsed = true
+    else holding.recall = { left: 'shared', elapsed: true, ready: false, usesSeen: 0 }
+    this.#tryRelease(state, holding)
+  }
+
+  /** Gives back unused inodes, those granted first, when there are too many. */
+  trim(): void {
+    if (this.#held.size <= this.#options.heldMax) return
+    let scanned = 0
+    for (const state of this.#held) {
+      if (scanned++ >= TRIM_SCAN) return
+      this.#held.delete(state)
+      this.#held.add(state)
+      if (state.guards > 0 || state.isAwaited || state.installing.length > 0) continue
+      for (const holding of [...state.holdings]) this.#giveUp(state, holding)
+    }
+  }
+
+  /** Starts the release of what is ready; one batch is under way at a time. */
+  start(): void {
+    if (this.#releasing || this.#ready.length === 0) return
+    this.#releasing = true
+    const batch = this.#ready.splice(0, TOKEN_ITEMS_MAX)
+    const gone = batch.filter(({ holding }) => holding.recall?.left === 'none')
+    const inos = [...new Set(gone.map(({ state }) => state.ino))]
+    const task = this.#context.task({ type: 'release', batch })
+    if (inos.length > 0) this.#context.effects.push({ type: 'drop-caches', task, inos })
+    else this.#context.effects.push({ type: 'flush', task })
+  }
+
+  flushed(batch: readonly Releasing[], vector: Vector): void {
+    this.#releasing = false
+    const items = []
+    for (const { state, holding } of batch) {
+      const { grant, start, end, recall } = holding
+      // Granted again meanwhile: the new grant stands, nothing is given up.
+      if (recall === undefined || !state.holdings.includes(holding)) continue
+      items.push({ ino: state.ino, grant, left: recall.left, ...rangePart(start, end) })
+      state.dropHolding(holding)
+      if (recall.left === 'none') state.noted = addRange(state.noted, start, end)
+      if (state.holdings.length === 0) this.#held.delete(state)
+      this.#context.clean(state)
+    }
+    if (items.length === 0) return
+    this.#context.effects.push({ type: 'send', message: { type: 'release', items, vector } })
+  }
+}
