@@ -68,7 +68,7 @@ export class SimClient {
     const dice = random.below(100)
     if (dice < 35) await this.#read(pickIno)
     else if (dice < 60) await this.#write('small', pickIno)
-    else if (dice < 76) await this.#write('inline', pickIno)
+    else if (dice < 72) await this.#write('inline', pickIno)
     else if (dice < 80) await this.#write('large', pickIno)
     else if (dice < 95) await this.#sync()
     else await this.#createAndUnlink()

@@ -80,6 +80,21 @@ export class Disk {
     this.journalDurable = 0
   }
 
+  /** How far state and journal together go. */
+  heldOf(writer: WriterId): number {
+    let held: number = this.state.newest.position.applied.get(writer) ?? 0
+    for (const entry of this.journal) {
+      if (entry.writer === writer && entry.seq === held + 1) held++
+    }
+    return held
+  }
+
+  hasPayload(writer: WriterId, seq: Seq): boolean {
+    return this.journal.some(
+      (entry) => entry.writer === writer && entry.seq === seq && entry.payload.length > 0
+    )
+  }
+
   holds(slice: Slice): boolean {
     const stored = this.segments.get(slice.segment)?.get(slice.offset)
     return stored !== undefined && hash('sha256', stored.bytes, 'buffer').equals(slice.sha256)

@@ -3,7 +3,7 @@
  * writer's entries were acknowledged as durable. Values of an entry behind its writer's cut never
  * were; that is only allowed for what no fsync had covered.
  */
-import type { Op } from '../../src/fs/op.ts'
+import type { Op, Slice } from '../../src/fs/op.ts'
 import type { Origin } from '../../src/fs/ports/state-machine.ts'
 import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
@@ -17,11 +17,19 @@ interface Written {
   readonly seq: Seq
 }
 
+/** The last data write of an inode. */
+export interface DataWritten {
+  readonly slice: Slice
+  readonly writer: WriterId
+  readonly seq: Seq
+}
+
 export class ClusterLedger {
   readonly #expected = new Map<Ino, Written[]>()
   readonly #written = new Map<number, Written>()
   readonly #durable = new Map<WriterId, Seq>()
   readonly #ended = new Map<WriterId, Seq>()
+  readonly #slices = new Map<Ino, DataWritten>()
   #record: EpochRecord | undefined
   #lastValue = 0
   voided = 0
@@ -45,6 +53,8 @@ export class ClusterLedger {
     if (this.#ended.has(writer)) return
     if (this.isStale(op.ino, local)) throw new SafetyError(`inode ${op.ino} written while stale`)
     this.#list(op.ino).push(written)
+    const slice = op.type === 'write' ? op.slices[0] : undefined
+    if (slice) this.#slices.set(op.ino, { slice, writer, seq })
   }
 
   isStale(ino: Ino, local: readonly number[]): boolean {
@@ -100,6 +110,18 @@ export class ClusterLedger {
         if (beyond) throw new SafetyError(`${writer}:${beyond.seq} of a live writer is cut off`)
       }
     }
+  }
+
+  /** What an fsync has covered. */
+  get durable(): Vector {
+    return this.#durable
+  }
+
+  /** The bytes that an fsync has covered and nothing has replaced. */
+  durableSlices(): DataWritten[] {
+    return [...this.#slices.values()].filter(
+      ({ writer, seq }) => seq <= (this.#durable.get(writer) ?? 0)
+    )
   }
 
   isEnded(writer: WriterId): boolean {

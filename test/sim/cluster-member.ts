@@ -100,7 +100,9 @@ export class SimMember {
     this.#handlers = undefined
     for (const connection of this.#connections.values()) connection.closed = true
     this.#connections.clear()
-    if (powerCut) this.disk.powerCut(this.#world.random)
+    if (!powerCut) return
+    this.disk.powerCut(this.#world.random)
+    this.#world.onPowerCut(this)
   }
 
   onConnected(kind: FramedKind, peer: MemberId): void {

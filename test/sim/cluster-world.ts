@@ -188,6 +188,21 @@ export class ClusterWorld {
     })
   }
 
+  /** What an fsync has covered is on the disk of every in-sync member, whatever happens to it. */
+  onPowerCut({ id, disk }: SimMember): void {
+    if (!this.ledger.record?.inSync.includes(id)) return
+    this.#guard(() => {
+      for (const [writer, seq] of this.ledger.durable) {
+        if (disk.heldOf(writer) >= seq) continue
+        throw new SafetyError(`member ${id} lost ${writer}:${seq}, which an fsync has covered`)
+      }
+      for (const { slice, writer, seq } of this.ledger.durableSlices()) {
+        if (disk.holds(slice) || disk.hasPayload(writer, seq)) continue
+        throw new SafetyError(`member ${id} lost the bytes of ${writer}:${seq} after an fsync`)
+      }
+    })
+  }
+
   /** RULES 18: nobody serves before everything up to the cuts is applied, and nothing beyond. */
   onLive(member: SimMember, replica: Replica): void {
     const { record } = replica
@@ -282,7 +297,7 @@ export class ClusterWorld {
     const { random, parameters } = this
     const member = random.pick([...this.#members.values()])
     const dice = random.below(5)
-    const spanUs = random.below(random.pick([SECOND_US / 2, 3 * SECOND_US, 12 * SECOND_US]))
+    const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
     if (dice === 0) this.#crash(member, parameters.powerCuts && random.chance(0.6), spanUs)
     else if (dice === 1 && parameters.freezes) this.#freeze(member, spanUs)
     else if (parameters.partitions) this.#cut(spanUs)
@@ -315,7 +330,7 @@ export class ClusterWorld {
   #cut(spanUs: number): void {
     const [a, b] = this.random.pick(this.#pairs())
     const untilUs = this.scheduler.nowUs + spanUs
-    const how = this.random.below(4)
+    const how = this.random.below(5)
     this.note(`${a.id}/${b.id}: cut ${how} for ${spanUs}`)
     this.count('cuts')
     if (how === 0) {

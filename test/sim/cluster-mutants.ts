@@ -1,0 +1,172 @@
+/**
+ * The replication with one of its rules broken each; every one of them must be caught. A mutant
+ * changes a class for the time of a run and gives back what undoes it.
+ */
+import { Admission } from '../../src/replication/admission.ts'
+import { Durability } from '../../src/replication/durability.ts'
+import { EpochAuthority } from '../../src/replication/epoch/epoch-authority.ts'
+import { Lease, LeasePromises } from '../../src/replication/lease.ts'
+import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
+import { CatchUp } from '../../src/replication/replica/catch-up.ts'
+import { Intake } from '../../src/replication/replica/intake.ts'
+import { LocalLog } from '../../src/replication/replica/local-log.ts'
+import { Slices } from '../../src/replication/replica/slices.ts'
+import { TokenNode } from '../../src/replication/token/token-node.ts'
+import { ToyJournal, ToySegments } from './cluster-disk.ts'
+import type { ClusterHooks } from './cluster-world.ts'
+
+export interface ClusterMutant {
+  readonly name: string
+  /** Seeds from 1 on, one of which must fail. */
+  readonly withinSeeds: number
+  readonly apply?: () => () => void
+  readonly hooks?: Partial<ClusterHooks>
+}
+
+/** Puts `make(original)` in the place of a method until the returned function is called. */
+function swap<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  make: (original: T[K]) => T[K]
+): () => void {
+  const original = target[name]
+  target[name] = make(original)
+  return () => {
+    target[name] = original
+  }
+}
+
+export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
+  {
+    name: 'the journal is not synced before `durable` is said',
+    withinSeeds: 30,
+    apply: () => swap(ToyJournal.prototype, 'sync', () => async () => {})
+  },
+  {
+    name: 'an fsync does not wait for the other members (RULES 2)',
+    withinSeeds: 60,
+    apply: () => swap(Durability.prototype, 'missing', () => () => [])
+  },
+  {
+    name: 'the large slices are not synced before `durable` is said (RULES 3)',
+    withinSeeds: 100,
+    apply: () => {
+      const undo = [
+        swap(ToySegments.prototype, 'syncSegments', () => async () => {}),
+        swap(ToySegments.prototype, 'syncSegmentsNow', () => () => {})
+      ]
+      return () => undo.forEach((one) => void one())
+    }
+  },
+  {
+    name: 'an entry is admitted without its slices (RULES 3)',
+    withinSeeds: 60,
+    apply: () => swap(Slices.prototype, 'holds', () => () => true)
+  },
+  {
+    name: 'an entry is admitted without its causes',
+    withinSeeds: 200,
+    apply: () =>
+      swap(
+        Admission.prototype,
+        'offer',
+        (original) =>
+          function (this: Admission, item) {
+            return original.call(this, { ...item, entry: { ...item.entry, deps: new Map() } })
+          }
+      )
+  },
+  {
+    name: 'the cuts are not collected (RULES 10)',
+    withinSeeds: 200,
+    apply: () =>
+      swap(
+        EpochAuthority.prototype,
+        'step',
+        (original) =>
+          function (this: EpochAuthority, event) {
+            return original.call(this, event).flatMap((effect) => {
+              if (effect.type !== 'seal' || effect.cuts.size === 0) return [effect]
+              const { member, epoch, cuts } = effect
+              return original.call(this, { type: 'sealed', member, epoch, held: cuts })
+            })
+          }
+      )
+  },
+  {
+    name: 'entries are admitted between the answer to a seal and the record',
+    withinSeeds: 400,
+    apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
+  },
+  {
+    name: 'nobody waits for entries to be applied (RULES 16, 18)',
+    withinSeeds: 20,
+    apply: () => swap(AppliedWaits.prototype, 'wait', () => () => Promise.resolve())
+  },
+  {
+    name: 'a lease has no end',
+    withinSeeds: 30,
+    apply: () => swap(Lease.prototype, 'valid', () => () => true)
+  },
+  {
+    name: 'a silent member is lost before its lease is over',
+    withinSeeds: 30,
+    apply: () => swap(LeasePromises.prototype, 'isOver', () => () => true)
+  },
+  {
+    name: 'a lost member gets a lease again',
+    withinSeeds: 400,
+    apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
+  },
+  {
+    name: 'a sealed member goes on writing',
+    withinSeeds: 30,
+    apply: () => {
+      const undo = [
+        swap(TokenNode.prototype, 'seal', () => () => Promise.resolve()),
+        swap(
+          LocalLog.prototype,
+          'setWritable',
+          (original) =>
+            function (this: LocalLog) {
+              original.call(this, true)
+            }
+        )
+      ]
+      return () => undo.forEach((one) => void one())
+    }
+  },
+  {
+    name: 'the replay applies doubtful entries without their slices (RULES 3)',
+    withinSeeds: 400,
+    apply: () =>
+      swap(
+        Intake.prototype,
+        'replay',
+        (original) =>
+          function (this: Intake, sealed) {
+            original.call(this, sealed, false)
+          }
+      )
+  },
+  {
+    name: 'the journal is pruned before the segments are durable (RULES 1)',
+    withinSeeds: 400,
+    apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
+  },
+  {
+    name: 'nobody asks for what is missing',
+    withinSeeds: 20,
+    apply: () => swap(CatchUp.prototype, 'pull', () => () => {})
+  },
+  {
+    name: 'a restart goes on as the old writer (RULES 6)',
+    withinSeeds: 20,
+    hooks: {
+      nextIncarnation: (disk) => {
+        disk.incarnation = 1
+        return 1
+      }
+    }
+  }
+]
