@@ -1,9 +1,36 @@
 /**
- * Runs the simulation over many seeds: `node dist/scripts/sim.js [--seed N] [--seeds K] [--steps M]
- * [--explain]`. Prints one line for each failing seed and one for all; exits 1 when one failed.
+ * Runs a simulation over many seeds: `node dist/scripts/sim.js [tokens|cluster] [--seed N]
+ * [--seeds K] [--steps M] [--explain]`. Prints one line for each failing seed and one for all;
+ * exits 1 when one failed.
  */
 import { parseArgs } from 'node:util'
+import { explainCluster, runCluster } from '../test/sim/cluster-run.ts'
 import { explainTokens, runTokens } from '../test/sim/tokens-run.ts'
+
+interface Outcome {
+  readonly events: number
+  readonly counters: Readonly<Record<string, number>>
+}
+
+interface Simulation {
+  /** Operations or faults at most. */
+  readonly steps: number
+  run(seed: number, steps: number): Promise<Outcome | Error>
+  explain(seed: number, steps: number): Promise<string>
+}
+
+const SIMULATIONS: Readonly<Record<string, Simulation>> = {
+  tokens: {
+    steps: 300,
+    run: async (seed, steps) => {
+      const result = runTokens(seed, steps)
+      if (result instanceof Error) return result
+      return { events: result.events, counters: { ...result.counters, reads: result.reads } }
+    },
+    explain: async (seed, steps) => explainTokens(seed, steps)
+  },
+  cluster: { steps: 20, run: runCluster, explain: explainCluster }
+}
 
 function number(name: string, text: string): number {
   const value = Number(text)
@@ -11,36 +38,41 @@ function number(name: string, text: string): number {
   throw new Error(`sim: --${name}: not a number: ${text}`)
 }
 
-function main(): number {
-  const { values } = parseArgs({
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       seed: { type: 'string', default: '1' },
       seeds: { type: 'string', default: '1000' },
-      steps: { type: 'string', default: '300' },
+      steps: { type: 'string' },
       explain: { type: 'boolean', default: false }
     }
   })
+  const name = positionals[0] ?? 'tokens'
+  const simulation = SIMULATIONS[name]
+  if (!simulation || positionals.length > 1) {
+    throw new Error(`sim: one of ${Object.keys(SIMULATIONS).join(', ')}, not ${positionals}`)
+  }
   const first = number('seed', values.seed)
   const seeds = number('seeds', values.seeds)
-  const steps = number('steps', values.steps)
+  const steps = values.steps === undefined ? simulation.steps : number('steps', values.steps)
   const totals = new Map<string, number>()
   let failed = 0
   for (let seed = first; seed < first + seeds; seed++) {
-    const result = runTokens(seed, steps)
+    const result = await simulation.run(seed, steps)
     if (result instanceof Error) {
       failed++
-      console.log(`tokens seed ${seed} steps ${steps}: ${result.name}: ${result.message}`)
-      if (values.explain) console.log(explainTokens(seed, steps))
+      console.log(`${name} seed ${seed} steps ${steps}: ${result.name}: ${result.message}`)
+      if (values.explain) console.log(await simulation.explain(seed, steps))
       continue
     }
-    const counters = { ...result.counters, events: result.events, reads: result.reads }
-    for (const [name, count] of Object.entries(counters)) {
-      totals.set(name, (totals.get(name) ?? 0) + count)
+    for (const [what, count] of Object.entries({ ...result.counters, events: result.events })) {
+      totals.set(what, (totals.get(what) ?? 0) + count)
     }
   }
-  const sums = Array.from(totals, ([name, count]) => `${name} ${count}`).join(', ')
-  console.log(`tokens: ${seeds - failed} of ${seeds} seeds pass; ${sums}`)
+  const sums = Array.from(totals, ([what, count]) => `${what} ${count}`).join(', ')
+  console.log(`${name}: ${seeds - failed} of ${seeds} seeds pass; ${sums}`)
   return failed > 0 ? 1 : 0
 }
 
-process.exitCode = main()
+process.exitCode = await main()

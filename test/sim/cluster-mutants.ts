@@ -17,8 +17,9 @@ import type { ClusterHooks } from './cluster-world.ts'
 
 export interface ClusterMutant {
   readonly name: string
-  /** Seeds from 1 on, one of which must fail. */
+  /** So many seeds from the first on (default 1), one of which must fail. */
   readonly withinSeeds: number
+  readonly firstSeed?: number
   readonly apply?: () => () => void
   readonly hooks?: Partial<ClusterHooks>
 }

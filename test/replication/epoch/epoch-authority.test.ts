@@ -1,0 +1,251 @@
+import test from 'brittle'
+import type { Epoch, Incarnation, MemberId, Seq, WriterId } from '../../../src/fs/primitives.ts'
+import { makeWriterId } from '../../../src/fs/primitives.ts'
+import type { EpochEffect, EpochEvent } from '../../../src/replication/epoch/epoch-authority.ts'
+import { EpochAuthority } from '../../../src/replication/epoch/epoch-authority.ts'
+import type { EpochRecord, MemberInfo } from '../../../src/replication/record.ts'
+import type { Vector } from '../../../src/replication/vector.ts'
+
+const A = 1 as MemberId
+const B = 2 as MemberId
+const C = 3 as MemberId
+const EMPTY: Vector = new Map()
+
+function writer(member: MemberId, incarnation = 1): WriterId {
+  return makeWriterId(member, incarnation as Incarnation)
+}
+
+function vector(...pairs: readonly (readonly [WriterId, number])[]): Vector {
+  return new Map(pairs.map(([w, seq]) => [w, seq as Seq]))
+}
+
+function info(id: MemberId): MemberInfo {
+  return {
+    id,
+    name: `m${id}`,
+    publicKey: id.toString(16).padStart(64, '0'),
+    addresses: [],
+    role: 'data'
+  }
+}
+
+function firstRecord(...members: MemberId[]): EpochRecord {
+  return {
+    version: 1,
+    volumeId: 'ab'.repeat(16),
+    volumeName: 'v',
+    epoch: 1 as Epoch,
+    authority: A,
+    members: members.map(info),
+    live: [],
+    inSync: [A],
+    writers: [],
+    history: [],
+    nextMemberId: members.length + 1,
+    removedKeys: []
+  }
+}
+
+/** Runs events and writes down what goes out. */
+class Transcript {
+  readonly core: EpochAuthority
+  readonly seals: string[] = []
+  readonly records: EpochRecord[] = []
+
+  constructor(record: EpochRecord) {
+    this.core = new EpochAuthority(record, A)
+  }
+
+  step(event: EpochEvent): void {
+    const effects: EpochEffect[] = this.core.step(event)
+    for (const effect of effects) {
+      if (effect.type === 'seal') {
+        const round = effect.cuts.size === 0 ? 'seal' : 'collect'
+        this.seals.push(`${round} ${effect.member}`)
+      } else if (effect.type === 'publish') this.records.push(effect.record)
+      else this.step({ type: 'persisted', epoch: effect.record.epoch })
+    }
+  }
+
+  hello(member: MemberId, incarnation = 1, held: Vector = EMPTY): void {
+    const w = writer(member, incarnation)
+    this.step({ type: 'hello', member, writer: w, coreKey: 'k', held })
+  }
+
+  join(member: MemberId): void {
+    this.step({ type: 'join', member, want: 'in-sync' })
+  }
+
+  sealed(member: MemberId, held: Vector = EMPTY): void {
+    const epoch = (this.core.record.epoch + 1) as Epoch
+    this.step({ type: 'sealed', member, epoch, held })
+  }
+
+  takeSeals(): string[] {
+    return this.seals.splice(0)
+  }
+
+  get last(): EpochRecord {
+    return this.core.record
+  }
+}
+
+/** A and B live and in sync, nothing written. */
+function pair(...members: MemberId[]): Transcript {
+  const t = new Transcript(firstRecord(A, B, ...members))
+  t.hello(A)
+  t.join(A)
+  t.sealed(A)
+  t.hello(B)
+  t.join(B)
+  t.sealed(A)
+  t.sealed(B)
+  t.takeSeals()
+  return t
+}
+
+test('epoch-authority - first boot', (t) => {
+  const run = new Transcript(firstRecord(A))
+  run.hello(A)
+  t.is(run.core.changing, false, 'nothing changes before it asks to be live')
+  run.join(A)
+  t.alike(run.takeSeals(), ['seal 1'])
+  run.sealed(A)
+  t.is(run.last.epoch, 2)
+  t.alike(run.last.live, [writer(A)])
+  t.alike(run.last.inSync, [A])
+})
+
+test('epoch-authority - a second member joins and is collected up to the cut', (t) => {
+  const run = new Transcript(firstRecord(A, B))
+  run.hello(A)
+  run.join(A)
+  run.sealed(A)
+  run.hello(B)
+  run.join(B)
+  t.alike(run.takeSeals(), ['seal 1', 'seal 1', 'seal 2'])
+  run.sealed(A, vector([writer(A), 7]))
+  run.sealed(B, vector([writer(A), 5]))
+  t.alike(run.takeSeals(), ['collect 2'], 'who holds it all is not asked again')
+  t.is(run.last.epoch, 2, 'no record before it is held everywhere (RULES 10)')
+  run.sealed(B, vector([writer(A), 6]))
+  t.is(run.last.epoch, 2)
+  run.sealed(B, vector([writer(A), 7]))
+  t.is(run.last.epoch, 3)
+  t.alike(run.last.live, [writer(A), writer(B)])
+  t.alike(run.last.inSync, [A, B])
+  t.alike(run.last.history.at(-1), { epoch: 3, cuts: [[writer(A), 7]] })
+})
+
+test('epoch-authority - a quick reboot offers a longer tail than anybody has', (t) => {
+  const run = pair()
+  run.step({ type: 'gone', member: B })
+  t.is(run.core.changing, false, 'its lease may still run')
+  run.hello(B, 2, vector([writer(B), 9]))
+  t.alike(run.takeSeals(), ['seal 1'], 'the old incarnation has ended')
+  run.sealed(A, vector([writer(B), 4]))
+  t.alike(run.takeSeals(), ['collect 1'])
+  run.sealed(A, vector([writer(B), 9]))
+  t.alike(run.last.live, [writer(A)])
+  t.is(run.last.writers.find((w) => w.writer === writer(B))?.finalSeq, 9)
+  t.alike(run.last.inSync, [A])
+})
+
+test('epoch-authority - who offered a tail and vanishes takes it along', (t) => {
+  const run = pair()
+  run.step({ type: 'gone', member: B })
+  run.hello(B, 2, vector([writer(B), 9]))
+  run.sealed(A, vector([writer(B), 4]))
+  run.step({ type: 'gone', member: B })
+  run.step({ type: 'lost', member: B })
+  run.sealed(A, vector([writer(B), 4]))
+  t.is(run.last.writers.find((w) => w.writer === writer(B))?.finalSeq, 4)
+})
+
+test('epoch-authority - its own restart with a live member is one change', (t) => {
+  const run = new Transcript(pair().last)
+  run.hello(A, 2, vector([writer(A), 3]))
+  run.join(A)
+  t.alike(run.takeSeals(), [], 'B may still hold its lease')
+  t.alike(run.core.awaited, [B])
+  run.hello(B, 1, vector([writer(A), 3]))
+  t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2'])
+  run.sealed(A, vector([writer(A), 3]))
+  run.sealed(B, vector([writer(A), 3]))
+  t.alike(run.last.live, [writer(B), writer(A, 2)])
+  t.alike([...run.last.inSync].sort(), [A, B])
+  t.is(run.records.length, 1, 'no record without the authority in between')
+})
+
+test('epoch-authority - a member lost in the middle of a change', (t) => {
+  const run = pair(C)
+  run.hello(C)
+  run.join(C)
+  run.sealed(A)
+  run.sealed(C)
+  t.is(run.core.changing, true)
+  run.step({ type: 'gone', member: B })
+  t.is(run.last.epoch, 3, 'the lease of B may still run')
+  run.takeSeals()
+  run.step({ type: 'lost', member: B })
+  t.is(run.core.isLost(B), true)
+  t.alike(run.takeSeals().sort(), ['seal 1', 'seal 3'])
+  run.sealed(A)
+  run.sealed(C)
+  t.alike(run.last.live, [writer(A), writer(C)])
+  t.alike(run.last.inSync, [A, C])
+  t.is(run.core.isLost(B), false)
+})
+
+for (const phase of ['before its answer', 'while it is collected'] as const) {
+  test(`epoch-authority - a joiner vanishes ${phase}`, (t) => {
+    const run = pair(C)
+    run.hello(C)
+    run.join(C)
+    if (phase === 'while it is collected') {
+      run.sealed(A, vector([writer(A), 2]))
+      run.sealed(B, vector([writer(A), 2]))
+      run.sealed(C)
+    }
+    run.takeSeals()
+    run.step({ type: 'gone', member: C })
+    t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2'], 'the others are not left sealed')
+    run.sealed(A, vector([writer(A), 2]))
+    run.sealed(B, vector([writer(A), 2]))
+    t.alike(run.last.live, [writer(A), writer(B)])
+    t.is(run.last.epoch, 4)
+  })
+}
+
+test('epoch-authority - a live member is removed', (t) => {
+  const run = pair()
+  run.step({ type: 'members', change: { kind: 'remove', id: B } })
+  run.sealed(A)
+  run.sealed(B, vector([writer(B), 5]))
+  run.sealed(A, vector([writer(B), 5]))
+  t.alike(run.last.live, [writer(A)])
+  t.alike(run.last.inSync, [A])
+  t.is(run.last.writers.find((w) => w.writer === writer(B))?.finalSeq, 5)
+  t.alike(run.last.removedKeys, [info(B).publicKey])
+})
+
+test('epoch-authority - a connection that comes back is sealed again', (t) => {
+  const run = pair(C)
+  run.hello(C)
+  run.join(C)
+  run.step({ type: 'gone', member: B })
+  run.takeSeals()
+  run.hello(B)
+  t.alike(run.takeSeals(), ['seal 2'])
+})
+
+test('epoch-authority - a writer that has ended never writes again', (t) => {
+  const run = pair()
+  run.step({ type: 'gone', member: B })
+  run.step({ type: 'lost', member: B })
+  run.sealed(A)
+  t.alike(run.last.live, [writer(A)])
+  run.hello(B)
+  run.join(B)
+  t.is(run.core.changing, false)
+})

@@ -1,0 +1,48 @@
+import test from 'brittle'
+import { CLUSTER_MUTANTS } from './cluster-mutants.ts'
+import { runCluster } from './cluster-run.ts'
+
+const SEEDS = 80
+const STEPS = 8
+const MUTANT_STEPS = 12
+/** What some seed has to have seen, or the simulation has become too tame. */
+const EXPECTED = ['epochs', 'reads', 'syncs', 'largeWrites', 'voided', 'kills', 'powerCuts', 'cuts']
+
+test(`cluster simulation - ${SEEDS} seeds keep every promise`, { timeout: 600_000 }, async (t) => {
+  const seen = new Map<string, number>()
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const result = await runCluster(seed, STEPS)
+    if (result instanceof Error) {
+      t.fail(`seed ${seed} steps ${STEPS}: ${result.name}: ${result.message}`)
+      continue
+    }
+    for (const [name, count] of Object.entries(result.counters)) {
+      seen.set(name, (seen.get(name) ?? 0) + count)
+    }
+  }
+  for (const name of EXPECTED) t.ok((seen.get(name) ?? 0) > 0, `${name} happened`)
+})
+
+test('cluster simulation - the same seed does the same', { timeout: 120_000 }, async (t) => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const first = await runCluster(seed, STEPS)
+    const second = await runCluster(seed, STEPS)
+    if (first instanceof Error || second instanceof Error) t.fail(`seed ${seed} fails`)
+    else t.is(first.hash, second.hash)
+  }
+})
+
+for (const mutant of CLUSTER_MUTANTS) {
+  test(`cluster simulation - caught: ${mutant.name}`, { timeout: 300_000 }, async (t) => {
+    const undo = mutant.apply?.()
+    t.teardown(() => undo?.())
+    for (let i = 0; i < mutant.withinSeeds; i++) {
+      const seed = (mutant.firstSeed ?? 1) + i
+      const result = await runCluster(seed, MUTANT_STEPS, mutant.hooks)
+      if (!(result instanceof Error)) continue
+      t.pass(`seed ${seed}: ${result.name}: ${result.message.split('\n')[0]}`)
+      return
+    }
+    t.fail(`not caught by ${mutant.withinSeeds} seeds`)
+  })
+}
