@@ -295,7 +295,9 @@ export class Membership {
       return
     }
     if (!record.live.includes(writer)) {
-      if (wasLive) this.#end('expelled')
+      // It may have been live in a record that never reached it; an ended writer never writes.
+      const ended = record.writers.some((w) => w.writer === writer && w.finalSeq !== undefined)
+      if (wasLive || ended) this.#end('expelled')
       return
     }
     lease.drop()
