@@ -1,4 +1,5 @@
 /** File locks of processes on two nodes: they exclude each other as on one kernel. */
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { Test } from 'brittle'
 import { runCli } from '../helpers/cli.ts'
@@ -11,10 +12,11 @@ import {
 import { runChild } from '../helpers/run-child.ts'
 import { finishVolume, type Pair, SharedVolume, scenario } from '../helpers/scenario.ts'
 import { size } from '../helpers/sizes.ts'
-import { waitFor } from '../helpers/system.ts'
+import { residentBytes, waitFor } from '../helpers/system.ts'
 
 const KINDS: readonly LockCommandKind[] = ['posix', 'ofd', 'flock']
 const LIMIT_MS = 15 * 60_000
+const GROWTH_MAX_MIB = 60
 const volume = new SharedVolume()
 let guards = 0
 
@@ -62,6 +64,19 @@ async function untilWaiting(pair: Pair, count: number): Promise<void> {
 
 function clean(answers: readonly HelperAnswer[]): readonly (readonly (number | undefined)[])[] {
   return answers.map(({ done, errors, deadlocks, overlaps }) => [done, errors, deadlocks, overlaps])
+}
+
+/** Four processes make, lock and remove one name. */
+function idiom(pair: Pair, guard: string, seconds: number): Promise<HelperAnswer[]> {
+  const runs = [0, 1, 2, 3].map((index) => {
+    const path = index % 2 === 0 ? pair.pathA('lock') : pair.pathB('lock')
+    return runFcntl(['lockfile', path, guard, seconds], LIMIT_MS)
+  })
+  return Promise.all(runs)
+}
+
+function residentMib({ nodeA, nodeB }: Pair): number[] {
+  return [nodeA, nodeB].map((node) => Math.round(residentBytes(node.pid() ?? 0) / 2 ** 20))
 }
 
 for (const kind of KINDS) {
@@ -226,6 +241,51 @@ scenario('locks - ping_pong on both nodes', {}, volume, async (t) => {
   }
 })
 
+interface PingPong {
+  readonly locksPerSecond: number
+  readonly increment: number | undefined
+}
+
+/** The program of the Debian package ctdb, ended with SIGINT as from a terminal. */
+function pingPong(path: string, flags: readonly string[], seconds: number): Promise<PingPong> {
+  const child = spawn('ping_pong', [...flags, path, '3'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+  })
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => child.kill('SIGINT'), seconds * 1000)
+    const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + 20_000)
+    child.once('error', reject)
+    child.once('close', () => {
+      clearTimeout(timer)
+      clearTimeout(limit)
+      const rates = [...output.matchAll(/(\d+) locks\/sec/g)].map((match) => Number(match[1]))
+      const increments = [...output.matchAll(/data increment = (\d+)/g)].map((match) => match[1])
+      resolve({
+        locksPerSecond: Math.max(0, ...rates),
+        increment: increments.includes('2') ? 2 : Number(increments.at(-1))
+      })
+    })
+  })
+}
+
+const ctdb = { programs: ['ping_pong'] }
+scenario('locks - ping_pong of ctdb on both nodes', ctdb, volume, async (t) => {
+  const pair = await volume.pair()
+  const seconds = size(3, 15)
+  for (const flags of [[], ['-rw']]) {
+    const file = `ctdb${flags.join('')}`
+    const [a, b] = await Promise.all([
+      pingPong(pair.pathA(file), flags, seconds),
+      pingPong(pair.pathB(file), flags, seconds)
+    ])
+    t.ok(a.locksPerSecond > 0 && b.locksPerSecond > 0)
+    if (flags.length > 0) t.alike([a.increment, b.increment], [2, 2], 'data increment')
+    t.comment(`${flags.join(' ')} best second: ${a.locksPerSecond} and ${b.locksPerSecond} locks/s`)
+  }
+})
+
 scenario('locks - alone with a file', {}, volume, async (t) => {
   const pair = await volume.pair()
   for (const [node, path] of [
@@ -327,25 +387,36 @@ scenario('locks - sqlite in rollback journal mode from both nodes', {}, volume, 
   t.is(check, JSON.stringify({ integrity: 'ok', rows: 2 * count, totals: 2 * count }))
 })
 
-scenario('locks - the lock file idiom from both nodes', { minutes: 15 }, volume, async (t) => {
-  const pair = await volume.pair()
-  const guard = guardOf(pair)
-  const seconds = size(3, 600)
-  const runs = [0, 1, 2, 3].map((index) => {
-    const path = index % 2 === 0 ? pair.pathA('lock') : pair.pathB('lock')
-    return runFcntl(['lockfile', path, guard, seconds], LIMIT_MS)
-  })
-  const answers = await Promise.all(runs)
-  t.alike(
-    answers.map(({ ok, overlaps }) => [ok, overlaps]),
-    answers.map(() => [true, 0]),
-    'never two holders'
-  )
-  const done = answers.map((answer) => answer.done ?? 0)
-  t.ok(
-    done.every((count) => count > 0),
-    `everybody had turns: ${done}`
-  )
-})
+scenario(
+  'locks - the lock file idiom from both nodes',
+  { minutes: 15, daemons: true },
+  volume,
+  async (t) => {
+    const pair = await volume.pair()
+    const guard = guardOf(pair)
+    const seconds = size(3, 600)
+    // What a first while of work takes is no leak.
+    await idiom(pair, guard, size(1, 60))
+    const before = residentMib(pair)
+    const answers = await idiom(pair, guard, seconds)
+    t.alike(
+      answers.map(({ ok, overlaps }) => [ok, overlaps]),
+      answers.map(() => [true, 0]),
+      'never two holders'
+    )
+    const done = answers.map((answer) => answer.done ?? 0)
+    t.ok(
+      done.every((count) => count > 0),
+      `everybody had turns: ${done}`
+    )
+    t.alike(await locksAt(pair.pathA('')), [], 'no lock is left')
+    t.alike(await locksAt(pair.pathB('')), [])
+    const after = residentMib(pair)
+    t.ok(
+      after.every((mib, index) => mib < (before[index] ?? 0) + GROWTH_MAX_MIB),
+      `memory of the daemons: ${before} MiB, then ${after} MiB`
+    )
+  }
+)
 
 finishVolume(volume)

@@ -391,6 +391,7 @@ static int parse_type(const char *text)
  * Steps: open SLOT PATH | dup SLOT FROM | close SLOT | set KIND SLOT TYPE START LENGTH
  *        wait KIND SLOT TYPE START LENGTH | get KIND SLOT TYPE START LENGTH
  *        write SLOT AT TEXT | read SLOT AT LENGTH | fork SLOT (a child closes it and ends)
+ *        keep SECONDS (a child keeps all files open for so long, whatever becomes of its parent)
  * SIGUSR1 interrupts a wait with EINTR, SIGUSR2 has its handler restart it.
  */
 static int serve(void)
@@ -422,6 +423,16 @@ static int serve(void)
 
 			if (child == 0) {
 				close(files[slot % FILES_MAX]);
+				_exit(0);
+			}
+			answer(child < 0, from);
+		} else if (sscanf(line, "keep %d", &slot) == 1) {
+			pid_t child = fork();
+
+			if (child == 0) {
+				close(STDIN_FILENO);
+				close(STDOUT_FILENO);
+				sleep(slot);
 				_exit(0);
 			}
 			answer(child < 0, from);

@@ -209,6 +209,27 @@ test('locks on a mount - locks taken again through another descriptor stay', asy
   await free()
 })
 
+test('locks on a mount - a killed process whose files live on in a child', async (t) => {
+  const { process, waiting, dispatcher } = await mounted(t)
+  const a = await process()
+  const b = await process()
+  const c = await process()
+  await a.must('set posix 0 write 0 10')
+  await a.must('set flock 0 write 0 0')
+  await a.must('set ofd 0 write 20 10')
+  await a.must('keep 2')
+  const record = b.step('wait posix 0 write 0 10')
+  const whole = c.step('wait flock 0 write 0 0')
+  await waiting(2)
+  a.kill()
+  t.ok((await record).ok, 'its record locks end with it')
+  t.is(dispatcher.statistics.snapshot()['RELEASE'], undefined, 'the file is still open')
+  t.is(await b.outcome('set ofd 0 write 20 10'), 'EAGAIN', 'OFD locks live on')
+  t.ok((await whole).ok, 'until the child is gone')
+  t.ok((dispatcher.statistics.snapshot()['RELEASE']?.count ?? 0) > 0)
+  t.is(await b.outcome('wait ofd 0 write 20 10'), 'ok')
+})
+
 test('locks on a mount - a child does not inherit record locks, nor end them', async (t) => {
   const { process, served } = await mounted(t)
   const a = await process()
