@@ -30,10 +30,11 @@ function lockRow(lock: LockReportRow): string[] {
 
 /** Several lines, without a newline at the end. */
 export function formatLocks(report: LockReport): string {
-  const { volume, member, mountPoint, locks, omitted } = report
-  const title = `${volume} at ${mountPoint}, known to ${member}`
-  if (locks.length === 0) return `${title}: no locks`
-  const lines = [`${title}:`, formatTable([HEADING, ...locks.map(lockRow)])]
+  const { volume, mountPoint, locks, omitted, silent } = report
+  const title = `${volume} at ${mountPoint}`
+  const lines = locks.length === 0 ? [`${title}: no locks`] : [`${title}:`]
+  if (locks.length > 0) lines.push(formatTable([HEADING, ...locks.map(lockRow)]))
   if (omitted > 0) lines.push(`and ${omitted} more`)
+  if (silent.length > 0) lines.push(`not known: those of ${silent.join(', ')}, not reached`)
   return lines.join('\n')
 }

@@ -26,6 +26,13 @@ import type { ValidityPolicy } from './policy.ts'
 import { printReply, printRequest } from './print.ts'
 import { errorReply, okReply, type Reply } from './reply.ts'
 import type { BodyOf, FuseRequest, MalformedRequest, RequestHeader } from './request.ts'
+import {
+  costOf,
+  expectsReply,
+  isLockWait,
+  isUnwatched,
+  silencedByEnosys
+} from './request-traits.ts'
 import { serve } from './serve.ts'
 import { ServedRequest, uniqueKey } from './served-request.ts'
 import { defaultSessionLimits, negotiate, type Session, type SessionLimits } from './session.ts'
@@ -52,31 +59,7 @@ export interface DispatcherOptions {
   readonly onInternalError?: (error: unknown) => void
 }
 
-/** ENOSYS to these tells the kernel "always succeeds from now on": never on an error's behalf. */
-const silencedByEnosys: ReadonlySet<number> = new Set([
-  Opcode.FSYNC,
-  Opcode.FSYNCDIR,
-  Opcode.FLUSH,
-  Opcode.OPEN,
-  Opcode.OPENDIR
-])
-
 const DEFAULT_LOCK_WAITS_MAX = 16384
-
-/** Nobody waits for these: the gate and the admission let them pass. */
-function isUnwatched(opcode: number): boolean {
-  return opcode === Opcode.RELEASE || opcode === Opcode.RELEASEDIR
-}
-
-function isLockWait({ body }: ServedRequest): boolean {
-  return body.op === 'setlk' && body.wait
-}
-
-/** Memory a request and its answer may pin. */
-function costOf({ body }: FuseRequest): number {
-  if (body.op === 'write') return body.data.length
-  return body.op === 'read' || body.op === 'readdir' ? body.size : 0
-}
 
 export class FuseDispatcher {
   readonly statistics = new FuseStatistics()
@@ -411,10 +394,4 @@ export class FuseDispatcher {
 
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
-}
-
-function expectsReply(opcode: number): boolean {
-  return (
-    opcode !== Opcode.FORGET && opcode !== Opcode.BATCH_FORGET && opcode !== Opcode.NOTIFY_REPLY
-  )
 }

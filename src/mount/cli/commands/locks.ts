@@ -16,13 +16,20 @@ interface Subject {
   readonly below: string | null
 }
 
+/** Every subject is shown before the first error among them is thrown. */
 export async function runLocks(options: LocksOptions, context: CommandContext): Promise<number> {
-  const reports: LockReport[] = []
-  for (const subject of subjects(options)) reports.push(await ask(subject))
-  const texts = reports.map((report) => {
-    return options.json ? JSON.stringify(report) : formatLocks(report)
-  })
-  context.print(texts.join(options.json ? '\n' : '\n\n'))
+  const shown: string[] = []
+  let firstError: unknown
+  for (const subject of subjects(options)) {
+    try {
+      const report = await ask(subject)
+      shown.push(options.json ? JSON.stringify(report) : formatLocks(report))
+    } catch (error) {
+      firstError ??= error
+    }
+  }
+  if (shown.length > 0) context.print(shown.join(options.json ? '\n' : '\n\n'))
+  if (firstError !== undefined) throw firstError
   return ExitCode.ok
 }
 
