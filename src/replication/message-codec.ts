@@ -7,6 +7,7 @@ import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
 import type { SealedEntry } from './entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from './entry.ts'
 import { readVector, writeVector } from './entry-codec.ts'
+import { readLockRows, writeLockRows } from './lock/lock-row-codec.ts'
 import type { BulkMessage, ControlMessage } from './messages.ts'
 import type { EpochRecord } from './record.ts'
 import { parseRecord } from './volume/record-codec.ts'
@@ -29,7 +30,9 @@ const Control = {
   'orphan-query': 14,
   'orphan-answer': 15,
   leave: 16,
-  lock: 17
+  lock: 17,
+  'lock-query': 18,
+  'lock-rows': 19
 } as const
 
 const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
@@ -125,6 +128,13 @@ export function encodeControl(message: ControlMessage): WireMessage {
     case 'lock':
       w.uint(message.epoch)
       return { type, parts: [w.finish(), message.body] }
+    case 'lock-query':
+      w.uint(message.query)
+      break
+    case 'lock-rows':
+      w.uint(message.query)
+      writeLockRows(w, message.rows)
+      break
     case 'leave':
       w.uint(message.epoch)
       break
@@ -209,6 +219,8 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   },
   [Control.token]: (r) => ({ type: 'token', ...readEnvelope(r) }),
   [Control.lock]: (r) => ({ type: 'lock', ...readEnvelope(r) }),
+  [Control['lock-query']]: (r) => ({ type: 'lock-query', query: r.uint() }),
+  [Control['lock-rows']]: (r) => ({ type: 'lock-rows', query: r.uint(), rows: readLockRows(r) }),
   [Control.leave]: (r) => ({ type: 'leave', epoch: r.uint() as Epoch }),
   [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
   [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),

@@ -2,6 +2,8 @@
  * What members say to each other. Control messages keep their order on the control connection;
  * bulk messages carry file data and never stand in front of a control message.
  */
+
+import type { LockRow } from '../fs/ports/lock-service.ts'
 import type { Epoch, Ino, MemberId, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
 import type { SealedEntry } from './entry.ts'
 import type { EpochRecord } from './record.ts'
@@ -129,6 +131,18 @@ export interface LeaveMessage {
   readonly epoch: Epoch
 }
 
+/** Which file locks do your processes hold or wait for? */
+export interface LockQueryMessage {
+  readonly type: 'lock-query'
+  readonly query: number
+}
+
+export interface LockRowsMessage {
+  readonly type: 'lock-rows'
+  readonly query: number
+  readonly rows: readonly LockRow[]
+}
+
 /** Which of these orphans are closed with you for good? */
 export interface OrphanQueryMessage {
   readonly type: 'orphan-query'
@@ -162,6 +176,8 @@ export type ControlMessage =
   | RecordMessage
   | JoinMessage
   | LeaveMessage
+  | LockQueryMessage
+  | LockRowsMessage
   | OrphanQueryMessage
   | OrphanAnswerMessage
 

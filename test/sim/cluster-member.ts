@@ -228,6 +228,7 @@ export class SimMember {
         world.count('voidAtReplay')
       },
       onLocksLost: () => {},
+      commandOf: () => undefined,
       onLive: () => world.onLive(this, current()),
       onEnded: (reason: EndReason) => this.#ended(process, current(), reason),
       onFatal: (error: Error) => {

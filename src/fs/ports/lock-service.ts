@@ -57,6 +57,8 @@ export interface LockRow {
   readonly ageMs: number
   /** Requests that wait for this held lock, as far as this member knows. */
   readonly waiters: number
+  /** Name of the process, where its own member told it. */
+  readonly command?: string
 }
 
 /** The locks of this owner on that inode are gone: its handles must not go on (RULES 5). */

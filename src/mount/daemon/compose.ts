@@ -6,6 +6,7 @@
 import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import type { EndReason } from '../../replication/replica/membership.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { VolumeError } from '../../replication/volume/volume-error.ts'
@@ -132,15 +133,19 @@ class MountedNode implements TandemNode {
   async locks(below: string | undefined): Promise<LockReport> {
     const incarnation = this.#incarnation
     if (!incarnation) throw this.#notServing()
-    const { replica, filesystem, state } = incarnation
+    const { replica, state } = incarnation
     const { record, self } = replica
     const nameOf = (id: MemberId): string =>
       record.members.find((member) => member.id === id)?.name ?? `member ${id}`
-    const source = { rows: filesystem.lockRows(), state, self, nameOf }
-    const { locks, omitted } = await lockRows(source, below)
+    const { rows, silent } = await replica.survey.ask()
+    const { locks, omitted } = await lockRows({ rows, state, nameOf }, below)
+    const away = record.live.map(memberOf).filter((id) => {
+      return id !== self && (silent.includes(id) || !replica.peers.connected().includes(id))
+    })
     const { mountPoint } = this.#options
     const volume = record.volumeName
-    return { version: 1, volume, member: nameOf(self), mountPoint, locks, omitted }
+    const report = { version: 1, volume, member: nameOf(self), mountPoint, locks, omitted } as const
+    return { ...report, silent: away.map(nameOf) }
   }
 
   async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {

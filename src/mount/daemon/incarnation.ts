@@ -20,6 +20,7 @@ import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import type { AlternativeRoute } from '../../replication/transport/connections.ts'
 import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
+import { commandOf } from './lock-report.ts'
 
 export interface IncarnationComponents {
   readonly clock: Clock
@@ -80,6 +81,7 @@ export async function openIncarnation(
         onLocksLost: (locks) => {
           for (const lock of locks) openFiles.poisonLock(lock)
         },
+        commandOf,
         onLive: components.onLive,
         onEnded: components.onEnded,
         onFatal: components.onFatal

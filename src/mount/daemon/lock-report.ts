@@ -27,7 +27,7 @@ export interface LockReportRow {
   readonly state: 'held' | 'waiting'
   readonly member: string
   readonly pid: number
-  /** Name of the process, for those of the asked member. */
+  /** Name of the process; null when it is gone. */
   readonly command: string | null
   readonly ageMs: number
   /** Of a held lock: how many requests wait for it. */
@@ -44,12 +44,13 @@ export interface LockReport {
   readonly locks: readonly LockReportRow[]
   /** Further locks that are not in the list. */
   readonly omitted: number
+  /** Members whose locks are missing, because they cannot be reached. */
+  readonly silent: readonly string[]
 }
 
 export interface LockReportSource {
   readonly rows: readonly LockRow[]
   readonly state: StateStore
-  readonly self: MemberId
   readonly nameOf: (member: MemberId) => string
 }
 
@@ -86,12 +87,13 @@ function byInode(rows: readonly LockRow[]): [Ino, readonly LockRow[]][] {
 }
 
 function reportRow(
-  { self, nameOf }: LockReportSource,
+  { nameOf }: LockReportSource,
   row: LockRow,
   group: readonly LockRow[],
   path: string | null
 ): LockReportRow {
-  const { ino, kind, type, start, end, state, member, pid, waiters } = row
+  const { ino, kind, type, start, end, state, member, pid } = row
+  const waiters = group.filter((other) => other.state === 'waiting' && isInTheWay(row, other))
   const blockers = state === 'held' ? [] : group.filter((other) => isInTheWay(other, row))
   return {
     path,
@@ -103,9 +105,9 @@ function reportRow(
     state,
     member: nameOf(member),
     pid,
-    command: member === self ? commandOf(pid) : null,
+    command: row.command ?? null,
     ageMs: Math.round(row.ageMs),
-    waiters,
+    waiters: waiters.length,
     waitsFor: blockers.map((other) => ({ member: nameOf(other.member), pid: other.pid }))
   }
 }
@@ -116,12 +118,13 @@ function isInTheWay(held: LockRow, waiting: LockRow): boolean {
   return (held.type === 'write' || waiting.type === 'write') && rangesOverlap(held, waiting)
 }
 
-function commandOf(pid: number): string | null {
-  if (pid <= 0) return null
+/** What /proc calls the process; undefined when there is none. */
+export function commandOf(pid: number): string | undefined {
+  if (pid <= 0) return undefined
   try {
     return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd()
   } catch {
-    return null
+    return undefined
   }
 }
 

@@ -46,6 +46,7 @@ import { InodeNumbers } from './inode-numbers.ts'
 import { Intake } from './intake.ts'
 import { LocalLog } from './local-log.ts'
 import { LocalSync } from './local-sync.ts'
+import { LockSurvey } from './lock-survey.ts'
 import { LogFollower } from './log-follower.ts'
 import type { EndReason } from './membership.ts'
 import { Membership } from './membership.ts'
@@ -81,6 +82,8 @@ export interface ReplicaComponents {
   readonly onVoid: (entry: Entry, sealed: SealedEntry) => void
   /** The incarnation is over: these locks of local processes are gone (RULES 5). */
   readonly onLocksLost: (locks: readonly LostLock[]) => void
+  /** Name of a local process, for reports. */
+  readonly commandOf: (pid: number) => string | undefined
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
@@ -119,6 +122,7 @@ export class Replica implements OpLog {
   readonly peers: Peers
   readonly catchUp: CatchUp
   readonly durability: Durability
+  readonly survey: LockSurvey
   readonly damage: string[] = []
   readonly #components: ReplicaComponents
   readonly #ports: ReplicaPorts
@@ -190,6 +194,13 @@ export class Replica implements OpLog {
     })
     this.#tokens = this.#makeTokens(options)
     this.#locks = this.#makeLocks()
+    this.survey = new LockSurvey({
+      links: this.peers,
+      clock,
+      self: this.self,
+      list: () => this.#locks.list(),
+      commandOf: components.commandOf
+    })
     this.#follower = this.#makeFollower()
     this.catchUp = new CatchUp({
       admission: this.admission,
@@ -600,6 +611,7 @@ export class Replica implements OpLog {
       slices: this.#slices,
       tokens: this.#tokens,
       locks: this.#locks,
+      survey: this.survey,
       logger,
       onHeartbeat: (from, message) => {
         this.#space.heard(from, message.space)

@@ -20,6 +20,7 @@ import type { PeerConnection } from '../transport/peer-connection.ts'
 import type { Vector } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { Intake } from './intake.ts'
+import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
 import type { Slices } from './slices.ts'
@@ -32,6 +33,7 @@ export interface RouterComponents {
   readonly slices: Slices
   readonly tokens: TokenNode
   readonly locks: LockNode
+  readonly survey: LockSurvey
   readonly logger: Logger
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
@@ -123,6 +125,12 @@ export class Router implements ConnectionHandlers {
         break
       case 'lock':
         locks.receive(from, message.epoch, message.body)
+        break
+      case 'lock-query':
+        this.#components.survey.onQuery(from, message)
+        break
+      case 'lock-rows':
+        this.#components.survey.onRows(from, message)
         break
       case 'seal':
         membership.onSeal(from, message)

@@ -46,10 +46,7 @@ test('status text - trouble is said', (t) => {
 
 test('locks text - who holds and who waits', (t) => {
   const base = { version: 1 as const, volume: 'mail', member: 'alpha', mountPoint: '/srv/mail' }
-  t.is(
-    formatLocks({ ...base, locks: [], omitted: 0 }),
-    'mail at /srv/mail, known to alpha: no locks'
-  )
+  t.is(formatLocks({ ...base, locks: [], omitted: 0, silent: [] }), 'mail at /srv/mail: no locks')
   const held = {
     path: 'inbox/a b',
     ino: 77,
@@ -76,15 +73,16 @@ test('locks text - who holds and who waits', (t) => {
     waiters: 0,
     waitsFor: [{ member: 'alpha', pid: 41 }]
   }
-  const text = formatLocks({ ...base, locks: [held, waiting], omitted: 3 })
+  const text = formatLocks({ ...base, locks: [held, waiting], omitted: 3, silent: ['gamma'] })
   t.alike(
     text.split('\n').map((line) => line.replace(/ {2,}/g, '  ')),
     [
-      'mail at /srv/mail, known to alpha:',
+      'mail at /srv/mail:',
       'PATH  KIND  TYPE  RANGE  STATE  AGE  MEMBER  PROCESS  WAITING',
       'inbox/a b  record  write  10-end  held  2.5 s  alpha  41 (imapd)  1 for it',
       '(inode 77)  flock  write  file  waiting  2.5 s  beta  42  for alpha:41',
-      'and 3 more'
+      'and 3 more',
+      'not known: those of gamma, not reached'
     ]
   )
 })

@@ -15,7 +15,7 @@ function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
     status: () => exampleStatus(),
     locks: ({ below }) => {
       const base = { version: 1 as const, volume: 'mail', member: 'alpha' }
-      return { ...base, mountPoint: below ?? '/', locks: [], omitted: 0 }
+      return { ...base, mountPoint: below ?? '/', locks: [], omitted: 0, silent: [] }
     },
     invite: ({ ttlMs }) => ({ code: `code for ${ttlMs}` }),
     removeMember: () => null,

@@ -45,7 +45,7 @@ const composeFake: ComposeNode = ({ logger }, { stateDir, mountPoint, source, se
     status: () => exampleStatus({ mountPoint, stateDir, pid: process.pid }),
     locks: () => {
       const base = { version: 1 as const, volume: 'mail', member: 'alpha', mountPoint }
-      return Promise.resolve({ ...base, locks: [], omitted: 0 })
+      return Promise.resolve({ ...base, locks: [], omitted: 0, silent: [] })
     },
     stop: async (reason, { lazy }) => {
       stops += 1
