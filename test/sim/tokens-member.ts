@@ -1,10 +1,8 @@
 /** One simulated member: the real token cores around a toy replica, driven by virtual time. */
 import type { TokenWant } from '../../src/fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
-import {
-  type AuthorityEffect,
-  TokenAuthority
-} from '../../src/replication/token/token-authority.ts'
+import { TokenAuthority } from '../../src/replication/token/token-authority.ts'
+import type { AuthorityEffect } from '../../src/replication/token/token-authority-events.ts'
 import { TokenClient } from '../../src/replication/token/token-client.ts'
 import type { ClientEffect } from '../../src/replication/token/token-client-events.ts'
 import { type LinkEvent, TokenLink } from '../../src/replication/token/token-link.ts'

@@ -16,6 +16,7 @@
 import type { ByteRange, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
 import { type Vector, vectorJoin } from '../vector.ts'
+import type { AuthorityEffect, AuthorityEvent, AuthorityOptions } from './token-authority-events.ts'
 import { grantRange, noteRange } from './token-growth.ts'
 import {
   type GrantItem,
@@ -30,23 +31,6 @@ import {
 } from './token-message.ts'
 import { EMPTY_VECTOR, TokenObject, type TokenRequest, type TokenSpan } from './token-object.ts'
 import { addRange, endOf, rangePart, startOf, strongestWants } from './token-range.ts'
-
-export type AuthorityEvent =
-  /** A new epoch with these live members, the authority's own among them. */
-  | { readonly type: 'epoch'; readonly members: readonly MemberId[] }
-  | { readonly type: 'message'; readonly from: MemberId; readonly message: ToAuthority }
-
-export type AuthorityEffect =
-  | { readonly type: 'send'; readonly to: MemberId; readonly message: ToClient }
-  /** That member breaks the protocol: cut it off. */
-  | { readonly type: 'violation'; readonly member: MemberId; readonly reason: string }
-
-export interface AuthorityOptions {
-  /** Inodes to keep in the table; beyond it those that nobody holds are cleared (soft). */
-  readonly objectsMax?: number
-  /** An inode in more pieces than this is asked for as a whole, which makes it one again. */
-  readonly spansMax?: number
-}
 
 interface MemberState {
   readonly requests: Map<number, TokenRequest>

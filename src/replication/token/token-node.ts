@@ -6,12 +6,8 @@
 import { DecodeError } from '../../fs/byte-codec.ts'
 import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
-import {
-  type AuthorityEffect,
-  type AuthorityEvent,
-  type AuthorityOptions,
-  TokenAuthority
-} from './token-authority.ts'
+import { TokenAuthority } from './token-authority.ts'
+import type { AuthorityEffect, AuthorityEvent, AuthorityOptions } from './token-authority-events.ts'
 import type { ClientOptions } from './token-client-events.ts'
 import { decodeTokenPacket, encodeTokenPacket } from './token-codec.ts'
 import { type LinkEffect, type LinkEvent, TokenLink } from './token-link.ts'

@@ -12,10 +12,14 @@ import type { ClientContext } from './token-client-context.ts'
 import { type RecallMessage, TOKEN_ITEMS_MAX } from './token-message.ts'
 import type { Ownership, Releasing } from './token-ownership.ts'
 import { addRange, endOf, rangePart, startOf } from './token-range.ts'
-import type { Holding, TokenState } from './token-state.ts'
+import type { Holding, Recall, TokenState } from './token-state.ts'
 
 /** A holder that took no guard for this long does not need the rest of its minimum hold time. */
 const IDLE_MS = 1
+/** After a hold time in which nothing was done, so many recalls of that inode are obeyed at once. */
+const SKIPS = 16
+/** Inodes whose holding was of no use; beyond it all are forgotten. */
+const IDLE_MAX = 4096
 /** How many of the oldest are looked at to give one back. */
 const TRIM_SCAN = 8
 
@@ -31,6 +35,8 @@ export class ClientReleases {
   readonly #options: ReleasesOptions
   /** Inodes with holdings, those granted last at the end. */
   readonly #held = new Set<TokenState>()
+  /** Inodes whose holding was of no use lately: recalls still to be obeyed at once. */
+  readonly #idle = new Map<Ino, number>()
   readonly #ready: Releasing[] = []
   #releasing = false
 
@@ -49,6 +55,7 @@ export class ClientReleases {
 
   clear(): void {
     this.#held.clear()
+    this.#idle.clear()
     this.#ready.length = 0
     this.#releasing = false
   }
@@ -66,7 +73,13 @@ export class ClientReleases {
       // with more left than was asked: the note follows.
       const pieces = state?.carveHoldings(item.grant, startOf(item), endOf(item)) ?? []
       for (const piece of pieces) {
-        piece.recall = { left: item.left, elapsed: false, ready: false, usesSeen: -1 }
+        piece.recall = {
+          left: item.left,
+          elapsed: false,
+          ready: false,
+          usesSeen: -1,
+          gained: false
+        }
         if (state !== undefined) this.hold(state, piece, nowMs)
       }
     }
@@ -78,15 +91,30 @@ export class ClientReleases {
     if (recall === undefined || recall.ready) return
     if (state.isInstalling(holding.start, holding.end)) return
     const leftMs = holding.installedAtMs + this.#options.minHoldMs - nowMs
-    const idle = state.uses === holding.usesBefore || state.uses === recall.usesSeen
-    if (recall.elapsed || leftMs <= 0 || idle) {
+    if (recall.elapsed || leftMs <= 0 || this.#isIdle(state, holding, recall)) {
       this.#elapse(state, holding)
       return
     }
+    recall.gained = recall.usesSeen >= 0
     recall.usesSeen = state.uses
     const delayMs = Math.min(leftMs, IDLE_MS)
     const { ino } = state
     this.#context.effects.push({ type: 'hold-timer', ino, grant: holding.grant, delayMs })
+  }
+
+  /** True when holding on is of no use: nothing is done with it, or nothing was the last time. */
+  #isIdle(state: TokenState, holding: Holding, recall: Recall): boolean {
+    if (state.uses === holding.usesBefore) return true
+    if (recall.usesSeen < 0) {
+      const skips = this.#idle.get(state.ino) ?? 0
+      if (skips > 1) this.#idle.set(state.ino, skips - 1)
+      else this.#idle.delete(state.ino)
+      return skips > 0
+    }
+    if (state.uses !== recall.usesSeen) return false
+    if (this.#idle.size >= IDLE_MAX) this.#idle.clear()
+    if (!recall.gained) this.#idle.set(state.ino, SKIPS)
+    return true
   }
 
   holdElapsed(ino: Ino, grant: number, nowMs: number): void {
@@ -150,7 +178,8 @@ export class ClientReleases {
 
   #giveUp(state: TokenState, holding: Holding): void {
     if (holding.recall !== undefined) holding.recall.elapsed = true
-    else holding.recall = { left: 'shared', elapsed: true, ready: false, usesSeen: 0 }
+    else
+      holding.recall = { left: 'shared', elapsed: true, ready: false, usesSeen: 0, gained: false }
     this.#tryRelease(state, holding)
   }
 

@@ -11,8 +11,10 @@ export interface Recall {
   elapsed: boolean
   /** Nothing is in the way any more; waits for its release to be sent. */
   ready: boolean
-  /** `uses` of the state when the holding was last looked at. */
+  /** `uses` of the state when the holding was last looked at; -1 before. */
   usesSeen: number
+  /** Guards were given after the recall came. */
+  gained: boolean
 }
 
 /** A range held under one exclusive grant; a grant may be held in several pieces. */

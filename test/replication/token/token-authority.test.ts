@@ -1,14 +1,13 @@
 import test from 'brittle'
-import type { TokenMode } from '../../../src/fs/ports/token-service.ts'
+import { RANGE_END, type TokenMode } from '../../../src/fs/ports/token-service.ts'
 import type { Ino, MemberId, Seq, WriterId } from '../../../src/fs/primitives.ts'
-import {
-  type AuthorityOptions,
-  TokenAuthority
-} from '../../../src/replication/token/token-authority.ts'
+import { TokenAuthority } from '../../../src/replication/token/token-authority.ts'
+import type { AuthorityOptions } from '../../../src/replication/token/token-authority-events.ts'
 import {
   TOKEN_REQUESTS_MAX,
   type ToAuthority
 } from '../../../src/replication/token/token-message.ts'
+import { endOf, startOf } from '../../../src/replication/token/token-range.ts'
 import type { Vector } from '../../../src/replication/vector.ts'
 
 const F = 100 as Ino
@@ -165,6 +164,108 @@ test('token authority - who breaks the protocol is named', (t) => {
   t.alike(desk.say(1, again), ['violation 1: token request 2 made twice'])
   for (let i = 0; i < TOKEN_REQUESTS_MAX; i++) desk.want(3, 'exclusive', F)
   t.alike(desk.want(3, 'exclusive', F), ['violation 3: too many waiting token requests'])
+})
+
+const PAGE = 4096
+
+/** An authority of members 1 and 2 that prints ranges in pages, `-` for the end. */
+class RangeDesk {
+  readonly authority: TokenAuthority
+  #request = 0
+
+  constructor(options: AuthorityOptions = {}) {
+    this.authority = new TokenAuthority(options)
+    this.authority.step({ type: 'epoch', members: [1, 2] as MemberId[] })
+  }
+
+  say(from: number, message: ToAuthority): string[] {
+    const effects = this.authority.step({ type: 'message', from: from as MemberId, message })
+    return effects.map((effect) => {
+      if (effect.type === 'violation') return effect.reason
+      const { message: sent } = effect
+      if (sent.type === 'clear') return 'clear'
+      const items = sent.items.map((item) => {
+        const start = startOf(item) / PAGE
+        const end = endOf(item) === RANGE_END ? '-' : endOf(item) / PAGE
+        return `${start}..${end}${'grant' in item ? `#${item.grant}` : ''}`
+      })
+      return `${sent.type} ${effect.to}: ${items}`
+    })
+  }
+
+  want(from: number, mode: TokenMode, first: number, pages: number): string[] {
+    const range = { start: first * PAGE, end: (first + pages) * PAGE }
+    const wants = [{ ino: F, mode, range }]
+    return this.say(from, { type: 'want', request: ++this.#request, wants })
+  }
+
+  ack(from: number, number: number): string[] {
+    return this.say(from, { type: 'note-ack', number })
+  }
+
+  release(from: number, grant: number, left: 'shared' | 'none', first: number, end: number) {
+    const range = { start: first * PAGE, end: end * PAGE }
+    const items = [{ ino: F, grant, left, range }]
+    return this.say(from, { type: 'release', items, vector: vector(from, 1) })
+  }
+}
+
+const END = RANGE_END / PAGE
+
+test('token authority - the first writer gets all, the second what the first gives up', (t) => {
+  const desk = new RangeDesk()
+  t.alike(desk.want(1, 'exclusive', 10, 1), ['note 2: 0..-'])
+  t.alike(desk.ack(2, 1), ['grant 1: 0..-#1'])
+  t.alike(desk.want(2, 'exclusive', 256, 1), ['recall 1: 256..257#1'])
+  t.alike(desk.release(1, 1, 'none', 256, END), ['grant 2: 256..-#2'], 'more than was asked for')
+  t.alike(desk.want(1, 'exclusive', 300, 1), ['recall 2: 300..301#2'])
+  t.alike(desk.release(2, 2, 'none', 300, 400), ['grant 1: 300..400#3'])
+  t.is(desk.authority.counts().held, 1)
+})
+
+test('token authority - requests of different ranges do not wait for each other', (t) => {
+  const desk = new RangeDesk()
+  desk.want(1, 'exclusive', 0, 1)
+  desk.ack(2, 1)
+  t.alike(desk.want(2, 'exclusive', 100, 1), ['recall 1: 100..101#1'])
+  t.alike(desk.want(2, 'shared', 50, 1), ['recall 1: 50..51#1'])
+  t.alike(desk.want(2, 'shared', 100, 1), [], 'behind the writer')
+  t.alike(desk.release(1, 1, 'shared', 50, 60), ['grant 2: 50..60#0'])
+  t.alike(desk.release(1, 1, 'none', 100, 200), [
+    'grant 2: 100..200#2',
+    'grant 2: 100..101#0,100..101#3'
+  ])
+})
+
+test('token authority - what its holder wants to look at is granted anew', (t) => {
+  const desk = new RangeDesk()
+  desk.want(1, 'exclusive', 0, 1)
+  desk.ack(2, 1)
+  t.alike(desk.want(1, 'shared', 4, 2), ['grant 1: 4..6#0,4..6#2'])
+  t.alike(desk.release(1, 1, 'none', 0, 10), [], 'the renewed pages stay')
+  t.alike(desk.want(2, 'exclusive', 5, 1), ['recall 1: 5..6#2'])
+})
+
+test('token authority - where others look, a writer gets more each time it goes on', (t) => {
+  const desk = new RangeDesk()
+  desk.want(1, 'exclusive', 0, 1)
+  desk.ack(2, 1)
+  desk.want(2, 'shared', 100, 1)
+  t.alike(desk.release(1, 1, 'shared', 100, END), ['grant 2: 100..-#0'])
+  t.alike(desk.want(1, 'exclusive', 100, 1), ['note 2: 100..201'])
+  t.alike(desk.ack(2, 2), ['grant 1: 0..201#2'])
+  t.alike(desk.want(1, 'exclusive', 201, 1), ['note 2: 201..403'])
+})
+
+test('token authority - an inode in too many pieces is asked for as a whole', (t) => {
+  const desk = new RangeDesk({ spansMax: 3 })
+  desk.want(1, 'exclusive', 0, 1)
+  desk.ack(2, 1)
+  desk.want(2, 'exclusive', 10, 1)
+  desk.release(1, 1, 'none', 10, 11)
+  desk.want(2, 'exclusive', 20, 1)
+  t.alike(desk.release(1, 1, 'none', 20, 21), ['grant 2: 20..21#3'])
+  t.alike(desk.want(2, 'exclusive', 30, 1), ['recall 1: 0..10#1,11..20#1,21..-#1'])
 })
 
 test('token authority - a new epoch forgets everything', (t) => {

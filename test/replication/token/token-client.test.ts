@@ -1,5 +1,5 @@
 import test from 'brittle'
-import type { TokenMode, TokenWant } from '../../../src/fs/ports/token-service.ts'
+import { RANGE_END, type TokenMode, type TokenWant } from '../../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { TokenClient } from '../../../src/replication/token/token-client.ts'
 import type {
@@ -7,6 +7,7 @@ import type {
   ClientOptions
 } from '../../../src/replication/token/token-client-events.ts'
 import type { ToClient } from '../../../src/replication/token/token-message.ts'
+import { endOf, startOf } from '../../../src/replication/token/token-range.ts'
 
 const D = 10 as Ino
 const F = 100 as Ino
@@ -211,6 +212,102 @@ test('token client - seal waits for exclusive guards, the epoch makes all shared
   t.alike(desk.step({ type: 'epoch' }), ['want 2'])
   t.alike(desk.note(1, G), [], 'the old reader still runs')
   t.alike(desk.release('shared', G), ['drop-caches 2'])
+})
+
+const PAGE = 4096
+
+function pages(mode: TokenMode, first: number, count: number): TokenWant[] {
+  return [{ ino: F, mode, range: { start: first * PAGE, end: (first + count) * PAGE } }]
+}
+
+/** What the client says it releases, in pages. */
+function released(desk: Desk, task: number): string[] {
+  return desk.client.step({ type: 'flushed', task, vector: NOTHING }).flatMap((effect) => {
+    if (effect.type !== 'send' || effect.message.type !== 'release') return []
+    return effect.message.items.map((item) => {
+      const end = endOf(item) === RANGE_END ? '-' : endOf(item) / PAGE
+      return `${startOf(item) / PAGE}..${end} ${item.left}`
+    })
+  })
+}
+
+function recallPages(desk: Desk, left: 'shared' | 'none', first: number, count: number): string[] {
+  const range = { start: first * PAGE, end: (first + count) * PAGE }
+  return desk.hear({ type: 'recall', items: [{ ino: F, grant: 1, left, range }] })
+}
+
+test('token client - a recall of a range gives up all from there to the next place in use', (t) => {
+  const desk = new Desk({ isDirectory: () => false })
+  desk.hold(F)
+  for (const first of [3, 50]) {
+    const wants = pages('exclusive', first, 1)
+    t.ok(desk.client.tryAcquire(wants))
+    desk.client.release(wants)
+  }
+  t.alike(recallPages(desk, 'none', 10, 1), ['drop-caches 2'])
+  t.ok(desk.client.tryAcquire(pages('exclusive', 0, 10)), 'what comes before stays')
+  t.ok(desk.client.tryAcquire(pages('exclusive', 50, 5)))
+  t.absent(desk.client.tryAcquire(pages('exclusive', 30, 1)), 'what is given up does not')
+  t.absent(desk.client.tryAcquire(pages('exclusive', 9, 2)))
+  t.absent(desk.client.tryAcquire(pages('shared', 30, 1)))
+  desk.step({ type: 'dropped', task: 2 })
+  t.alike(released(desk, 2), ['10..50 none'])
+  t.absent(desk.client.tryAcquire(pages('shared', 30, 1)))
+  t.alike(recallPages(desk, 'shared', 60, 1), ['flush 3'])
+  t.alike(released(desk, 3), ['60..- shared'])
+})
+
+test('token client - a recall does not wait for guards of other ranges', (t) => {
+  const desk = new Desk({ isDirectory: () => false })
+  desk.hold(F)
+  const far = pages('exclusive', 100, 1)
+  const near = pages('exclusive', 5, 2)
+  desk.client.tryAcquire(far)
+  desk.client.tryAcquire(near)
+  t.alike(recallPages(desk, 'shared', 6, 1), [], 'waits for the guard on its range')
+  t.alike(desk.step({ type: 'release', wants: near }), ['flush 2'])
+  t.alike(released(desk, 2), ['6..100 shared'])
+  desk.client.release(far)
+})
+
+test('token client - a note of a range leaves the rest readable', (t) => {
+  const desk = new Desk()
+  const range = { start: 4 * PAGE, end: 8 * PAGE }
+  const near = pages('shared', 7, 1)
+  const far = pages('shared', 20, 1)
+  desk.client.tryAcquire(near)
+  desk.client.tryAcquire(far)
+  t.alike(desk.hear({ type: 'note', number: 1, items: [{ ino: F, range }] }), [])
+  t.absent(desk.client.tryAcquire(pages('shared', 4, 1)))
+  t.ok(desk.client.tryAcquire(pages('shared', 8, 1)))
+  t.alike(desk.step({ type: 'release', wants: near }), ['drop-caches 1'])
+  t.absent(desk.client.tryAcquire(want('shared', F)), 'all of it')
+})
+
+test('token client - a grant in the middle of what is being released keeps that part', (t) => {
+  const desk = new Desk({ isDirectory: () => false })
+  desk.hold(F)
+  t.alike(recallPages(desk, 'shared', 0, 100), ['flush 2'])
+  const range = { start: 10 * PAGE, end: 20 * PAGE }
+  const items = [{ ino: F, mode: 'exclusive', grant: 2, range } as const]
+  desk.hear({ type: 'grant', request: 9, items, vector: NOTHING })
+  t.alike(released(desk, 2), ['0..10 shared'])
+  t.alike(released(desk, 4), ['20..- shared'], 'what lies behind the grant follows')
+})
+
+test('token client - an idle holder does not wait out its hold time, the next time not at all', (t) => {
+  const desk = new Desk({ minHoldMs: 5 })
+  desk.hold(F)
+  t.alike(desk.recall(F, 1, 'none', 0), ['hold 100#1 1'])
+  const elapsed = { type: 'hold-elapsed', ino: F, grant: 1, nowMs: 1 } as const
+  t.alike(desk.step(elapsed), ['drop-caches 2'], 'nothing was done with it')
+  desk.step({ type: 'dropped', task: 2 })
+  desk.flushed(2)
+  desk.acquire('exclusive', F)
+  desk.grant(2, F, 2)
+  t.alike(desk.applied(3), ['acquired 2'])
+  desk.release('exclusive', F)
+  t.alike(desk.recall(F, 2, 'shared', 0), ['flush 4'])
 })
 
 test('token client - a note on what is exclusive here accuses the authority', (t) => {

@@ -42,6 +42,42 @@ const MESSAGES: readonly (readonly [TokenMessage, string])[] = [
     '06070105010900'
   ],
   [{ type: 'recall', items: [{ ino: INO, grant: 9, left: 'shared' }] }, '0701050109'],
+  [
+    {
+      type: 'want',
+      request: 7,
+      wants: [{ ino: INO, mode: 'exclusive', range: { start: 4096, end: 12288 } }]
+    },
+    '01070105110102'
+  ],
+  [
+    {
+      type: 'release',
+      items: [{ ino: INO, grant: 9, left: 'shared', range: { start: 0, end: 4096 } }],
+      vector: new Map()
+    },
+    '03010511090001 00'
+  ],
+  [
+    { type: 'note', number: 2, items: [{ ino: INO, range: { start: 2 ** 20, end: 2 ** 53 } }] },
+    '05020105108002 00'
+  ],
+  [
+    {
+      type: 'grant',
+      request: 7,
+      items: [{ ino: INO, mode: 'shared', grant: 0, range: { start: 0, end: 8192 } }],
+      vector: new Map()
+    },
+    '0607010510000002 00'
+  ],
+  [
+    {
+      type: 'recall',
+      items: [{ ino: INO, grant: 9, left: 'none', range: { start: 4096, end: 8192 } }]
+    },
+    '07010510090101'
+  ],
   [{ type: 'clear', inos: [INO], vector: VECTOR }, '08010501818080 08ac02']
 ]
 
@@ -75,7 +111,11 @@ test('token codec - what is cut short, too long or unknown is refused', async (t
     ['message type', '0201020900'],
     ['no wants', '020102010700'],
     ['too many wants', `0201020107${'11'}${'0500'.repeat(17)}`],
-    ['a part of an inode', '02010201070105 11'],
+    ['a range cut short', '02010201070105 11'],
+    ['an unknown part', '02010201070105 21 0101'],
+    ['a range that begins behind the end', '02010201070105 11 808080808040 00'],
+    ['a range that ends behind the end', '02010201070105 11 01 808080808040'],
+    ['an unknown kind of note', '02010205020105 01'],
     ['unknown mode', '0201020107010502'],
     ['unknown remaining right', '0201020701050209'],
     ['writer named twice', '02010208010502 0101 0102'],
