@@ -16,7 +16,7 @@ import { residentBytes, waitFor } from '../helpers/system.ts'
 
 const KINDS: readonly LockCommandKind[] = ['posix', 'ofd', 'flock']
 const LIMIT_MS = 15 * 60_000
-const GROWTH_MAX_MIB = 60
+const GROWTH_MAX_MIB = 100
 const volume = new SharedVolume()
 let guards = 0
 
