@@ -1,10 +1,19 @@
 /** Binary form of an entry's head (version 1): the block in the writer's hypercore. */
 
 import { ByteReader, ByteWriter, DecodeError } from '../fs/byte-codec.ts'
+import type { Slice } from '../fs/op.ts'
+import { SLICE_MAX_BYTES } from '../fs/op.ts'
 import { decodeOps, encodeOps } from '../fs/op-codec.ts'
-import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
+import type { Epoch, MemberId, Seq, WriterId } from '../fs/primitives.ts'
+import { memberOf, writerOfSegment } from '../fs/primitives.ts'
 import type { Entry, SealedEntry } from './entry.ts'
-import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES, isInline, opDataBytes } from './entry.ts'
+import {
+  ENTRY_HEAD_MAX_BYTES,
+  ENTRY_PAYLOAD_MAX_BYTES,
+  isInline,
+  opDataBytes,
+  SEGMENT_MAX_BYTES
+} from './entry.ts'
 import type { Vector } from './vector.ts'
 
 const VERSION = 1
@@ -50,20 +59,38 @@ export function decodeEntryHead(head: Buffer): Entry {
 }
 
 /**
- * Decodes an entry and checks that its payload is as long as its inline ops say. Throws
- * DecodeError.
+ * Decodes an entry; checks that its slices lie in segments of its member and that its payload is
+ * as long as its inline ops say. Throws DecodeError.
  */
 export function openEntry(sealed: SealedEntry): Entry {
   const entry = decodeEntryHead(sealed.head)
   if (entry.writer !== sealed.writer || entry.seq !== sealed.seq) {
     throw new DecodeError('entry is not the one it was sent as')
   }
+  const member = memberOf(entry.writer)
   let inlineBytes = 0
-  for (const op of entry.ops) if (isInline(op)) inlineBytes += opDataBytes(op)
+  for (const op of entry.ops) {
+    if (op.type === 'write') for (const slice of op.slices) checkPlace(slice, member)
+    if (isInline(op)) inlineBytes += opDataBytes(op)
+  }
   if (inlineBytes > ENTRY_PAYLOAD_MAX_BYTES) throw new DecodeError('entry payload too large')
   // Without payload it is bare: catch-up fetches the bytes slice by slice.
   if (sealed.payload.length !== 0 && sealed.payload.length !== inlineBytes) {
     throw new DecodeError('entry payload has the wrong length')
   }
   return entry
+}
+
+/** A place outside, or in a segment of another member, would break the store it is written to. */
+function checkPlace({ segment, offset, length }: Slice, member: MemberId): void {
+  const isInside =
+    Number.isSafeInteger(segment) &&
+    segment > 0 &&
+    length >= 1 &&
+    length <= SLICE_MAX_BYTES &&
+    offset >= 0 &&
+    offset + length <= SEGMENT_MAX_BYTES
+  if (!isInside) throw new DecodeError(`segment ${segment}: no slice at ${offset} + ${length}`)
+  if (memberOf(writerOfSegment(segment)) === member) return
+  throw new DecodeError(`segment ${segment} is not one of member ${member}`)
 }

@@ -28,6 +28,8 @@ export interface SealedEntry {
 export const ENTRY_HEAD_MAX_BYTES = 1024 * 1024
 export const ENTRY_PAYLOAD_MAX_BYTES = 4 * 1024 * 1024
 export const ENTRY_OPS_MAX = 4096
+/** No segment file is longer, on any member. */
+export const SEGMENT_MAX_BYTES = 256 * 1024 * 1024
 
 /** Total length of an op's slices; 0 for ops without data. */
 export function opDataBytes(op: Op): number {

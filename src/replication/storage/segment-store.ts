@@ -17,14 +17,13 @@ import { SLICE_MAX_BYTES } from '../../fs/op.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { SegmentId, WriterId } from '../../fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../fs/primitives.ts'
+import { SEGMENT_MAX_BYTES } from '../entry.ts'
 import { fsyncDirectory } from './atomic-file.ts'
 import type { DiskIo } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { SegmentFiles } from './segment-files.ts'
 import { StoreFailedError, systemCode } from './storage-errors.ts'
 
-/** No segment file is longer, on any member. */
-export const SEGMENT_MAX_BYTES = 256 * 1024 * 1024
 const FILE_NAME = /^(\d{1,16})\.seg$/
 
 /** Frees the blocks of a byte range of an open file; the size stays. */

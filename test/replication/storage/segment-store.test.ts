@@ -5,13 +5,13 @@ import test from 'brittle'
 import type { Slice } from '../../../src/fs/op.ts'
 import type { SegmentId, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../../src/fs/primitives.ts'
+import { SEGMENT_MAX_BYTES } from '../../../src/replication/entry.ts'
 import { diskIo } from '../../../src/replication/storage/disk-io.ts'
 import type {
   SegmentStoreComponents,
   SegmentStoreOptions
 } from '../../../src/replication/storage/segment-store.ts'
 import {
-  SEGMENT_MAX_BYTES,
   SegmentStore,
   segmentPath,
   sliceMatches
