@@ -139,11 +139,11 @@ export function encodeControl(message: ControlMessage): WireMessage {
       w.uint(message.epoch)
       break
     case 'seal':
-      w.uint(message.epoch)
+      w.uint(message.epoch).uint(message.round)
       writeVector(w, message.cuts)
       break
     case 'sealed':
-      w.uint(message.epoch)
+      w.uint(message.epoch).uint(message.round)
       writeVector(w, message.held)
       break
     case 'record':
@@ -222,8 +222,18 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   [Control['lock-query']]: (r) => ({ type: 'lock-query', query: r.uint() }),
   [Control['lock-rows']]: (r) => ({ type: 'lock-rows', query: r.uint(), rows: readLockRows(r) }),
   [Control.leave]: (r) => ({ type: 'leave', epoch: r.uint() as Epoch }),
-  [Control.seal]: (r) => ({ type: 'seal', epoch: r.uint() as Epoch, cuts: readVector(r) }),
-  [Control.sealed]: (r) => ({ type: 'sealed', epoch: r.uint() as Epoch, held: readVector(r) }),
+  [Control.seal]: (r) => ({
+    type: 'seal',
+    epoch: r.uint() as Epoch,
+    round: r.uint(),
+    cuts: readVector(r)
+  }),
+  [Control.sealed]: (r) => ({
+    type: 'sealed',
+    epoch: r.uint() as Epoch,
+    round: r.uint(),
+    held: readVector(r)
+  }),
   [Control.record]: (r) => ({ type: 'record', record: readRecord(r) }),
   [Control.join]: (r) => ({
     type: 'join',

@@ -103,6 +103,8 @@ export interface TokenEnvelope {
 export interface SealMessage {
   readonly type: 'seal'
   readonly epoch: Epoch
+  /** Number of this seal, for its answer. */
+  readonly round: number
   /** Second round: hold at least this before answering. Empty in the first. */
   readonly cuts: Vector
 }
@@ -110,6 +112,8 @@ export interface SealMessage {
 export interface SealedMessage {
   readonly type: 'sealed'
   readonly epoch: Epoch
+  /** Of the seal that is answered. */
+  readonly round: number
   readonly held: Vector
 }
 

@@ -88,8 +88,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
           function (this: EpochAuthority, event) {
             return original.call(this, event).flatMap((effect) => {
               if (effect.type !== 'seal' || effect.cuts.size === 0) return [effect]
-              const { member, epoch, cuts } = effect
-              return original.call(this, { type: 'sealed', member, epoch, held: cuts })
+              const { member, epoch, round, cuts } = effect
+              return original.call(this, { type: 'sealed', member, epoch, round, held: cuts })
             })
           }
       )

@@ -10,14 +10,17 @@
  * (RULES 6). A cut is the join of causally closed vectors and names only bytes that the authority
  * and every member of the new in-sync set hold durably before the record is persisted (RULES 3, 9,
  * 10). One change at a time; a wish that comes meanwhile joins the next one. A participant that
- * stops answering is dropped only after the promise of its lease is over (event `lost`).
+ * stops answering is dropped only after the promise of its lease is over (event `lost`); a joiner
+ * has no lease and is dropped as soon as somebody loses patience (event `impatient`). Every seal
+ * has a number (round), and only the answer to the last seal sent to a member counts: an earlier
+ * one may say less than the member holds by now.
  *
  * Pure: events in, effects out. At this stage the authority is the only voter, so "persisted here"
  * is "agreed"; a register agreed by a majority takes the place of `persist` later.
  */
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
-import { memberOf } from '../../fs/primitives.ts'
+import { incarnationOf, memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord, MemberInfo, WriterInfo } from '../record.ts'
 import type { Vector } from '../vector.ts'
 import { vectorCovers, vectorJoin } from '../vector.ts'
@@ -40,10 +43,14 @@ export type EpochEvent =
   /** The connection is gone; the lease may still run. */
   | { readonly type: 'gone'; readonly member: MemberId }
   | { readonly type: 'join'; readonly member: MemberId; readonly want: 'live' | 'in-sync' }
+  /** The joiner keeps everybody sealed: go on without it. */
+  | { readonly type: 'impatient'; readonly member: MemberId }
   | {
       readonly type: 'sealed'
       readonly member: MemberId
       readonly epoch: Epoch
+      /** Of the seal that is answered. */
+      readonly round: number
       readonly held: Vector
     }
   | { readonly type: 'persisted'; readonly epoch: Epoch }
@@ -55,12 +62,16 @@ export type EpochEffect =
       readonly type: 'seal'
       readonly member: MemberId
       readonly epoch: Epoch
+      readonly round: number
       readonly cuts: Vector
     }
   /** Make the record durable here, then step with `persisted`. */
   | { readonly type: 'persist'; readonly record: EpochRecord }
   /** Send the record to every connected member and install it here. */
   | { readonly type: 'publish'; readonly record: EpochRecord }
+
+/** Rounds of one incarnation of the authority; the next one begins behind them. */
+const ROUNDS_MAX = 2 ** 24
 
 interface Present {
   readonly writer: WriterId
@@ -74,6 +85,8 @@ interface Change {
   readonly participants: Set<MemberId>
   readonly joining: ReadonlyMap<MemberId, 'live' | 'in-sync'>
   readonly membership: readonly MemberChange[]
+  /** The last seal sent to each participant. */
+  readonly rounds: Map<MemberId, number>
   readonly held: Map<MemberId, Vector>
   cuts: Vector | undefined
   next: EpochRecord | undefined
@@ -90,6 +103,7 @@ export class EpochAuthority {
   #membership: MemberChange[] = []
   /** Seals are out: whatever becomes of the wishes, a record must follow to end them. */
   #sealsOut = false
+  #lastRound = 0
 
   constructor(record: EpochRecord, self: MemberId) {
     assert(record.authority === self, 'only the authority changes the record')
@@ -112,6 +126,17 @@ export class EpochAuthority {
       .filter((m) => !this.#present.has(m) && !this.#lost.has(m))
   }
 
+  /** Joiners that everybody waits for, sealed: they have not said that they hold what they must. */
+  get tardyJoiners(): MemberId[] {
+    const change = this.#change
+    if (!change || change.phase === 'persist') return []
+    return [...change.joining.keys()].filter((member) => {
+      if (member === this.#self || this.#liveWriterOf(member) !== undefined) return false
+      const held = change.held.get(member)
+      return !held || !vectorCovers(held, change.cuts ?? new Map())
+    })
+  }
+
   /** Declared lost and not yet out of the record: it gets no lease any more. */
   isLost(member: MemberId): boolean {
     return this.#lost.has(member)
@@ -130,7 +155,9 @@ export class EpochAuthority {
         this.#joins.set(event.member, event.want)
         return this.#begin()
       case 'sealed':
-        return this.#onSealed(event.member, event.epoch, event.held)
+        return this.#onSealed(event)
+      case 'impatient':
+        return this.#onImpatient(event.member)
       case 'persisted':
         return this.#onPersisted(event.epoch)
       case 'members':
@@ -150,7 +177,24 @@ export class EpochAuthority {
     if (!change.participants.has(member)) return []
     // The connection came back (or a new incarnation took its place) in the middle of a change.
     if (!this.#record.live.includes(writer) && !change.joining.has(member)) return this.#restart()
-    return [{ type: 'seal', member, epoch: change.epoch, cuts: change.cuts ?? new Map() }]
+    // The same process, which then holds at least what it said; in the first round it says it anew.
+    if (change.phase === 'persist') return []
+    if (change.phase === 'seal') change.held.delete(member)
+    return [this.#seal(change, member)]
+  }
+
+  #onImpatient(member: MemberId): EpochEffect[] {
+    if (!this.tardyJoiners.includes(member)) return []
+    return this.#restart(member)
+  }
+
+  #seal(change: Change, member: MemberId): EpochEffect {
+    this.#lastRound++
+    const self = this.#present.get(this.#self)
+    assert(self !== undefined && this.#lastRound < ROUNDS_MAX, 'no round number to be had')
+    const round = incarnationOf(self.writer) * ROUNDS_MAX + this.#lastRound
+    change.rounds.set(member, round)
+    return { type: 'seal', member, epoch: change.epoch, round, cuts: change.cuts ?? new Map() }
   }
 
   #onGone(member: MemberId): EpochEffect[] {
@@ -176,11 +220,12 @@ export class EpochAuthority {
     return this.#begin()
   }
 
-  #restart(): EpochEffect[] {
+  /** Begins again, without the joiner `dropped`. */
+  #restart(dropped?: MemberId): EpochEffect[] {
     const change = this.#change
     if (change) {
       for (const [member, want] of change.joining) {
-        if (this.#present.has(member)) this.#joins.set(member, want)
+        if (this.#present.has(member) && member !== dropped) this.#joins.set(member, want)
       }
       this.#membership = [...change.membership, ...this.#membership]
     }
@@ -226,20 +271,22 @@ export class EpochAuthority {
       participants.add(member)
     }
     const epoch = (this.#record.epoch + 1) as Epoch
-    this.#change = {
+    const change: Change = {
       epoch,
       participants,
       joining,
       membership: this.#membership,
+      rounds: new Map(),
       held: new Map(),
       cuts: undefined,
       next: undefined,
       phase: 'seal'
     }
+    this.#change = change
     this.#joins.clear()
     this.#membership = []
     this.#sealsOut = true
-    return [...participants].map((member) => ({ type: 'seal', member, epoch, cuts: new Map() }))
+    return [...participants].map((member) => this.#seal(change, member))
   }
 
   #isNews(member: MemberId, want: 'live' | 'in-sync'): boolean {
@@ -256,9 +303,9 @@ export class EpochAuthority {
     return info === undefined || info.finalSeq === undefined
   }
 
-  #onSealed(member: MemberId, epoch: Epoch, held: Vector): EpochEffect[] {
+  #onSealed({ member, epoch, round, held }: EpochEvent & { type: 'sealed' }): EpochEffect[] {
     const change = this.#change
-    if (!change || change.epoch !== epoch || !change.participants.has(member)) return []
+    if (!change || change.epoch !== epoch || change.rounds.get(member) !== round) return []
     if (change.phase === 'persist') return []
     change.held.set(member, held)
     const everybody = [...change.participants]
@@ -270,7 +317,7 @@ export class EpochAuthority {
       return [
         ...everybody
           .filter((m) => !vectorCovers(change.held.get(m) ?? new Map(), cuts))
-          .map((m) => ({ type: 'seal' as const, member: m, epoch, cuts })),
+          .map((m) => this.#seal(change, m)),
         ...this.#collected(change)
       ]
     }

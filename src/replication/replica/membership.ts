@@ -10,7 +10,7 @@
 import { unreachable } from '../../fs/assert.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
-import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import type { EpochAuthority, EpochEffect, EpochEvent } from '../epoch/epoch-authority.ts'
@@ -39,6 +39,9 @@ export type EndReason = 'expelled' | 'rebuild' | 'removed' | 'isolated'
 const JOIN_LAG_MAX = 256
 const SETTLE_POLL_MS = 5
 const SETTLE_POLLS_MAX = 200
+/** How long everybody stays sealed for a joiner, and how long it is not listened to after that. */
+const JOINER_PATIENCE_MS = 5000
+const JOINER_PAUSE_MS = 30_000
 
 export interface MembershipComponents {
   readonly self: MemberId
@@ -86,6 +89,9 @@ export class Membership {
   readonly #options: MembershipOptions
   readonly #heardMs = new Map<MemberId, number>()
   readonly #hellos = new Set<MemberId>()
+  /** At the authority: since when everybody waits for a joiner, and whose wish waits until when. */
+  readonly #tardySinceMs = new Map<MemberId, number>()
+  readonly #joinPausedUntilMs = new Map<MemberId, number>()
   #phase: Phase = 'starting'
   #timer: Timer | undefined
   #leaseLostMs: number | undefined
@@ -213,17 +219,18 @@ export class Membership {
   onSeal(from: MemberId, message: SealMessage): void {
     const { admission } = this.#components
     if (from !== admission.record.authority || message.epoch <= admission.record.epoch) return
-    this.#background(this.#carryOutSeal(message.epoch, message.cuts))
+    this.#background(this.#carryOutSeal(message))
   }
 
   onSealed(from: MemberId, message: SealedMessage): void {
     this.#components.catchUp.heard(from, message.held)
-    const { epoch, held } = message
-    if (this.isAuthority) this.#step({ type: 'sealed', member: from, epoch, held })
+    if (this.isAuthority) this.#step({ ...message, member: from })
   }
 
   onJoin(from: MemberId, message: JoinMessage): void {
-    if (!this.isAuthority || message.epoch !== this.#components.admission.record.epoch) return
+    const { admission, clock } = this.#components
+    if (!this.isAuthority || message.epoch !== admission.record.epoch) return
+    if ((this.#joinPausedUntilMs.get(from) ?? 0) > clock.monotonicMs()) return
     this.#step({ type: 'join', member: from, want: message.want })
   }
 
@@ -288,6 +295,9 @@ export class Membership {
       this.#end('rebuild')
       return
     }
+    // The seal of this record is over, also where it is still carried out: it must not limit
+    // what comes after.
+    if (this.#sealedFor <= record.epoch) this.#sealing++
     admission.install(record)
     onRecord(record)
     if (!record.members.some((m) => m.id === self)) {
@@ -319,7 +329,7 @@ export class Membership {
     for (const member of links.connected()) this.#sendHeartbeat(member)
   }
 
-  async #carryOutSeal(epoch: Epoch, cuts: Vector): Promise<void> {
+  async #carryOutSeal({ epoch, round, cuts }: Omit<SealMessage, 'type'>): Promise<void> {
     const { seal, sync, waitApplied, catchUp, admission, links, self } = this.#components
     const { limitIntake } = this.#components
     const sealing = ++this.#sealing
@@ -344,8 +354,9 @@ export class Membership {
     const held = new Map<WriterId, Seq>()
     for (const writer of admission.record.live) held.set(writer, (durable.get(writer) ?? 0) as Seq)
     const { authority } = admission.record
-    if (authority === self) this.#step({ type: 'sealed', member: self, epoch, held })
-    else links.sendControl(authority, { type: 'sealed', epoch, held })
+    const answer = { type: 'sealed', epoch, round, held } as const
+    if (authority === self) this.#step({ ...answer, member: self })
+    else links.sendControl(authority, answer)
   }
 
   /** Waits a little for entries that are on their way, so that the first answer is the last. */
@@ -374,9 +385,9 @@ export class Membership {
     const { links, self, saveRecord } = this.#components
     switch (effect.type) {
       case 'seal': {
-        const { epoch, cuts } = effect
-        if (effect.member === self) this.#background(this.#carryOutSeal(epoch, cuts))
-        else links.sendControl(effect.member, { type: 'seal', epoch, cuts })
+        const { member, ...seal } = effect
+        if (member === self) this.#background(this.#carryOutSeal(seal))
+        else links.sendControl(member, seal)
         break
       }
       case 'persist':
@@ -409,6 +420,7 @@ export class Membership {
       this.#sendHeartbeat(member)
     }
     this.#declareLost(now)
+    this.#dropTardyJoiners(now)
     this.#askToJoin()
     this.#watchIsolation(now)
     catchUp.pull()
@@ -428,6 +440,24 @@ export class Membership {
       if (member === self || !promises.isOver(member, now)) continue
       logger.warn({ member }, 'member declared lost: its lease is over')
       this.#step({ type: 'lost', member })
+    }
+  }
+
+  #dropTardyJoiners(now: number): void {
+    const { epochs, logger } = this.#components
+    if (!epochs) return
+    const tardy = epochs.tardyJoiners
+    for (const member of this.#tardySinceMs.keys()) {
+      if (!tardy.includes(member)) this.#tardySinceMs.delete(member)
+    }
+    for (const member of tardy) {
+      const sinceMs = this.#tardySinceMs.get(member) ?? now
+      this.#tardySinceMs.set(member, sinceMs)
+      if (now - sinceMs < JOINER_PATIENCE_MS) continue
+      logger.warn({ member }, 'member is too slow to join: the change goes on without it')
+      this.#tardySinceMs.delete(member)
+      this.#joinPausedUntilMs.set(member, now + JOINER_PAUSE_MS)
+      this.#step({ type: 'impatient', member })
     }
   }
 

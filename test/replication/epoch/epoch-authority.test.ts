@@ -51,6 +51,8 @@ class Transcript {
   readonly core: EpochAuthority
   readonly seals: string[] = []
   readonly records: EpochRecord[] = []
+  /** Of the last seal each member got. */
+  readonly rounds = new Map<MemberId, number>()
 
   constructor(record: EpochRecord) {
     this.core = new EpochAuthority(record, A)
@@ -62,6 +64,7 @@ class Transcript {
       if (effect.type === 'seal') {
         const round = effect.cuts.size === 0 ? 'seal' : 'collect'
         this.seals.push(`${round} ${effect.member}`)
+        this.rounds.set(effect.member, effect.round)
       } else if (effect.type === 'publish') this.records.push(effect.record)
       else this.step({ type: 'persisted', epoch: effect.record.epoch })
     }
@@ -76,9 +79,9 @@ class Transcript {
     this.step({ type: 'join', member, want: 'in-sync' })
   }
 
-  sealed(member: MemberId, held: Vector = EMPTY): void {
+  sealed(member: MemberId, held: Vector = EMPTY, round = this.rounds.get(member) ?? 0): void {
     const epoch = (this.core.record.epoch + 1) as Epoch
-    this.step({ type: 'sealed', member, epoch, held })
+    this.step({ type: 'sealed', member, epoch, round, held })
   }
 
   takeSeals(): string[] {
@@ -249,3 +252,88 @@ test('epoch-authority - a writer that has ended never writes again', (t) => {
   run.join(B)
   t.is(run.core.changing, false)
 })
+
+test('epoch-authority - an answer to an earlier attempt does not count', (t) => {
+  const run = pair(C)
+  run.hello(C)
+  run.join(C)
+  const early = run.rounds.get(B)
+  run.sealed(A, vector([writer(A), 2]))
+  run.step({ type: 'gone', member: C })
+  t.not(run.rounds.get(B), early, 'the change begins again')
+  run.sealed(A, vector([writer(A), 2]))
+  run.sealed(B, vector([writer(B), 1]), early)
+  t.is(run.last.epoch, 3, 'late: B has taken more since')
+  run.sealed(B, vector([writer(A), 2], [writer(B), 4]))
+  run.sealed(A, vector([writer(A), 2], [writer(B), 4]))
+  t.is(run.last.epoch, 4)
+  t.alike(run.last.history.at(-1)?.cuts, [
+    [writer(A), 2],
+    [writer(B), 4]
+  ])
+})
+
+test('epoch-authority - who is sealed again in the first round says anew what it holds', (t) => {
+  const run = pair(C)
+  run.hello(C)
+  run.join(C)
+  run.sealed(B, vector([writer(B), 1]))
+  const early = run.rounds.get(B)
+  run.step({ type: 'gone', member: B })
+  run.hello(B)
+  run.sealed(A)
+  run.sealed(C)
+  run.takeSeals()
+  run.sealed(B, vector([writer(B), 1]), early)
+  t.alike(run.takeSeals(), [], 'its first answer is taken back')
+  run.sealed(B, vector([writer(B), 3]))
+  t.alike(run.takeSeals().sort(), ['collect 1', 'collect 3'])
+})
+
+test('epoch-authority - an answer to the first round is none to the second', (t) => {
+  const run = pair(C)
+  run.hello(C)
+  run.join(C)
+  const first = run.rounds.get(C)
+  run.sealed(A, vector([writer(A), 2]))
+  run.sealed(B, vector([writer(A), 2]))
+  run.sealed(C)
+  run.sealed(C, vector([writer(A), 2]), first)
+  t.is(run.last.epoch, 3)
+  run.sealed(C, vector([writer(A), 2]))
+  t.is(run.last.epoch, 4)
+})
+
+test('epoch-authority - rounds of two incarnations differ', (t) => {
+  const before = pair()
+  const after = new Transcript(before.last)
+  after.hello(A, 2)
+  after.join(A)
+  after.hello(B)
+  t.ok((after.rounds.get(B) ?? 0) > (before.rounds.get(B) ?? 0))
+})
+
+for (const phase of ['in the first round', 'in the second round'] as const) {
+  test(`epoch-authority - a joiner is too slow ${phase}`, (t) => {
+    const run = pair(C)
+    run.hello(C)
+    run.join(C)
+    t.alike(run.core.tardyJoiners, [C])
+    run.sealed(A, vector([writer(A), 2]))
+    run.sealed(B, vector([writer(A), 2]))
+    if (phase === 'in the second round') run.sealed(C)
+    t.alike(run.core.tardyJoiners, [C])
+    run.takeSeals()
+    run.step({ type: 'impatient', member: B })
+    t.alike(run.takeSeals(), [], 'who is live is not left out')
+    run.step({ type: 'impatient', member: C })
+    t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2'])
+    t.alike(run.core.tardyJoiners, [])
+    run.sealed(C)
+    run.sealed(A, vector([writer(A), 2]))
+    run.sealed(B, vector([writer(A), 2]))
+    t.alike(run.last.live, [writer(A), writer(B)])
+    run.join(C)
+    t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2', 'seal 3'], 'it may ask again')
+  })
+}
