@@ -34,7 +34,7 @@ import type { StateDirectory } from '../storage/state-directory.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { TokenNode } from '../token/token-node.ts'
 import { Connections } from '../transport/connections.ts'
-import type { Vector } from '../vector.ts'
+import { type Vector, vectorCovers } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
 import type { OpenedVolume } from '../volume/open-volume.ts'
 import { saveInvites, saveRecord } from '../volume/volume-files.ts'
@@ -573,7 +573,7 @@ export class Replica implements OpLog {
         sync: this.#localSync,
         applied: () => this.admission.applied,
         epoch: () => this.record.epoch,
-        checkpointedEverywhere: ({ writer, seq }) => this.#isCheckpointed(writer, seq),
+        checkpointedEverywhere: (vector) => this.#isCheckpointed(vector),
         isSpaceShort: () => this.#space.isShort,
         clock,
         logger,
@@ -744,28 +744,14 @@ export class Replica implements OpLog {
     }
   }
 
-  /** True when every live member has the entry in a durable checkpoint. */
-  #isCheckpointed(writer: WriterId, seq: Seq): boolean {
-    const info = this.record.writers.find((w) => w.writer === writer)
-    for (const live of this.record.live) {
-      const member = memberOf(live)
+  /** True when every live member has a durable checkpoint of this epoch that covers the vector. */
+  #isCheckpointed(vector: Vector): boolean {
+    const live = this.#liveVector(vector)
+    return this.record.live.map(memberOf).every((member) => {
       const position =
         member === this.self ? this.#upkeep.checkpointed : this.#checkpointedBy.get(member)
-      if (!position) return false
-      if ((position.applied.get(writer) ?? 0) >= seq) continue
-      // A writer of the past: everything of it is in any checkpoint of a later epoch.
-      if (info?.finalSeq !== undefined && position.epoch >= this.#endEpoch(writer)) continue
-      return false
-    }
-    return true
-  }
-
-  /** The epoch in which the writer was no longer live. */
-  #endEpoch(writer: WriterId): number {
-    for (const { epoch, cuts } of [...this.record.history].reverse()) {
-      if (cuts.some(([w]) => w === writer)) return epoch
-    }
-    return this.record.epoch
+      return position?.epoch === this.record.epoch && vectorCovers(position.applied, live)
+    })
   }
 
   #liveVector(vector: Vector): Map<WriterId, Seq> {

@@ -5,7 +5,7 @@
  *   commit      journal and slices are durable up to what is applied (RULES 3, 13), then COMMIT
  *   checkpoint  that commit is fsynced in the database file
  *   prune       segments and hypercores the journal feeds are durable as well (RULES 1)
- *   punch       the freeing entry is under a checkpoint durable on every live member (RULES 11)
+ *   punch       what freed the slices is under a checkpoint durable on every live member (RULES 11)
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
@@ -28,8 +28,8 @@ export interface UpkeepComponents {
   readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
   readonly applied: () => Vector
   readonly epoch: () => Epoch
-  /** True when every live member's durable checkpoint contains the entry. */
-  readonly checkpointedEverywhere: (origin: FreedSlice['origin']) => boolean
+  /** True when every live member has a durable checkpoint of this epoch that covers the vector. */
+  readonly checkpointedEverywhere: (vector: Vector) => boolean
   /** What can be given back should be. */
   readonly isSpaceShort: () => boolean
   readonly clock: Clock
@@ -46,11 +46,14 @@ export interface UpkeepOptions {
   readonly punchesPerRound: number
 }
 
+/** Then the event loop gets its turn. */
+const PUNCHES_PER_TURN = 200
+
 export const UPKEEP_DEFAULTS: UpkeepOptions = {
   commitMs: 1000,
   commitsPerCheckpoint: 4,
   journalKeepBytes: 64 * 1024 * 1024,
-  punchesPerRound: 2000
+  punchesPerRound: 20_000
 }
 
 export class Upkeep {
@@ -59,7 +62,12 @@ export class Upkeep {
   #timer: Timer | undefined
   #stopped = false
   #commits = 0
+  /** Freed slices that wait until what freed them is safe everywhere. */
+  #dead:
+    | { readonly slices: readonly FreedSlice[]; readonly vector: Vector; readonly epoch: Epoch }
+    | undefined
   #committedAt: JournalPosition
+  #committedEpoch: Epoch | 0
   #checkpointed: StatePosition
   #running: Promise<void> = Promise.resolve()
 
@@ -67,6 +75,7 @@ export class Upkeep {
     this.#components = components
     this.#options = options
     this.#committedAt = 0 as JournalPosition
+    this.#committedEpoch = components.state.position().epoch
     this.#checkpointed = components.state.position()
   }
 
@@ -106,13 +115,14 @@ export class Upkeep {
   }
 
   async #round(): Promise<void> {
-    const { journal } = this.#components
-    if (journal.appended !== this.#committedAt) await this.#commit()
+    const { journal, epoch } = this.#components
+    const isNew = journal.appended !== this.#committedAt || epoch() !== this.#committedEpoch
+    if (isNew) await this.#commit()
     const large = journal.stats().sizeBytes > this.#options.journalKeepBytes
-    if (this.#commits >= this.#options.commitsPerCheckpoint || (large && this.#commits > 0)) {
-      await this.#checkpoint()
-    }
-    this.#punch()
+    // When nothing comes any more the last commit gets its checkpoint, so that the dead is freed.
+    const due = this.#commits >= this.#options.commitsPerCheckpoint || large || !isNew
+    if (this.#commits > 0 && due) await this.#checkpoint()
+    await this.#punch()
   }
 
   async #commit(): Promise<void> {
@@ -123,6 +133,7 @@ export class Upkeep {
     const position = journal.appended
     state.commit({ epoch: epoch(), applied: new Map(applied()) })
     this.#committedAt = position
+    this.#committedEpoch = epoch()
     this.#commits++
   }
 
@@ -139,17 +150,33 @@ export class Upkeep {
     logger.debug({ pruned, ...journal.stats() }, 'journal pruned')
   }
 
-  #punch(): void {
-    const { state, segments, checkpointedEverywhere, logger } = this.#components
+  /**
+   * Slices are freed in another order on another member when two parts of one are overwritten at
+   * the same time; so it is not the freeing entry alone that must be safe, but everything applied
+   * when the slices were looked at.
+   */
+  async #punch(): Promise<void> {
+    const { state, segments, applied, epoch, checkpointedEverywhere, logger } = this.#components
     if (!segments.canPunch) return
-    const dead = state.freedSlices(this.#options.punchesPerRound)
-    const ready = dead.filter((slice) => checkpointedEverywhere(slice.origin))
-    if (ready.length === 0) return
-    for (const { segment, offset, length } of mergeRuns(ready)) {
-      segments.punch(segment, offset, length)
+    const batch = this.#dead
+    if (!batch || batch.epoch !== epoch()) {
+      const slices = state.freedSlices(this.#options.punchesPerRound)
+      const vector = new Map(applied())
+      this.#dead = slices.length > 0 ? { slices, vector, epoch: epoch() } : undefined
+      return
     }
-    state.forgetFreed(ready)
-    logger.debug({ slices: ready.length }, 'dead slices punched')
+    if (!checkpointedEverywhere(batch.vector)) return
+    this.#dead = undefined
+    const runs = mergeRuns(batch.slices)
+    for (let from = 0; from < runs.length && !this.#stopped; from += PUNCHES_PER_TURN) {
+      for (const { segment, offset, length } of runs.slice(from, from + PUNCHES_PER_TURN)) {
+        segments.punch(segment, offset, length)
+      }
+      await new Promise<void>((resolve) => this.#components.clock.setTimer(0, resolve))
+    }
+    if (this.#stopped) return
+    state.forgetFreed(batch.slices)
+    logger.debug({ slices: batch.slices.length }, 'dead slices punched')
   }
 }
 
