@@ -1,0 +1,118 @@
+import test from 'brittle'
+import type { Incarnation, MemberId, Seq, WriterId } from '../../../src/fs/primitives.ts'
+import { makeWriterId } from '../../../src/fs/primitives.ts'
+import { republishOwn, scanHeld } from '../../../src/replication/replica/recovery.ts'
+import type {
+  ReplicaJournal,
+  ReplicaOwnLog
+} from '../../../src/replication/replica/replica-ports.ts'
+import { DamagedLogError } from '../../../src/replication/storage/log-failure.ts'
+import { NotedLogger } from './support.ts'
+
+const A = 1 as MemberId
+const A1 = makeWriterId(A, 1 as Incarnation)
+const A2 = makeWriterId(A, 2 as Incarnation)
+const B1 = makeWriterId(2 as MemberId, 1 as Incarnation)
+
+type Pairs = readonly (readonly [WriterId, number])[]
+
+function journalOf(...pairs: Pairs): Pick<ReplicaJournal, 'entries'> {
+  return {
+    *entries() {
+      for (const [i, [writer, seq]] of pairs.entries()) {
+        const head = Buffer.from(`${seq}`)
+        const entry = { writer, seq: seq as Seq, head, payload: Buffer.alloc(0) }
+        yield { entry, position: i + 1 }
+      }
+    }
+  } as Pick<ReplicaJournal, 'entries'>
+}
+
+function heldOf(journal: Pairs, applied: Pairs): [WriterId, number][] {
+  const state = new Map(applied.map(([w, seq]) => [w, seq as Seq]))
+  return [...scanHeld(journalOf(...journal), state)].sort(([a], [b]) => a - b)
+}
+
+test('recovery - held is the state and the chain behind it', (t) => {
+  const journal: Pairs = [
+    [A1, 1],
+    [B1, 4],
+    [A1, 2],
+    [B1, 5]
+  ]
+  t.alike(heldOf(journal, [[B1, 3]]), [
+    [A1, 2],
+    [B1, 5]
+  ])
+  t.alike(
+    heldOf(journal, [[B1, 9]]),
+    [
+      [A1, 2],
+      [B1, 9]
+    ],
+    'the state is ahead of the journal'
+  )
+  t.alike(heldOf([], [[A1, 7]]), [[A1, 7]])
+})
+
+test('recovery - nothing behind a gap is held', (t) => {
+  const journal: Pairs = [
+    [B1, 5],
+    [A1, 1],
+    [A1, 3],
+    [A1, 4]
+  ]
+  t.alike(heldOf(journal, [[B1, 3]]), [
+    [A1, 1],
+    [B1, 3]
+  ])
+  t.alike(heldOf(journal, []), [[A1, 1]], 'of B nothing is there but what follows the gap')
+})
+
+test('recovery - a journal that begins below the state goes on behind it', (t) => {
+  const journal: Pairs = [
+    [A1, 2],
+    [A1, 3],
+    [A1, 4]
+  ]
+  t.alike(heldOf(journal, [[A1, 3]]), [[A1, 4]])
+})
+
+async function republish(journal: Pairs, refusing?: WriterId) {
+  const calls: string[] = []
+  const logger = new NotedLogger()
+  const reopen = async (writer: WriterId): Promise<ReplicaOwnLog> => {
+    const appendMissing = async (first: Seq, last: Seq, heads: Iterable<Buffer>) => {
+      calls.push(`${writer} ${first}-${last}: ${[...heads].map((head) => head.toString())}`)
+      if (writer === refusing) throw new DamagedLogError(writer, 'another block')
+      return 1
+    }
+    return { appendMissing } as unknown as ReplicaOwnLog
+  }
+  await republishOwn({ journal: journalOf(...journal), logs: { reopen }, self: A, logger })
+  return { calls, lines: logger.lines }
+}
+
+test('recovery - own logs get the blocks of the journal, up to the first gap', async (t) => {
+  const { calls } = await republish([
+    [A1, 4],
+    [B1, 1],
+    [A1, 5],
+    [A2, 1],
+    [A1, 7],
+    [A2, 2]
+  ])
+  t.alike(calls, [`${A1} 4-5: 4,5`, `${A2} 1-2: 1,2`])
+})
+
+test('recovery - a log that is not what it was is reported and left alone', async (t) => {
+  const { calls, lines } = await republish(
+    [
+      [A1, 4],
+      [A2, 1]
+    ],
+    A1
+  )
+  t.is(calls.length, 2, 'the others go on')
+  t.is(lines.length, 1)
+})

@@ -1,0 +1,315 @@
+import { crc32 } from 'node:zlib'
+import test from 'brittle'
+import { FsError } from '../../../src/fs/errno.ts'
+import type { Op, Slice } from '../../../src/fs/op.ts'
+import { INLINE_MAX_BYTES } from '../../../src/fs/op.ts'
+import type {
+  Epoch,
+  Incarnation,
+  Ino,
+  MemberId,
+  SegmentId,
+  Seq
+} from '../../../src/fs/primitives.ts'
+import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
+import type { Entry } from '../../../src/replication/entry.ts'
+import type { BulkMessage } from '../../../src/replication/messages.ts'
+import type { SlicesOptions } from '../../../src/replication/replica/slices.ts'
+import { SLICES_DEFAULTS, Slices } from '../../../src/replication/replica/slices.ts'
+import type { SliceState } from '../../../src/replication/storage/segment-store.ts'
+import { sha256, sliceMatches } from '../../../src/replication/storage/segment-store.ts'
+import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
+
+const A = 1 as MemberId
+const B = 2 as MemberId
+const C = 3 as MemberId
+const LARGE = INLINE_MAX_BYTES + 1
+const OWN = makeSegmentId(makeWriterId(A, 1 as Incarnation), 0)
+const OF_B = makeSegmentId(makeWriterId(B, 1 as Incarnation), 0)
+
+function bytesOf(fill: number, length = LARGE): Buffer {
+  return Buffer.alloc(length, fill)
+}
+
+function sliceOf(data: Buffer, segment: SegmentId = OF_B, offset = 0): Slice {
+  return { segment, offset, length: data.length, crc32: crc32(data), sha256: sha256(data) }
+}
+
+function entryOf(...slices: readonly Slice[]): Entry {
+  const time = { sec: 0, nsec: 0 }
+  const ops: Op[] = slices.map((slice) => ({
+    type: 'write',
+    ino: 5 as Ino,
+    offset: 0,
+    slices: [slice],
+    time
+  }))
+  const writer = makeWriterId(B, 1 as Incarnation)
+  return { epoch: 1 as Epoch, writer, seq: 1 as Seq, deps: new Map(), ops }
+}
+
+/** Segments in memory. */
+class MemorySegments {
+  readonly places = new Map<string, Buffer>()
+  failure: Error | undefined
+  #end = 0
+
+  append(data: Uint8Array): readonly Slice[] {
+    if (this.failure) throw this.failure
+    const slice = sliceOf(Buffer.from(data), OWN, this.#end)
+    this.writeAt(OWN, this.#end, data)
+    this.#end += data.length
+    return [slice]
+  }
+
+  writeAt(segment: SegmentId, offset: number, data: Uint8Array): void {
+    if (this.failure) throw this.failure
+    this.places.set(`${segment}:${offset}`, Buffer.from(data))
+  }
+
+  readSync(slice: Slice, from: number, length: number, target: Uint8Array, at: number): SliceState {
+    const state = this.verifySha(slice)
+    const data = this.readBytes(slice.segment, slice.offset)
+    if (state === 'ok') target.set(data?.subarray(from, from + length) ?? [], at)
+    return state
+  }
+
+  readBytes(segment: SegmentId, offset: number): Buffer | undefined {
+    return this.places.get(`${segment}:${offset}`)
+  }
+
+  verifySha(slice: Slice): SliceState {
+    const data = this.readBytes(slice.segment, slice.offset)
+    if (!data) return 'missing'
+    return sliceMatches(slice, data) ? 'ok' : 'damaged'
+  }
+}
+
+function make(options: Partial<SlicesOptions> = {}, members: readonly MemberId[] = [B, C]) {
+  const segments = new MemorySegments()
+  const links = new NotedLinks(members)
+  const clock = new HandClock()
+  const logger = new NotedLogger()
+  const damage: string[] = []
+  const inSync: MemberId[] = [A, B]
+  let arrivals = 0
+  const slices = new Slices(
+    {
+      segments,
+      links,
+      clock,
+      logger,
+      self: A,
+      inSync: () => inSync,
+      onDamage: (text) => damage.push(text),
+      onArrived: () => arrivals++
+    },
+    { ...SLICES_DEFAULTS, ...options }
+  )
+  const reply = (from: MemberId, slice: Slice, data: Buffer | undefined): void => {
+    const { segment, offset } = slice
+    slices.onBulk(from, { type: 'slice-reply', segment, offset, data })
+  }
+  return { segments, links, clock, logger, damage, inSync, slices, reply, count: () => arrivals }
+}
+
+function toOf(sent: readonly { readonly to: MemberId; readonly message: BulkMessage }[]): string[] {
+  return sent.map(({ to, message }) => `${message.type} ${to}`)
+}
+
+test('slices - large data is pushed ahead, small data is not', async (t) => {
+  const { links, slices } = make()
+  await slices.append(bytesOf(1, INLINE_MAX_BYTES))
+  t.alike(links.takeBulk(), [])
+  await slices.append(bytesOf(2))
+  t.alike(toOf(links.takeBulk()), ['slice 2', 'slice 3'])
+  t.alike(slices.takeUnjournaled(), [OWN])
+  t.alike(slices.takeUnjournaled(), [])
+  links.hasRoom = false
+  let isDone = false
+  const done = slices.append(bytesOf(3)).then(() => {
+    isDone = true
+  })
+  await settle()
+  t.is(isDone, false, 'a full queue holds the writer back')
+  links.drain()
+  await settle()
+  links.drain()
+  await done
+})
+
+test('slices - a full disk is ENOSPC, anything else stays what it is', async (t) => {
+  const { segments, slices } = make()
+  const codeOf = async (): Promise<string> => {
+    try {
+      await slices.append(bytesOf(1))
+    } catch (error) {
+      return error instanceof FsError ? error.code : 'other'
+    }
+    return 'none'
+  }
+  for (const code of ['ENOSPC', 'EDQUOT']) {
+    segments.failure = Object.assign(new Error('full'), { code })
+    t.is(await codeOf(), 'ENOSPC')
+  }
+  segments.failure = new Error('broken')
+  t.is(await codeOf(), 'other')
+})
+
+test('slices - an entry is held with its large slices only', (t) => {
+  const { slices, count } = make()
+  const large = bytesOf(1)
+  const entry = entryOf(sliceOf(large), sliceOf(bytesOf(2, 10), OF_B, 200_000))
+  t.is(slices.holds(entry, false), false)
+  const push = { type: 'slice', segment: OF_B, offset: 0 } as const
+  slices.onBulk(B, { ...push, data: bytesOf(9) })
+  t.is(slices.holds(entry, false), false, 'other bytes at the place')
+  slices.onBulk(B, { ...push, data: large })
+  t.is(count(), 2)
+  t.is(slices.holds(entry, false), true)
+  t.is(slices.holds(entry, true), false, 'bare: the small bytes are missing as well')
+  slices.settle(entry, false)
+  t.alike(slices.takeUnjournaled(), [OF_B], 'durable means the slices too (RULES 3)')
+  t.is(slices.holds(entry, false), false, 'nothing is remembered of an applied entry')
+})
+
+test('slices - a push into a segment of another member is refused', (t) => {
+  const { segments, slices, logger, count } = make()
+  slices.onBulk(C, { type: 'slice', segment: OF_B, offset: 0, data: bytesOf(1) })
+  slices.onBulk(C, { type: 'slice', segment: OWN, offset: 0, data: bytesOf(1) })
+  t.is(segments.places.size, 0)
+  t.is(count(), 0)
+  t.is(logger.lines.length, 2)
+})
+
+test('slices - what a push cannot store is not held', (t) => {
+  const { segments, slices, count } = make()
+  segments.failure = new RangeError('no such place')
+  slices.onBulk(B, { type: 'slice', segment: OF_B, offset: 0, data: bytesOf(1) })
+  t.is(count(), 0)
+  t.is(slices.holds(entryOf(sliceOf(bytesOf(1))), false), false)
+})
+
+test('slices - a wanted slice: from the disk, else its writer, else the others', async (t) => {
+  const { segments, links, slices, reply, count } = make()
+  const onDisk = bytesOf(1)
+  const missing = bytesOf(2)
+  const slice = sliceOf(missing, OF_B, 200_000)
+  segments.writeAt(OF_B, 0, onDisk)
+  const entry = entryOf(sliceOf(onDisk), slice)
+  slices.want(entry, false)
+  slices.want(entry, false)
+  t.is(count(), 1)
+  t.alike(toOf(links.takeBulk()), ['fetch-slice 2'], 'asked once')
+  reply(C, slice, missing)
+  t.is(slices.holds(entry, false), false, 'who was not asked is not heard')
+  reply(B, slice, bytesOf(9))
+  t.alike(toOf(links.takeBulk()), ['fetch-slice 3'], 'wrong bytes')
+  reply(C, slice, missing)
+  await settle()
+  t.is(slices.holds(entry, false), true)
+})
+
+test('slices - dead only when an in-sync member says so', async (t) => {
+  const { slices, reply, clock, inSync, links } = make()
+  const slice = sliceOf(bytesOf(1))
+  const entry = entryOf(slice)
+  inSync.splice(0, 2, A)
+  slices.want(entry, false)
+  reply(B, slice, undefined)
+  reply(C, slice, undefined)
+  await settle()
+  t.is(slices.holds(entry, false), false, 'they may not have it yet')
+  inSync.push(B)
+  links.takeBulk()
+  clock.advance(SLICES_DEFAULTS.retryMs)
+  t.alike(toOf(links.takeBulk()), ['fetch-slice 2'], 'asked again')
+  reply(B, slice, undefined)
+  reply(C, slice, undefined)
+  await settle()
+  t.is(slices.holds(entry, false), true)
+})
+
+test('slices - a silent or vanished member is passed over', async (t) => {
+  const { slices, links, clock } = make()
+  const entry = entryOf(sliceOf(bytesOf(1)))
+  slices.want(entry, false)
+  clock.advance(SLICES_DEFAULTS.fetchTimeoutMs)
+  t.alike(toOf(links.takeBulk()), ['fetch-slice 2', 'fetch-slice 3'])
+  links.members = [B]
+  slices.onPeerGone(C)
+  await settle()
+  t.is(slices.holds(entry, false), false, 'silence is no word that it is dead')
+  clock.advance(SLICES_DEFAULTS.retryMs)
+  t.alike(toOf(links.takeBulk()), ['fetch-slice 2'])
+  slices.close()
+  await settle()
+  t.is(clock.pending, 0)
+})
+
+test('slices - fetches and remembered arrivals are bounded', async (t) => {
+  const { slices, links, reply } = make({ fetchesMax: 2, arrivedMax: 2 }, [B])
+  const data = [1, 2, 3, 4].map((fill) => bytesOf(fill))
+  const wanted = data.map((bytes, i) => sliceOf(bytes, OF_B, i * 200_000))
+  slices.want(entryOf(...wanted), false)
+  t.is(links.takeBulk().length, 2)
+  for (const [i, slice] of wanted.entries()) {
+    reply(B, slice, data[i])
+    await settle()
+  }
+  t.is(links.takeBulk().length, 2, 'one after the other')
+  const held = wanted.map((slice) => slices.holds(entryOf(slice), false))
+  t.alike(held, [false, false, true, true], 'the oldest are forgotten, and looked for on the disk')
+})
+
+test('slices - damage on the disk is repaired from another member', async (t) => {
+  const { segments, slices, reply, logger, damage } = make()
+  const data = bytesOf(1)
+  const slice = sliceOf(data)
+  segments.writeAt(OF_B, 0, bytesOf(8))
+  const target = Buffer.alloc(4)
+  const read = slices.read(slice, 10, 4, target, 0)
+  t.ok(read instanceof Promise)
+  reply(B, slice, data)
+  await read
+  t.alike(target, bytesOf(1, 4))
+  t.is(slices.repaired, 1)
+  t.is(logger.lines.length, 2, 'found and repaired are both said')
+  t.alike(damage, [])
+  t.absent(slices.read(slice, 0, 4, target, 0), 'sound again: no promise')
+})
+
+test('slices - damage that cannot be repaired is EIO and reported', async (t) => {
+  const { slices, damage } = make({}, [])
+  let code = ''
+  try {
+    await slices.read(sliceOf(bytesOf(1)), 0, 4, Buffer.alloc(4), 0)
+  } catch (error) {
+    code = error instanceof FsError ? error.code : 'other'
+  }
+  t.is(code, 'EIO')
+  t.is(damage.length, 1)
+})
+
+test('slices - serves what stands on the disk, a bounded number at a time', async (t) => {
+  const { segments, slices, links } = make({ servingMax: 2 })
+  segments.writeAt(OWN, 0, bytesOf(1, 10))
+  const ask = { type: 'fetch-slice', segment: OWN, length: 10 } as const
+  slices.onBulk(B, { ...ask, offset: 0 })
+  slices.onBulk(B, { ...ask, offset: 10 })
+  await settle()
+  const place = { type: 'slice-reply', segment: OWN } as const
+  t.alike(
+    links.takeBulk().map((sent) => sent.message),
+    [
+      { ...place, offset: 0, data: bytesOf(1, 10) },
+      { ...place, offset: 10, data: undefined }
+    ]
+  )
+  links.hasRoom = false
+  for (let i = 0; i < 5; i++) slices.onBulk(B, { ...ask, offset: 0 })
+  links.hasRoom = true
+  links.drain()
+  await settle()
+  t.is(links.takeBulk().length, 2, 'the rest is asked for again')
+})
