@@ -21,13 +21,11 @@
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
-import type { EpochRecord, MemberInfo, WriterInfo } from '../record.ts'
+import type { EpochRecord, WriterInfo } from '../record.ts'
 import type { Vector } from '../vector.ts'
 import { vectorCovers, vectorJoin } from '../vector.ts'
-
-export type MemberChange =
-  | { readonly kind: 'add'; readonly member: MemberInfo }
-  | { readonly kind: 'remove'; readonly id: MemberId }
+import type { MemberChange } from './member-change.ts'
+import { applyMemberChange } from './member-change.ts'
 
 export type EpochEvent =
   /** A member's process is there, serving or not; the authority says it of itself as well. */
@@ -394,33 +392,5 @@ export class EpochAuthority {
       if (this.#liveWriterOf(member) === undefined) this.#lost.delete(member)
     }
     return [{ type: 'publish', record }, ...this.#begin()]
-  }
-}
-
-function applyMemberChange(record: EpochRecord, change: MemberChange): EpochRecord {
-  if (change.kind === 'add') {
-    return {
-      ...record,
-      members: [...record.members, change.member],
-      nextMemberId: Math.max(record.nextMemberId, change.member.id + 1)
-    }
-  }
-  const gone = record.members.find((m) => m.id === change.id)
-  if (!gone) return record
-  return {
-    ...record,
-    members: record.members.filter((m) => m.id !== change.id),
-    live: record.live.filter((w) => memberOf(w) !== change.id),
-    inSync: record.inSync.filter((m) => m !== change.id),
-    removedKeys: [...record.removedKeys, gone.publicKey],
-    writers: record.writers.map((info) =>
-      memberOf(info.writer) === change.id && info.finalSeq === undefined
-        ? {
-            ...info,
-            finalSeq:
-              record.history.at(-1)?.cuts.find((c) => c[0] === info.writer)?.[1] ?? (0 as Seq)
-          }
-        : info
-    )
   }
 }

@@ -1,0 +1,223 @@
+import test from 'brittle'
+import type { Epoch, Incarnation, MemberId, Seq } from '../../../src/fs/primitives.ts'
+import { makeWriterId } from '../../../src/fs/primitives.ts'
+import { Admission } from '../../../src/replication/admission.ts'
+import { EpochAuthority } from '../../../src/replication/epoch/epoch-authority.ts'
+import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../../src/replication/lease.ts'
+import type { ControlMessage } from '../../../src/replication/messages.ts'
+import type { EpochRecord, MemberInfo } from '../../../src/replication/record.ts'
+import type { CatchUp } from '../../../src/replication/replica/catch-up.ts'
+import { Membership } from '../../../src/replication/replica/membership.ts'
+import type { Vector } from '../../../src/replication/vector.ts'
+import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
+
+const A = 1 as MemberId
+const B = 2 as MemberId
+const EMPTY: Vector = new Map()
+const OPTIONS = { ...LEASE_DEFAULTS, isolationMs: 30_000 }
+
+function writer(member: MemberId) {
+  return makeWriterId(member, 1 as Incarnation)
+}
+
+function info(id: MemberId): MemberInfo {
+  return { id, name: `m${id}`, publicKey: `${id}`.repeat(64), addresses: [], role: 'data' }
+}
+
+function recordOf(epoch: number, live: readonly MemberId[]): EpochRecord {
+  return {
+    version: 1,
+    volumeId: 'ab'.repeat(16),
+    volumeName: 'v',
+    epoch: epoch as Epoch,
+    authority: A,
+    members: [info(A), info(B)],
+    live: live.map(writer),
+    inSync: [A],
+    writers: live.map((member) => ({ writer: writer(member), coreKey: 'k' })),
+    history: Array.from({ length: epoch }, (_, i) => ({ epoch: (i + 1) as Epoch, cuts: [] })),
+    nextMemberId: 3,
+    removedKeys: []
+  }
+}
+
+class CuttableLinks extends NotedLinks {
+  cut(): void {}
+}
+
+/** A membership whose surroundings do nothing but write down. */
+class Desk {
+  readonly clock = new HandClock()
+  readonly links: CuttableLinks
+  readonly logger = new NotedLogger()
+  readonly limits: (Vector | undefined)[] = []
+  readonly served: number[] = []
+  readonly membership: Membership
+  /** Resolvers of what has to be applied first; undefined: all is. */
+  waits: (() => void)[] | undefined
+
+  constructor(self: MemberId, record: EpochRecord) {
+    this.links = new CuttableLinks(self === A ? [B] : [A])
+    const nothing = () => {}
+    const catchUp = { pull: nothing, heard: nothing, gone: nothing, lag: () => 0 }
+    this.membership = new Membership(
+      {
+        self,
+        writer: writer(self),
+        coreKey: 'k',
+        links: this.links,
+        catchUp: catchUp as unknown as CatchUp,
+        admission: new Admission({ record, applied: new Map() }),
+        clock: this.clock,
+        logger: this.logger,
+        lease: new Lease(OPTIONS),
+        promises: new LeasePromises(OPTIONS),
+        ...(self === A ? { epochs: new EpochAuthority(record, A) } : {}),
+        held: () => EMPTY,
+        heartbeat: () => ({
+          applied: EMPTY,
+          checkpointed: EMPTY,
+          checkpointEpoch: 0,
+          space: { totalBytes: 0, availableBytes: 0 },
+          missingSlices: 0
+        }),
+        saveRecord: nothing,
+        onRecord: nothing,
+        replay: nothing,
+        seal: async () => {},
+        serve: ({ epoch }) => this.served.push(epoch),
+        sync: async () => EMPTY,
+        waitApplied: () => this.#wait(),
+        limitIntake: (limit) => this.limits.push(limit),
+        ownsUpToNotes: () => true,
+        onEnded: nothing,
+        onFatal: (error) => {
+          throw error
+        }
+      },
+      OPTIONS
+    )
+  }
+
+  #wait(): Promise<void> {
+    const { waits } = this
+    if (!waits) return Promise.resolve()
+    return new Promise((resolve) => waits.push(resolve))
+  }
+
+  release(): void {
+    for (const resolve of this.waits?.splice(0) ?? []) resolve()
+  }
+
+  take<T extends ControlMessage['type']>(type: T): Extract<ControlMessage, { type: T }>[] {
+    const messages = this.links.takeControl().map((sent) => sent.message)
+    return messages.filter((m): m is Extract<ControlMessage, { type: T }> => m.type === type)
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= OPTIONS.heartbeatMs) {
+      this.clock.advance(Math.min(left, OPTIONS.heartbeatMs))
+      await settle()
+    }
+  }
+}
+
+/** The authority, live and alone; B said hello. */
+async function authority(): Promise<Desk> {
+  const desk = new Desk(A, recordOf(1, []))
+  desk.membership.start()
+  await settle()
+  desk.membership.onConnected(B)
+  desk.membership.onHello(B, {
+    type: 'hello',
+    writer: writer(B),
+    coreKey: 'k',
+    epoch: 2 as Epoch,
+    held: EMPTY,
+    serving: false
+  })
+  desk.links.takeControl()
+  return desk
+}
+
+function join(desk: Desk, epoch: number): void {
+  desk.membership.onJoin(B, { type: 'join', epoch: epoch as Epoch, want: 'in-sync' })
+}
+
+test('membership - a joiner answers the seal and is live', async (t) => {
+  const desk = await authority()
+  t.is(desk.membership.phase, 'live')
+  join(desk, 2)
+  await settle()
+  t.is(desk.membership.phase, 'sealed')
+  const [seal] = desk.take('seal')
+  if (!seal) return t.fail('no seal')
+  const { epoch, round } = seal
+  desk.membership.onSealed(B, { type: 'sealed', epoch, round: round - 1, held: EMPTY })
+  await settle()
+  t.is(desk.membership.phase, 'sealed', 'the answer to another seal')
+  desk.membership.onSealed(B, { type: 'sealed', epoch, round, held: EMPTY })
+  await settle()
+  t.is(desk.membership.phase, 'live')
+  t.alike(desk.take('record').at(-1)?.record.live, [writer(A), writer(B)])
+  desk.membership.stop()
+})
+
+test('membership - a joiner that does not answer is left out, and not heard for a while', async (t) => {
+  const desk = await authority()
+  join(desk, 2)
+  await desk.pass(4500)
+  t.is(desk.membership.phase, 'sealed')
+  await desk.pass(1500)
+  t.is(desk.membership.phase, 'live')
+  const [record] = desk.take('record')
+  t.is(record?.record.epoch, 3, 'everybody is told, who was sealed serves again')
+  t.alike(record?.record.live, [writer(A)])
+  join(desk, 3)
+  await settle()
+  t.is(desk.membership.phase, 'live')
+  await desk.pass(30_000)
+  join(desk, 3)
+  await settle()
+  t.is(desk.membership.phase, 'sealed', 'now it may try again')
+  desk.membership.stop()
+})
+
+test('membership - a seal that is overtaken by the record limits nothing any more', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.membership.onRecord(A, recordOf(2, [A]))
+  t.is(desk.membership.phase, 'catching-up')
+  desk.waits = []
+  const epoch = 3 as Epoch
+  desk.membership.onSeal(A, { type: 'seal', epoch, round: 7, cuts: new Map() })
+  await settle()
+  t.is(desk.limits.length, 1)
+  desk.membership.onRecord(A, recordOf(3, [A]))
+  desk.release()
+  await settle()
+  t.is(desk.limits.length, 1, 'it goes on catching up')
+  t.alike(desk.take('sealed'), [])
+  desk.membership.stop()
+})
+
+test('membership - a seal is answered in its round', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A, B]))
+  desk.membership.start()
+  desk.membership.onRecord(A, recordOf(2, [A, B]))
+  const epoch = 3 as Epoch
+  desk.waits = []
+  desk.membership.onSeal(A, { type: 'seal', epoch, round: 7, cuts: new Map() })
+  await settle()
+  const cuts = new Map([[writer(A), 1 as Seq]])
+  desk.membership.onSeal(A, { type: 'seal', epoch, round: 8, cuts })
+  await settle()
+  desk.release()
+  await settle()
+  t.alike(
+    desk.take('sealed').map(({ round }) => round),
+    [8],
+    'the newer seal takes the place of the older'
+  )
+  desk.membership.stop()
+})
