@@ -141,6 +141,7 @@ export class Intake {
     const { segments } = this.#components
     for (const slice of fetchedSlices(entry, isBare(sealed, entry))) {
       segments.markUnsynced(slice.segment)
+      this.#components.slices.noteUnjournaled(slice.segment)
     }
     for (;;) {
       const item = admission.next((next) => !doubtful || this.#hasSlicesOnDisk(next))

@@ -142,6 +142,11 @@ export class Slices implements SliceStore {
     return segments
   }
 
+  /** Bytes there, of an entry that is replayed, may not be durable: the next sync covers them. */
+  noteUnjournaled(segment: SegmentId): void {
+    this.#unjournaled.add(segment)
+  }
+
   holds(entry: Entry, bare: boolean): boolean {
     for (const slice of fetchedSlices(entry, bare)) {
       const key = keyOf(slice)
