@@ -649,7 +649,6 @@ export class Replica implements OpLog {
     }
     this.#replayed = true
     this.#waits.settle()
-    this.durability.acknowledged(this.self, this.admission.applied)
     this.#components.logger.info({ entries }, 'journal replayed')
     this.#upkeep.start()
   }
