@@ -17,7 +17,7 @@ import type { Ino } from '../primitives.ts'
 import type { Extent } from '../state/extent-table.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
-import { exclusive, needInode, now, underShared, underTokens } from './core.ts'
+import { exclusive, needInode, now, underTokens } from './core.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
 const EMPTY = new Uint8Array(0)
@@ -46,17 +46,21 @@ export async function read(
 ): Promise<Uint8Array> {
   const { offset, length } = range
   if (offset < 0 || length < 0) throw new FsError('EINVAL', 'offset')
-  const plan = await underShared(
+  // Read under a write lock and then written: one hand-over of the token instead of two.
+  const mode = core.openFiles.expectsWrite(handle) ? 'exclusive' : 'shared'
+  const want = { ino, mode, range: { start: offset, end: offset + length } } as const
+  const resolution = { wants: [want] }
+  const plan = await underTokens(
     core,
     ctx,
-    ino,
-    (inode) => {
+    () => resolution,
+    () => {
+      const inode = needInode(core, ino)
       core.openFiles.get(ino, handle)
       assertFile(inode)
       const end = Math.min(offset + length, inode.size)
       return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
-    },
-    { start: offset, end: offset + length }
+    }
   )
   if (plan.end <= offset) return EMPTY
   return readExtents(core, plan.extents, offset, plan.end)
@@ -138,6 +142,7 @@ export async function write(
     const removal = capabilityRemoval(core, inode, time)
     const inline = data.length <= INLINE_MAX_BYTES ? data : undefined
     const done = core.opLog.submit(op, inline)
+    core.openFiles.noteWritten(handle)
     if (removal === undefined) return done
     return Promise.all([done, core.opLog.submit(removal)]).then(() => undefined)
   })

@@ -48,9 +48,11 @@ export async function setlk(
   const { signal } = ctx
   const wait = signal === undefined ? options : { ...options, signal }
   const done = core.locks.setlk(ino, request, wait)
-  if (done === undefined) return
-  await done
-  core.openFiles.get(ino, handle)
+  if (done !== undefined) {
+    await done
+    core.openFiles.get(ino, handle)
+  }
+  if (request.type === 'write') core.openFiles.beginLocked(handle)
 }
 
 /** At close(2). The promise resolves when every member knows that the locks are gone. */

@@ -109,6 +109,8 @@ export const REPLICA_DEFAULTS: ReplicaOptions = { isolationMs: 30_000, minHoldMs
 const RECENT_BYTES_MAX = 16 * 1024 * 1024
 /** A member that comes back is met halfway: who waits for it dials as well. */
 const RESERVE_DIAL_MS = 300
+/** Acknowledgements of `received` are gathered for so long. */
+const ACK_MS = 20
 const BEAT_MS = 500
 /** Orphans are asked about a little after they appear, and again while they stay open. */
 const REAP_MS = 100
@@ -146,6 +148,7 @@ export class Replica implements OpLog {
   readonly #memberChanges: { record: () => boolean; resolve: () => void }[] = []
   readonly #ackTo = new Set<MemberId>()
   #ackScheduled: Timer | undefined
+  #ackLater: Timer | undefined
   #timers: Timer[] = []
   #replayed = false
   #closed = false
@@ -364,6 +367,7 @@ export class Replica implements OpLog {
     this.#slices.close()
     for (const timer of this.#timers) timer.cancel()
     this.#ackScheduled?.cancel()
+    this.#ackLater?.cancel()
     const over = new FsError('EIO', 'this incarnation is over')
     this.#tokens.isolate()
     this.#locks.end()
@@ -698,7 +702,8 @@ export class Replica implements OpLog {
     }
     if (reaped.length > 0) this.#components.forgetReaped(reaped)
     this.#waits.settle()
-    this.#ackScheduled ??= this.#ports.defer(() => this.#sendAcks())
+    // Nobody waits for `received` alone: it goes with the next thing said, or a little later.
+    this.#ackLater ??= this.#components.clock.setTimer(ACK_MS, () => this.#sendAcks())
   }
 
   #onDurable(vector: Vector): void {
@@ -709,6 +714,8 @@ export class Replica implements OpLog {
 
   #sendAcks(): void {
     this.#ackScheduled = undefined
+    this.#ackLater?.cancel()
+    this.#ackLater = undefined
     const received = this.#liveVector(this.admission.applied)
     const durable = this.#liveVector(this.durability.durableOf(this.self))
     for (const member of this.#ackTo) {
