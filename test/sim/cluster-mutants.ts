@@ -20,6 +20,8 @@ export interface ClusterMutant {
   /** So many seeds from the first on (default 1), one of which must fail. */
   readonly withinSeeds: number
   readonly firstSeed?: number
+  /** Faults at most, where the usual number does not do. */
+  readonly steps?: number
   readonly apply?: () => () => void
   readonly hooks?: Partial<ClusterHooks>
 }
@@ -79,7 +81,9 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the cuts are not collected (RULES 10)',
-    withinSeeds: 200,
+    firstSeed: 514,
+    withinSeeds: 4,
+    steps: 20,
     apply: () =>
       swap(
         EpochAuthority.prototype,
@@ -111,8 +115,9 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a lost member gets a lease again',
-    firstSeed: 235,
-    withinSeeds: 12,
+    firstSeed: 92,
+    withinSeeds: 3,
+    steps: 20,
     apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
   },
   {
@@ -149,7 +154,6 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the journal is pruned before the segments are durable (RULES 1)',
-    firstSeed: 180,
     withinSeeds: 12,
     apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
   },
