@@ -4,6 +4,7 @@ import type { Logger } from '../../src/fs/ports/logger.ts'
 import type { Incarnation, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
 import { makeWriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
+import { hasSlicesOnDisk } from '../../src/replication/replica/intake.ts'
 import type { EndReason } from '../../src/replication/replica/membership.ts'
 import { republishOwn, scanHeld } from '../../src/replication/replica/recovery.ts'
 import { Replica } from '../../src/replication/replica/replica.ts'
@@ -148,7 +149,12 @@ export class SimMember {
     const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
     const ownLog = logs.create(writer)
     const logger = world.logger(id)
-    const held = scanHeld(journal, state.position().applied)
+    const segments = new ToySegments(user, writer)
+    const held = scanHeld(
+      journal,
+      { record: disk.record, applied: state.position().applied },
+      (item) => hasSlicesOnDisk(segments, item)
+    )
     await republishOwn({ journal, logs, self: id, logger })
     const replica: Replica = new Replica(
       this.#components(process, state, logger, () => replica),
@@ -156,7 +162,7 @@ export class SimMember {
       {
         writer,
         journal,
-        segments: new ToySegments(user, writer),
+        segments,
         logs,
         ownLog,
         shelf: state,

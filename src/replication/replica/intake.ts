@@ -20,6 +20,7 @@ import type { SegmentStore } from '../storage/segment-store.ts'
 import { sliceMatches } from '../storage/segment-store.ts'
 import type { EntryShelf } from './entry-shelf.ts'
 import type { RecentEntries } from './recent-entries.ts'
+import type { ReplicaSegments } from './replica-ports.ts'
 import type { Slices } from './slices.ts'
 import { fetchedSlices } from './slices.ts'
 
@@ -125,10 +126,10 @@ export class Intake {
   }
 
   /**
-   * Brings the state forward by an entry from the local journal. `doubtful`: it was not known to
-   * be durable, so the large slices it names are looked at first.
+   * Brings the state forward by an entry from the local journal. What the state does not contain
+   * is doubtful: its large slices are looked at first.
    */
-  replay(sealed: SealedEntry, doubtful: boolean): void {
+  replay(sealed: SealedEntry): void {
     const { admission, shelf, recent, self, onVoid } = this.#components
     if (sealed.seq <= admission.appliedOf(sealed.writer)) {
       this.#restore(sealed)
@@ -144,7 +145,7 @@ export class Intake {
       this.#components.slices.noteUnjournaled(slice.segment)
     }
     for (;;) {
-      const item = admission.next((next) => !doubtful || this.#hasSlicesOnDisk(next))
+      const item = admission.next((next) => hasSlicesOnDisk(segments, next))
       if (!item) return
       this.#writeInline(item)
       this.#applyOps(item.entry)
@@ -171,13 +172,6 @@ export class Intake {
       if (segments.verifySha(slice) === 'ok') segments.markUnsynced(slice.segment)
       else segments.writeAt(slice.segment, slice.offset, bytes)
     }
-  }
-
-  #hasSlicesOnDisk({ sealed, entry }: Admitted): boolean {
-    for (const slice of fetchedSlices(entry, isBare(sealed, entry))) {
-      if (this.#components.segments.verifySha(slice) !== 'ok') return false
-    }
-    return true
   }
 
   #later(): void {
@@ -207,6 +201,17 @@ export class Intake {
     const { state } = this.#components
     for (const op of ops) state.apply(op, { writer, seq })
   }
+}
+
+/** True when the bytes that do not come with the entry stand in their segments. */
+export function hasSlicesOnDisk(
+  segments: Pick<ReplicaSegments, 'verifySha'>,
+  { sealed, entry }: Admitted
+): boolean {
+  for (const slice of fetchedSlices(entry, isBare(sealed, entry))) {
+    if (segments.verifySha(slice) !== 'ok') return false
+  }
+  return true
 }
 
 /** The entry came without its inline bytes: they are fetched slice by slice. */

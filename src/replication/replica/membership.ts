@@ -37,6 +37,7 @@ export type EndReason = 'expelled' | 'rebuild' | 'removed' | 'isolated'
 
 /** Entries that may be missing when a member asks to become live; the seal closes the rest. */
 const JOIN_LAG_MAX = 256
+const HELD_WRITERS_MAX = 512
 const SETTLE_POLL_MS = 5
 const SETTLE_POLLS_MAX = 200
 /** How long everybody stays sealed for a joiner, and how long it is not listened to after that. */
@@ -161,7 +162,7 @@ export class Membership {
       coreKey,
       epoch: admission.record.epoch,
       serving: this.#phase === 'live' || this.#phase === 'sealed',
-      held: held()
+      held: boundedHeld(held(), admission.record)
     })
     this.#sendHeartbeat(member)
   }
@@ -514,4 +515,10 @@ function allCuts(record: EpochRecord): Vector {
     for (const [writer, seq] of cuts) all.set(writer, Math.max(all.get(writer) ?? 0, seq) as Seq)
   }
   return all
+}
+
+/** After many restarts only what can still be cut: a vector in a message is bounded. */
+function boundedHeld(held: Vector, record: EpochRecord): Vector {
+  if (held.size <= HELD_WRITERS_MAX) return held
+  return new Map(record.live.map((writer) => [writer, (held.get(writer) ?? 0) as Seq]))
 }

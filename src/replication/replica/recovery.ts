@@ -2,16 +2,18 @@
  * What a start finds in the journal: how far this member holds each writer, and the blocks that
  * the hypercores of its own earlier incarnations miss.
  *
- * Entries behind the last fdatasync are doubtful after a power cut: their small bytes are in the
- * record, but those of large slices may be lost. Such an entry counts as held only when its slices
- * are there (RULES 3); what follows it waits in admission and is fetched again.
+ * Journal and segments are synced side by side, so after a power cut an entry may be there and the
+ * bytes of its large slices not. An entry that the committed state does not contain counts as held
+ * only when its slices are there (RULES 3); what follows it waits in admission and is fetched.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
+import { Admission, type Admitted } from '../admission.ts'
+import { openEntry } from '../entry-codec.ts'
+import type { EpochRecord } from '../record.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
 import type { Vector } from '../vector.ts'
-import { vectorJoin } from '../vector.ts'
 import type { ReplicaJournal, ReplicaLogs } from './replica-ports.ts'
 
 export interface RecoveryComponents {
@@ -21,15 +23,22 @@ export interface RecoveryComponents {
   readonly logger: Logger
 }
 
-/** The end of each writer in the journal, joined with what the state contains. */
-export function scanHeld(journal: Pick<ReplicaJournal, 'entries'>, applied: Vector): Vector {
-  const held = new Map<WriterId, Seq>()
-  for (const { entry } of journal.entries()) {
-    const known = held.get(entry.writer) ?? applied.get(entry.writer) ?? 0
-    // Void entries of an earlier life may stand between: only a chain without gaps is held.
-    if (entry.seq === known + 1) held.set(entry.writer, entry.seq)
+/**
+ * What this member holds of each writer: what the state contains and the journal continues, in
+ * causal order and with the slices of every entry on the disk (RULES 3).
+ */
+export function scanHeld(
+  journal: Pick<ReplicaJournal, 'entries'>,
+  known: { readonly record: EpochRecord; readonly applied: Vector },
+  hasSlices: (item: Admitted) => boolean
+): Vector {
+  const admission = new Admission(known)
+  for (const { entry: sealed } of journal.entries()) {
+    if (sealed.seq <= admission.appliedOf(sealed.writer)) continue
+    if (admission.offer({ sealed, entry: openEntry(sealed) }) !== 'waiting') continue
+    while (admission.next(hasSlices) !== undefined);
   }
-  return vectorJoin(applied, held)
+  return admission.applied
 }
 
 /** Appends to the hypercores of earlier incarnations what they miss and the journal still has. */

@@ -19,15 +19,7 @@ import type { EntryShelf } from './entry-shelf.ts'
 
 export type ReplicaJournal = Pick<
   Journal,
-  | 'append'
-  | 'sync'
-  | 'syncNow'
-  | 'appended'
-  | 'syncedAtOpen'
-  | 'entries'
-  | 'prune'
-  | 'stats'
-  | 'close'
+  'append' | 'sync' | 'syncNow' | 'appended' | 'entries' | 'prune' | 'stats' | 'close'
 >
 
 export type ReplicaSegments = Pick<

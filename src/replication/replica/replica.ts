@@ -43,7 +43,7 @@ import { CatchUp } from './catch-up.ts'
 import { ClusterSpace } from './cluster-space.ts'
 import { EntryShelf } from './entry-shelf.ts'
 import { InodeNumbers } from './inode-numbers.ts'
-import { Intake } from './intake.ts'
+import { hasSlicesOnDisk, Intake } from './intake.ts'
 import { LocalLog } from './local-log.ts'
 import { LocalSync } from './local-sync.ts'
 import { LockSurvey } from './lock-survey.ts'
@@ -254,7 +254,11 @@ export class Replica implements OpLog {
       }
     })
     const ownLog = await logs.create(writer)
-    const held = scanHeld(journal, state.position().applied)
+    const held = scanHeld(
+      journal,
+      { record: volume.record, applied: state.position().applied },
+      (item) => hasSlicesOnDisk(segments, item)
+    )
     await republishOwn({ journal, logs, self: volume.self.id, logger })
     replica = new Replica(components, options, {
       writer,
@@ -647,8 +651,8 @@ export class Replica implements OpLog {
   #replay(): void {
     const { journal } = this.#ports
     let entries = 0
-    for (const { entry, position } of journal.entries()) {
-      this.#intake.replay(entry, position > journal.syncedAtOpen)
+    for (const { entry } of journal.entries()) {
+      this.#intake.replay(entry)
       entries++
     }
     this.#replayed = true

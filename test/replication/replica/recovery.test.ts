@@ -1,6 +1,15 @@
 import test from 'brittle'
-import type { Incarnation, MemberId, Seq, WriterId } from '../../../src/fs/primitives.ts'
+import type {
+  Epoch,
+  Incarnation,
+  Ino,
+  MemberId,
+  Seq,
+  WriterId
+} from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
+import { decodeEntryHead, encodeEntryHead } from '../../../src/replication/entry-codec.ts'
+import type { EpochRecord } from '../../../src/replication/record.ts'
 import { republishOwn, scanHeld } from '../../../src/replication/replica/recovery.ts'
 import type {
   ReplicaJournal,
@@ -16,11 +25,31 @@ const B1 = makeWriterId(2 as MemberId, 1 as Incarnation)
 
 type Pairs = readonly (readonly [WriterId, number])[]
 
+const record: EpochRecord = {
+  version: 1,
+  volumeId: 'ab'.repeat(16),
+  volumeName: 'recovery',
+  epoch: 1 as Epoch,
+  authority: A,
+  members: [],
+  live: [A1, B1],
+  inSync: [A],
+  writers: [],
+  history: [{ epoch: 1 as Epoch, cuts: [] }],
+  nextMemberId: 3,
+  removedKeys: []
+}
+
+function headOf(writer: WriterId, seq: Seq): Buffer {
+  const ops = [{ type: 'reap', ino: 5 as Ino }] as const
+  return encodeEntryHead({ epoch: 1 as Epoch, writer, seq, deps: new Map(), ops })
+}
+
 function journalOf(...pairs: Pairs): Pick<ReplicaJournal, 'entries'> {
   return {
     *entries() {
       for (const [i, [writer, seq]] of pairs.entries()) {
-        const head = Buffer.from(`${seq}`)
+        const head = headOf(writer, seq as Seq)
         const entry = { writer, seq: seq as Seq, head, payload: Buffer.alloc(0) }
         yield { entry, position: i + 1 }
       }
@@ -30,7 +59,8 @@ function journalOf(...pairs: Pairs): Pick<ReplicaJournal, 'entries'> {
 
 function heldOf(journal: Pairs, applied: Pairs): [WriterId, number][] {
   const state = new Map(applied.map(([w, seq]) => [w, seq as Seq]))
-  return [...scanHeld(journalOf(...journal), state)].sort(([a], [b]) => a - b)
+  const held = scanHeld(journalOf(...journal), { record, applied: state }, () => true)
+  return [...held].sort(([a], [b]) => a - b)
 }
 
 test('recovery - held is the state and the chain behind it', (t) => {
@@ -83,7 +113,9 @@ async function republish(journal: Pairs, refusing?: WriterId) {
   const logger = new NotedLogger()
   const reopen = async (writer: WriterId): Promise<ReplicaOwnLog> => {
     const appendMissing = async (first: Seq, last: Seq, heads: Iterable<Buffer>) => {
-      calls.push(`${writer} ${first}-${last}: ${[...heads].map((head) => head.toString())}`)
+      calls.push(
+        `${writer} ${first}-${last}: ${[...heads].map((head) => decodeEntryHead(head).seq)}`
+      )
       if (writer === refusing) throw new DamagedLogError(writer, 'another block')
       return 1
     }
