@@ -80,9 +80,7 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the cuts are not collected (RULES 10)',
-    firstSeed: 514,
-    withinSeeds: 4,
-    steps: 20,
+    withinSeeds: 60,
     apply: () =>
       swap(
         EpochAuthority.prototype,
@@ -114,9 +112,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a lost member gets a lease again',
-    firstSeed: 92,
-    withinSeeds: 3,
-    steps: 20,
+    firstSeed: 170,
+    withinSeeds: 40,
     apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
   },
   {
