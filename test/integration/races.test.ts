@@ -2,7 +2,8 @@ import { finishVolume, type Pair, SharedVolume, scenario } from '../helpers/scen
 import { size } from '../helpers/sizes.ts'
 
 const volume = new SharedVolume()
-const ROUNDS = size(200, 2000)
+const EXCLUSIVE_ROUNDS = size(200, 2000)
+const ROUNDS = size(80, 2000)
 const START_DELAY_MS = 4
 
 /** Runs both at one instant; the errno names ('ok' for success), A's first. */
@@ -26,7 +27,7 @@ scenario(
     const { a, b, pathA, pathB } = await volume.pair()
     const wrong: string[] = []
     const wins = { A: 0, B: 0 }
-    for (let i = 0; i < ROUNDS; i++) {
+    for (let i = 0; i < EXCLUSIVE_ROUNDS; i++) {
       const outcomes = await together(
         (atMs) => a.outcome('createExclusive', { path: pathA(`f${i}`), text: 'A', atMs }),
         (atMs) => b.outcome('createExclusive', { path: pathB(`f${i}`), text: 'B', atMs })
@@ -42,7 +43,7 @@ scenario(
       if (texts[0] !== winner || texts[1] !== winner)
         wrong.push(`${i}: ${winner} won, ${texts} read`)
     }
-    t.alike(wrong, [], `${ROUNDS} rounds`)
+    t.alike(wrong, [], `${EXCLUSIVE_ROUNDS} rounds`)
     t.comment(`A won ${wins.A}, B won ${wins.B}`)
   }
 )
