@@ -29,6 +29,7 @@ export interface LockSurveyResult {
 
 interface Round {
   readonly waiting: Set<MemberId>
+  readonly answered: Set<MemberId>
   readonly rows: LockRow[]
   readonly finish: () => void
 }
@@ -44,18 +45,21 @@ export class LockSurvey {
 
   /** Resolves with what was answered, after PATIENCE_MS at the latest. */
   ask(): Promise<LockSurveyResult> {
-    const { links, clock } = this.#components
+    const { links, clock, list, self } = this.#components
     const query = ++this.#last
     return new Promise((resolve) => {
       const rows = [...this.#own()]
       const waiting = new Set(links.connected())
+      const answered = new Set<MemberId>()
       const finish = (): void => {
         timer.cancel()
         this.#rounds.delete(query)
-        resolve({ rows, silent: [...waiting] })
+        // Of who cannot be asked, this member may know something: the authority has their locks.
+        const known = list().filter((row) => row.member !== self && !answered.has(row.member))
+        resolve({ rows: [...rows, ...known], silent: [...waiting] })
       }
       const timer = clock.setTimer(PATIENCE_MS, finish)
-      this.#rounds.set(query, { waiting, rows, finish })
+      this.#rounds.set(query, { waiting, answered, rows, finish })
       for (const member of waiting) links.sendControl(member, { type: 'lock-query', query })
       if (waiting.size === 0) finish()
     })
@@ -69,6 +73,7 @@ export class LockSurvey {
   onRows(from: MemberId, { query, rows }: LockRowsMessage): void {
     const round = this.#rounds.get(query)
     if (!round?.waiting.delete(from)) return
+    round.answered.add(from)
     for (const row of rows) round.rows.push({ ...row, member: from })
     if (round.waiting.size === 0) round.finish()
   }
