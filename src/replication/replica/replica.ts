@@ -109,6 +109,8 @@ export const REPLICA_DEFAULTS: ReplicaOptions = { isolationMs: 30_000, minHoldMs
 const RECENT_BYTES_MAX = 16 * 1024 * 1024
 /** A member that comes back is met halfway: who waits for it dials as well. */
 const RESERVE_DIAL_MS = 300
+/** A token costs about 650 bytes; asking for one again costs a round trip. */
+const TOKEN_BOUNDS = { heldMax: 16_384, ownedMax: 16_384, objectsMax: 65_536 } as const
 /** Acknowledgements of `received` are gathered for so long. */
 const ACK_MS = 20
 const BEAT_MS = 500
@@ -472,7 +474,7 @@ export class Replica implements OpLog {
           this.peers.cut(member, reason)
         }
       },
-      { member: this.self, minHoldMs: options.minHoldMs, isDirectory }
+      { member: this.self, minHoldMs: options.minHoldMs, isDirectory, ...TOKEN_BOUNDS }
     )
   }
 
