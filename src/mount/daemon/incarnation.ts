@@ -15,7 +15,9 @@ import { openState } from '../../fs/state/open-state.ts'
 import type { StateStore } from '../../fs/state/state-store.ts'
 import type { Entry, SealedEntry } from '../../replication/entry.ts'
 import type { EndReason } from '../../replication/replica/membership.ts'
-import { REPLICA_DEFAULTS, Replica } from '../../replication/replica/replica.ts'
+import type { Replica } from '../../replication/replica/replica.ts'
+import { REPLICA_DEFAULTS } from '../../replication/replica/replica-components.ts'
+import { openReplica } from '../../replication/replica/replica-open.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import type { AlternativeRoute } from '../../replication/transport/connections.ts'
@@ -61,7 +63,7 @@ export async function openIncarnation(
   const alternative = await discoveryRoute(volume, clock, logger)
   try {
     let filesystem: Filesystem | undefined
-    const replica = await Replica.open(
+    const replica = await openReplica(
       {
         directory,
         volume,

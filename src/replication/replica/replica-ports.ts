@@ -1,6 +1,6 @@
 /**
  * What a replica needs from the machine, for one incarnation: its stores, its connections, and
- * when the event-loop turn ends. `Replica.open` puts in the real ones.
+ * when the event-loop turn ends. `openReplica` puts in the real ones.
  */
 import type { WriterId } from '../../fs/primitives.ts'
 import type { Defer } from '../defer.ts'

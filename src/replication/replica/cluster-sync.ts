@@ -1,0 +1,86 @@
+/**
+ * fsync across the cluster: asks the members of the in-sync set whose acknowledgement is missing,
+ * makes what others ask for durable here, and says so (RULES 2, 3).
+ */
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { MemberId } from '../../fs/primitives.ts'
+import type { Durability } from '../durability.ts'
+import type { EpochRecord } from '../record.ts'
+import type { Vector } from '../vector.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
+import type { AppliedWaits } from './applied-waits.ts'
+import { liveVector } from './live-vector.ts'
+import type { LocalSync } from './local-sync.ts'
+import type { Peers } from './peers.ts'
+
+export interface ClusterSyncComponents {
+  readonly self: MemberId
+  readonly record: () => EpochRecord
+  readonly applied: () => Vector
+  /** Own ops gathered so far get their entry. */
+  readonly flushOwn: () => void
+  readonly peers: Pick<Peers, 'connected' | 'sendControl'>
+  readonly durability: Durability
+  readonly localSync: LocalSync
+  readonly acknowledgements: Acknowledgements
+  readonly waits: AppliedWaits
+  readonly logger: Logger
+}
+
+export class ClusterSync {
+  readonly #components: ClusterSyncComponents
+  #stopped = false
+
+  constructor(components: ClusterSyncComponents) {
+    this.#components = components
+  }
+
+  /** See `OpLog.durable`. */
+  async sync(): Promise<void> {
+    const { flushOwn, durability, localSync } = this.#components
+    flushOwn()
+    const vector = this.#liveApplied()
+    const covered = durability.wait(vector)
+    this.#ask(vector)
+    await Promise.all([localSync.sync(), covered])
+  }
+
+  /** Asks again while somebody waits: a question may be lost with its connection. */
+  remind(): void {
+    if (this.#components.durability.waiting > 0) this.#ask(this.#liveApplied())
+  }
+
+  /** A member asks. */
+  onSync(from: MemberId, vector: Vector): void {
+    const { waits, localSync, acknowledgements, logger } = this.#components
+    waits
+      .wait(vector)
+      .then(() => localSync.sync())
+      .then(() => acknowledgements.soon([from]))
+      .catch((error: unknown) => {
+        if (!this.#stopped) logger.warn({ from, error }, 'sync for a peer failed')
+      })
+  }
+
+  /** All of the vector is durable here. */
+  onDurable(vector: Vector): void {
+    const { self, record, durability, acknowledgements, peers } = this.#components
+    durability.acknowledged(self, liveVector(record(), vector))
+    acknowledgements.soon(peers.connected())
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #ask(vector: Vector): void {
+    const { self, durability, peers } = this.#components
+    for (const member of durability.missing(vector)) {
+      if (member !== self) peers.sendControl(member, { type: 'sync', vector })
+    }
+  }
+
+  #liveApplied(): Vector {
+    return liveVector(this.#components.record(), this.#components.applied())
+  }
+}

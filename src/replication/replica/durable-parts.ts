@@ -1,0 +1,117 @@
+/**
+ * The parts that make what is applied durable and say so: here, in the in-sync set, and in the
+ * state's checkpoints. How they know each other.
+ */
+import type { MemberId } from '../../fs/primitives.ts'
+import type { Admission } from '../admission.ts'
+import { Durability } from '../durability.ts'
+import type { EpochRecord } from '../record.ts'
+import { Acknowledgements } from './acknowledgements.ts'
+import type { AppliedWaits } from './applied-waits.ts'
+import { Checkpoints } from './checkpoints.ts'
+import type { ClusterSpace } from './cluster-space.ts'
+import { ClusterSync } from './cluster-sync.ts'
+import { liveVector } from './live-vector.ts'
+import { LocalSync } from './local-sync.ts'
+import type { Peers } from './peers.ts'
+import type { ReplicaComponents } from './replica-components.ts'
+import type { ReplicaPorts } from './replica-ports.ts'
+import type { Slices } from './slices.ts'
+import { UPKEEP_DEFAULTS, Upkeep } from './upkeep.ts'
+
+export interface DurablePartsComponents
+  extends Pick<ReplicaComponents, 'state' | 'checkpoint' | 'clock' | 'logger'>,
+    Pick<ReplicaPorts, 'journal' | 'segments' | 'logs' | 'defer'> {
+  readonly self: MemberId
+  readonly inSync: readonly MemberId[]
+  readonly admission: Admission
+  readonly peers: Peers
+  readonly waits: AppliedWaits
+  readonly space: ClusterSpace
+  readonly slices: Slices
+  /** Own ops gathered so far get their entry. */
+  readonly flushOwn: () => void
+  readonly onFatal: (reason: unknown) => void
+}
+
+export class DurableParts {
+  readonly durability: Durability
+  readonly localSync: LocalSync
+  readonly acknowledgements: Acknowledgements
+  readonly clusterSync: ClusterSync
+  readonly upkeep: Upkeep
+  readonly checkpoints: Checkpoints
+  readonly #components: DurablePartsComponents
+  readonly #record = (): EpochRecord => this.#components.admission.record
+
+  constructor(components: DurablePartsComponents) {
+    const { self, inSync, admission, peers, waits, clock, logger, defer, flushOwn } = components
+    this.#components = components
+    this.durability = new Durability(inSync)
+    this.localSync = this.#makeLocalSync()
+    this.acknowledgements = new Acknowledgements({
+      links: peers,
+      received: () => liveVector(this.#record(), admission.applied),
+      durable: () => liveVector(this.#record(), this.durability.durableOf(self)),
+      clock,
+      defer
+    })
+    this.clusterSync = new ClusterSync({
+      self,
+      record: this.#record,
+      applied: () => admission.applied,
+      flushOwn,
+      peers,
+      durability: this.durability,
+      localSync: this.localSync,
+      acknowledgements: this.acknowledgements,
+      waits,
+      logger
+    })
+    this.upkeep = this.#makeUpkeep()
+    this.checkpoints = new Checkpoints({
+      self,
+      record: this.#record,
+      own: () => this.upkeep.checkpointed
+    })
+  }
+
+  #makeLocalSync(): LocalSync {
+    const { journal, segments, slices, admission, flushOwn } = this.#components
+    return new LocalSync({
+      flushOwn,
+      applied: () => admission.applied,
+      syncJournal: () => journal.sync(),
+      takeUnjournaled: () => slices.takeUnjournaled(),
+      syncSegments: (ids) => segments.syncSegments(ids),
+      syncJournalNow: () => journal.syncNow(),
+      syncSegmentsNow: (ids) => segments.syncSegmentsNow(ids),
+      onDurable: (vector) => this.clusterSync.onDurable(vector)
+    })
+  }
+
+  #makeUpkeep(): Upkeep {
+    const { journal, segments, logs, state, checkpoint, clock, logger } = this.#components
+    const { admission, space, onFatal } = this.#components
+    return new Upkeep(
+      {
+        state,
+        journal,
+        segments,
+        checkpoint,
+        flushLogs: async () => {
+          await logs.flush()
+        },
+        sync: this.localSync,
+        applied: () => admission.applied,
+        epoch: () => admission.record.epoch,
+        checkpointedEverywhere: (vector) => this.checkpoints.coverEverywhere(vector),
+        isSpaceShort: () => space.isShort,
+        clock,
+        logger,
+        onFatal
+      },
+      UPKEEP_DEFAULTS
+    )
+  }
+}

@@ -1,0 +1,104 @@
+/** Opens a replica on what the state directory holds, with the real stores and connections. */
+import type { Database } from 'better-sqlite3'
+import { makeWriterId } from '../../fs/primitives.ts'
+import { deferToTurnEnd } from '../defer.ts'
+import { Journal } from '../storage/journal.ts'
+import type { PunchHole } from '../storage/segment-store.ts'
+import { SegmentStore } from '../storage/segment-store.ts'
+import type { StateDirectory } from '../storage/state-directory.ts'
+import { WriterLogs } from '../storage/writer-logs.ts'
+import { Connections } from '../transport/connections.ts'
+import { saveInvites, saveRecord } from '../volume/volume-files.ts'
+import { EntryShelf } from './entry-shelf.ts'
+import { hasSlicesOnDisk } from './intake.ts'
+import { republishOwn, scanHeld } from './recovery.ts'
+import { Replica } from './replica.ts'
+import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
+import { REPLICA_DEFAULTS } from './replica-components.ts'
+import type { ConnectionsOwner, ReplicaConnections } from './replica-ports.ts'
+
+/** A member that comes back is met halfway: who waits for it dials as well. */
+const RESERVE_DIAL_MS = 300
+
+/** What is needed to make the ports. */
+export interface OpenComponents extends ReplicaComponents {
+  readonly directory: StateDirectory
+  /** The state's database: local tables stand in it, in the same transaction. */
+  readonly database: Database
+  readonly random: () => number
+  readonly punchHole?: PunchHole
+  readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
+}
+
+/** Opens what is on the disk; throws its damage. Takes a new incarnation number. */
+export async function openReplica(
+  components: OpenComponents,
+  options: ReplicaOptions = REPLICA_DEFAULTS
+): Promise<Replica> {
+  const { directory, volume, logger, state } = components
+  directory.prepare()
+  const writer = makeWriterId(volume.self.id, directory.nextIncarnation())
+  let replica: Replica | undefined
+  const fail = (error: Error): void => {
+    replica?.fatal(error)
+  }
+  const journal = Journal.open({ dir: directory.journal, logger, onFailure: fail }, { writer })
+  const segments = SegmentStore.open(
+    {
+      dir: directory.segments,
+      logger,
+      onFailure: fail,
+      ...(components.punchHole ? { punchHole: components.punchHole } : {})
+    },
+    { writer }
+  )
+  const logs = await WriterLogs.open({
+    dir: directory.logs,
+    logger,
+    onFailure: (failure) => {
+      replica?.reportDamage(`log of writer ${failure.writer}: ${failure.error.message}`)
+      if (failure.kind === 'write') fail(failure.error)
+    }
+  })
+  const ownLog = await logs.create(writer)
+  const held = scanHeld(
+    journal,
+    { record: volume.record, applied: state.position().applied },
+    (item) => hasSlicesOnDisk(segments, item)
+  )
+  await republishOwn({ journal, logs, self: volume.self.id, logger })
+  replica = new Replica(components, options, {
+    writer,
+    journal,
+    segments,
+    logs,
+    ownLog,
+    shelf: new EntryShelf(components.database),
+    held,
+    inoRanges: directory,
+    saveRecord: (record) => saveRecord(directory.dir, record),
+    saveInvites: (book) => saveInvites(directory.dir, book),
+    connect: (owner) => openConnections(components, owner),
+    defer: deferToTurnEnd
+  })
+  await replica.follow()
+  return replica
+}
+
+function openConnections(components: OpenComponents, owner: ConnectionsOwner): ReplicaConnections {
+  const { volume, clock, logger, random, alternative } = components
+  const { handlers, record, joinGate } = owner
+  return new Connections(
+    {
+      keyPair: volume.keyPair,
+      record,
+      handlers,
+      clock,
+      logger,
+      random,
+      ...(joinGate ? { joinGate } : {}),
+      ...(alternative ? { alternative } : {})
+    },
+    { self: volume.self.id, listen: volume.settings.listen, reserveDialMs: RESERVE_DIAL_MS }
+  )
+}

@@ -1,0 +1,391 @@
+/**
+ * The parts of a replica and how they know each other. Each part is told only what it needs; what
+ * the incarnation as a whole does at a turn of its life (`ReplicaLife`) is in replica.ts.
+ *
+ * Order: a part is made after those it holds; what it only calls later may be made after it.
+ */
+import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
+import type { Admitted } from '../admission.ts'
+import { Admission } from '../admission.ts'
+import { EpochAuthority } from '../epoch/epoch-authority.ts'
+import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
+import type { LockNode } from '../lock/lock-node.ts'
+import type { EpochRecord, MemberInfo } from '../record.ts'
+import type { TokenNode } from '../token/token-node.ts'
+import type { Vector } from '../vector.ts'
+import { Invitations } from '../volume/invitations.ts'
+import { AppliedWaits } from './applied-waits.ts'
+import { CatchUp } from './catch-up.ts'
+import { ClusterSpace } from './cluster-space.ts'
+import { makeLockNode, makeTokenNode } from './coherence-nodes.ts'
+import { DurableParts } from './durable-parts.ts'
+import { InodeNumbers } from './inode-numbers.ts'
+import { Intake } from './intake.ts'
+import { liveVector } from './live-vector.ts'
+import { LocalLog } from './local-log.ts'
+import { LockSurvey } from './lock-survey.ts'
+import { LogFollower } from './log-follower.ts'
+import { MemberChanges } from './member-changes.ts'
+import type { MembershipComponents } from './membership.ts'
+import { Membership } from './membership.ts'
+import { NoteWatch } from './note-watch.ts'
+import { OrphanRemoval } from './orphan-removal.ts'
+import { Peers } from './peers.ts'
+import { Publication } from './publication.ts'
+import { RecentEntries } from './recent-entries.ts'
+import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
+import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
+import { Router } from './router.ts'
+import { Slices } from './slices.ts'
+
+const RECENT_BYTES_MAX = 16 * 1024 * 1024
+
+/** What the incarnation as a whole does when a part says so. */
+export interface ReplicaLife
+  extends Pick<MembershipComponents, 'held' | 'onRecord' | 'replay' | 'seal' | 'serve'> {
+  readonly reportDamage: (text: string) => void
+  readonly onFatal: (reason: unknown) => void
+}
+
+export class ReplicaParts {
+  readonly peers: Peers
+  readonly admission: Admission
+  readonly waits: AppliedWaits
+  readonly inos: InodeNumbers
+  readonly space: ClusterSpace
+  readonly slices: Slices
+  readonly localLog: LocalLog
+  readonly intake: Intake
+  readonly durable: DurableParts
+  readonly tokens: TokenNode
+  readonly locks: LockNode
+  readonly survey: LockSurvey
+  readonly follower: LogFollower
+  readonly catchUp: CatchUp
+  readonly membership: Membership
+  readonly memberChanges: MemberChanges
+  readonly orphans: OrphanRemoval
+  readonly invitations: Invitations | undefined
+  readonly connections: ReplicaConnections
+  readonly #components: ReplicaComponents
+  readonly #ports: ReplicaPorts
+  readonly #life: ReplicaLife
+  readonly #self: MemberId
+  readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
+  readonly #record = (): EpochRecord => this.admission.record
+
+  constructor(
+    components: ReplicaComponents,
+    options: ReplicaOptions,
+    ports: ReplicaPorts,
+    life: ReplicaLife
+  ) {
+    const { volume, state, clock } = components
+    this.#components = components
+    this.#ports = ports
+    this.#life = life
+    this.#self = volume.self.id
+    this.peers = new Peers({ clock })
+    this.admission = new Admission({ record: volume.record, applied: state.position().applied })
+    this.waits = new AppliedWaits(() => this.admission.applied)
+    this.inos = new InodeNumbers({ directory: ports.inoRanges, member: this.#self })
+    this.space = new ClusterSpace({
+      local: () => ports.segments.freeSpace(),
+      nowMs: () => clock.monotonicMs()
+    })
+    this.slices = this.#makeSlices()
+    this.localLog = this.#makeLocalLog()
+    this.intake = this.#makeIntake()
+    this.durable = this.#makeDurableParts()
+    this.tokens = this.#makeTokens(options)
+    this.locks = this.#makeLocks()
+    this.survey = new LockSurvey({
+      links: this.peers,
+      clock,
+      self: this.#self,
+      list: () => this.locks.list(),
+      commandOf: components.commandOf
+    })
+    this.follower = this.#makeFollower()
+    this.catchUp = this.#makeCatchUp()
+    this.membership = this.#makeMembership(options)
+    this.memberChanges = new MemberChanges({
+      record: this.#record,
+      propose: (change) => this.membership.changeMembers({ type: 'members', change })
+    })
+    this.orphans = this.#makeOrphanRemoval()
+    this.invitations = this.#makeInvitations()
+    this.connections = this.#makeConnections()
+  }
+
+  #makeSlices(): Slices {
+    const { clock, logger } = this.#components
+    return new Slices({
+      segments: this.#ports.segments,
+      links: this.peers,
+      clock,
+      logger,
+      self: this.#self,
+      inSync: () => this.admission.record.inSync,
+      onArrived: () => this.intake.pump(),
+      onDamage: this.#life.reportDamage
+    })
+  }
+
+  #makeLocalLog(): LocalLog {
+    const { journal, ownLog, writer, defer } = this.#ports
+    const { onFatal } = this.#life
+    const publication = new Publication({
+      peers: this.peers,
+      knows: (member) => this.membership.knows(member),
+      ownLog,
+      recent: this.#recent,
+      waits: this.waits,
+      onFatal
+    })
+    return new LocalLog({
+      writer,
+      state: this.#components.state,
+      admission: this.admission,
+      journal: (entry) => {
+        journal.append([entry])
+      },
+      publish: (entry) => publication.publish(entry),
+      defer,
+      onFatal
+    })
+  }
+
+  #makeIntake(): Intake {
+    const { journal, segments, shelf, defer } = this.#ports
+    const { state, clock, logger } = this.#components
+    return new Intake({
+      admission: this.admission,
+      journal: (entries) => {
+        journal.append(entries)
+      },
+      segments,
+      state,
+      shelf,
+      recent: this.#recent,
+      slices: this.slices,
+      self: this.#self,
+      onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
+      logger,
+      nowMs: () => clock.monotonicMs(),
+      flushOwn: () => this.localLog.flush(),
+      onApplied: (items) => this.#onApplied(items),
+      defer,
+      onFatal: this.#life.onFatal
+    })
+  }
+
+  #makeDurableParts(): DurableParts {
+    const { volume, state, checkpoint, clock, logger } = this.#components
+    const { journal, segments, logs, defer } = this.#ports
+    return new DurableParts({
+      state,
+      checkpoint,
+      clock,
+      logger,
+      journal,
+      segments,
+      logs,
+      defer,
+      self: this.#self,
+      inSync: volume.record.inSync,
+      admission: this.admission,
+      peers: this.peers,
+      waits: this.waits,
+      space: this.space,
+      slices: this.slices,
+      flushOwn: () => this.localLog.flush(),
+      onFatal: this.#life.onFatal
+    })
+  }
+
+  #makeTokens(options: ReplicaOptions): TokenNode {
+    const { clock, logger, dropCaches, isDirectory } = this.#components
+    return makeTokenNode(
+      {
+        self: this.#self,
+        peers: this.peers,
+        clock,
+        logger,
+        flush: () => this.#flushedApplied(),
+        waitApplied: (vector) => this.waits.wait(vector),
+        dropCaches,
+        isDirectory,
+        onFatal: this.#life.onFatal
+      },
+      options
+    )
+  }
+
+  #makeLocks(): LockNode {
+    const { clock, logger, onLocksLost: onLost } = this.#components
+    return makeLockNode({ self: this.#self, peers: this.peers, clock, logger, onLost })
+  }
+
+  #makeFollower(): LogFollower {
+    const { logs, shelf } = this.#ports
+    return new LogFollower({
+      logs,
+      shelf,
+      self: this.#self,
+      appliedOf: (writer) => this.admission.appliedOf(writer),
+      waitApplied: (vector) => this.waits.wait(vector),
+      logger: this.#components.logger,
+      onDivergence: this.#life.onFatal
+    })
+  }
+
+  #makeCatchUp(): CatchUp {
+    const { clock, logger } = this.#components
+    return new CatchUp({
+      admission: this.admission,
+      intake: this.intake,
+      links: this.peers,
+      recent: this.#recent,
+      shelf: this.#ports.shelf,
+      clock,
+      logger,
+      self: this.#self,
+      readBlock: (writer, seq) => this.follower.read(writer, seq)
+    })
+  }
+
+  #makeMembership(options: ReplicaOptions): Membership {
+    const { volume, clock, logger, onEnded } = this.#components
+    const { held, onRecord, replay, seal, serve, onFatal } = this.#life
+    const leaseOptions = { ...LEASE_DEFAULTS, isolationMs: options.isolationMs }
+    const leads = volume.record.authority === this.#self
+    const notes = new NoteWatch((member) => this.tokens.notePosition(member), leaseOptions)
+    return new Membership(
+      {
+        self: this.#self,
+        writer: this.#ports.writer,
+        coreKey: this.#ports.ownLog.key.toString('hex'),
+        links: this.peers,
+        catchUp: this.catchUp,
+        admission: this.admission,
+        clock,
+        logger,
+        lease: new Lease(leaseOptions),
+        promises: new LeasePromises(leaseOptions),
+        ...(leads ? { epochs: new EpochAuthority(volume.record, this.#self) } : {}),
+        held,
+        heartbeat: () => this.#heartbeat(),
+        saveRecord: this.#ports.saveRecord,
+        onRecord,
+        replay,
+        seal,
+        serve,
+        sync: () => this.durable.localSync.sync(),
+        limitIntake: (limit) => {
+          this.admission.limitTo(limit)
+          this.intake.pump()
+        },
+        waitApplied: (vector) => this.waits.wait(vector),
+        ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),
+        onEnded,
+        onFatal
+      },
+      leaseOptions
+    )
+  }
+
+  #makeOrphanRemoval(): OrphanRemoval {
+    const { state, closeForGood, forgetReaped, logger } = this.#components
+    return new OrphanRemoval({
+      self: this.#self,
+      record: this.#record,
+      isLive: () => this.membership.phase === 'live',
+      state,
+      links: this.peers,
+      closeForGood,
+      forgetReaped,
+      submit: (op) => this.localLog.submit(op),
+      flushedApplied: () => this.#flushedApplied(),
+      waitApplied: (vector) => this.waits.wait(vector),
+      logger
+    })
+  }
+
+  /** At the authority. */
+  #makeInvitations(): Invitations | undefined {
+    const { volume, clock, logger } = this.#components
+    if (volume.record.authority !== this.#self) return undefined
+    const { discovery } = volume.settings
+    return new Invitations(
+      {
+        keyPair: volume.keyPair,
+        record: this.#record,
+        book: volume.invites,
+        saveBook: this.#ports.saveInvites,
+        admit: (member: MemberInfo) => this.memberChanges.make({ kind: 'add', member }),
+        clock,
+        logger
+      },
+      discovery ? { discovery } : {}
+    )
+  }
+
+  #makeConnections(): ReplicaConnections {
+    const { connect, logs } = this.#ports
+    const handlers = new Router({
+      peers: this.peers,
+      membership: this.membership,
+      intake: this.intake,
+      catchUp: this.catchUp,
+      slices: this.slices,
+      tokens: this.tokens,
+      locks: this.locks,
+      survey: this.survey,
+      logger: this.#components.logger,
+      onHeartbeat: (from, message) => {
+        this.space.heard(from, message.space)
+        this.durable.checkpoints.heard(from, message)
+      },
+      onAck: (from, message) => {
+        this.catchUp.heard(from, message.received)
+        this.durable.durability.acknowledged(from, message.durable)
+      },
+      onSync: (from, vector) => this.durable.clusterSync.onSync(from, vector),
+      onOrphanQuery: (from, message) => this.orphans.onQuery(from, message),
+      onOrphanAnswer: (from, message) => this.orphans.onAnswer(from, message),
+      replicateLogs: (stream) => logs.replicate(stream)
+    })
+    return connect({ handlers, record: this.#record, joinGate: this.invitations })
+  }
+
+  #heartbeat(): ReturnType<MembershipComponents['heartbeat']> {
+    return {
+      applied: this.#liveApplied(),
+      ...this.durable.checkpoints.news(),
+      space: this.space.local,
+      missingSlices: 0
+    }
+  }
+
+  #onApplied(items: readonly Admitted[]): void {
+    const ops = items.flatMap(({ entry }) => entry.ops)
+    const reaped: Ino[] = []
+    for (const op of ops) if (op.type === 'reap') reaped.push(op.ino)
+    if (reaped.length > 0) this.#components.forgetReaped(reaped)
+    this.waits.settle()
+    // Nobody waits for `received` alone: it goes with the next thing said, or a little later.
+    this.durable.acknowledgements.later(items.map(({ entry }) => memberOf(entry.writer)))
+  }
+
+  #liveApplied(): Map<WriterId, Seq> {
+    return liveVector(this.#record(), this.admission.applied)
+  }
+
+  /** Own ops gathered so far get their entry first. */
+  #flushedApplied(): Vector {
+    this.localLog.flush()
+    return this.#liveApplied()
+  }
+}
