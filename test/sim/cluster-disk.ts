@@ -124,13 +124,11 @@ function syncDelay({ disk, process, random }: DiskUser): Promise<void> {
 const JOURNAL_ENTRY_BYTES = 2 * 1024 * 1024
 
 export class ToyJournal implements ReplicaJournal {
-  readonly syncedAtOpen: JournalPosition
   readonly #user: DiskUser
 
   constructor(user: DiskUser) {
     this.#user = user
     const { disk } = user
-    this.syncedAtOpen = Math.max(disk.journalStart, disk.journalDurable) as JournalPosition
     disk.journalDurable = this.appended
   }
 

@@ -68,8 +68,6 @@ export class Journal {
   readonly #io: DiskIo
   readonly #writer: WriterId
   readonly #fileMaxBytes: number
-  /** What was known to be durable before this open; entries behind it may lack their slices. */
-  readonly syncedAtOpen: JournalPosition
   readonly #syncs = new GroupSync(() => this.#syncOnce())
   #closedFiles: ClosedFile[]
   /** Rotated files with bytes that no fdatasync has covered yet. */
@@ -85,10 +83,8 @@ export class Journal {
     components: JournalComponents,
     options: JournalOptions,
     closedFiles: ClosedFile[],
-    current: JournalFile,
-    synced: JournalPosition
+    current: JournalFile
   ) {
-    this.syncedAtOpen = synced
     this.#dir = components.dir
     this.#logger = components.logger
     this.#onFailure = components.onFailure
@@ -126,7 +122,7 @@ export class Journal {
       { files: kept.length, entries: scan.entries, end: scan.end, synced: scan.synced },
       'journal opened'
     )
-    return new Journal(components, options, kept, current, scan.synced)
+    return new Journal(components, options, kept, current)
   }
 
   /** Position after the last entry. */
