@@ -11,6 +11,8 @@ export interface CreateOptions {
   readonly volume: string
   readonly dir: string
   readonly listen: HostPort
+  /** HOST:PORT where the others reach it; undefined = derived from `listen`. */
+  readonly advertise: readonly string[] | undefined
   /** DHT nodes; empty = the public ones; undefined = no discovery. */
   readonly bootstrap: readonly string[] | undefined
 }
@@ -25,6 +27,8 @@ export interface JoinOptions {
   readonly code: string
   readonly dir: string
   readonly listen: HostPort
+  /** HOST:PORT where the others reach it; undefined = derived from `listen`. */
+  readonly advertise: readonly string[] | undefined
   readonly name: string
 }
 

@@ -10,7 +10,14 @@ import {
 import { mountOptionsHelp, parseMountOptions } from '../daemon/mount-options.ts'
 import type { CommandContext, Commands, HostPort } from './command-options.ts'
 import { memberNameOfHost } from './member-name.ts'
-import { parseBootstrap, parseHostPort, parseTimeout, parseTtl, usageError } from './values.ts'
+import {
+  parseAdvertise,
+  parseBootstrap,
+  parseHostPort,
+  parseTimeout,
+  parseTtl,
+  usageError
+} from './values.ts'
 import { DEFAULT_DIR } from './volume-path.ts'
 
 const DEFAULT_PORT = 4907
@@ -34,6 +41,8 @@ function parseListen(text: string): HostPort {
 
 const LISTEN_FLAGS = '--listen <HOST:PORT>'
 const LISTEN_HELP = 'address for the other members'
+const ADVERTISE_FLAGS = '--advertise <LIST>'
+const ADVERTISE_HELP = 'HOST:PORT,... where the others reach it, when that is not --listen'
 const LISTEN_ANY: HostPort = { host: '0.0.0.0', port: DEFAULT_PORT }
 
 function describeMembership(program: Command, commands: Commands, done: Done): void {
@@ -42,6 +51,7 @@ function describeMembership(program: Command, commands: Commands, done: Done): v
     .description('make a new volume; this machine becomes its first member')
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .option(LISTEN_FLAGS, LISTEN_HELP, parseListen, LISTEN_ANY)
+    .option(ADVERTISE_FLAGS, ADVERTISE_HELP, parseAdvertise)
     .option('--discovery', 'members may also find each other through a DHT')
     .option('--bootstrap <LIST>', 'own DHT nodes, HOST:PORT,...', parseBootstrap)
     .addHelpText('after', examples('tandemfs create mail', 'tandemfs create mail --dir /data/t'))
@@ -51,8 +61,8 @@ function describeMembership(program: Command, commands: Commands, done: Done): v
         throw usageError('--bootstrap', 'only used by --discovery', 'add --discovery')
       }
       const nodes = flags.discovery ? (bootstrap ?? []) : undefined
-      const { dir, listen } = flags
-      done(await commands.create({ volume, dir, listen, bootstrap: nodes }))
+      const { dir, listen, advertise } = flags
+      done(await commands.create({ volume, dir, listen, advertise, bootstrap: nodes }))
     })
   program
     .command('invite <VOLUME>')
@@ -68,11 +78,13 @@ function describeMembership(program: Command, commands: Commands, done: Done): v
     .description('make this machine a member of the volume that the code is for')
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .option(LISTEN_FLAGS, LISTEN_HELP, parseListen, LISTEN_ANY)
+    .option(ADVERTISE_FLAGS, ADVERTISE_HELP, parseAdvertise)
     .option('--name <NAME>', 'name of this member (default: the host name)')
     .addHelpText('after', examples('tandemfs join - < code', 'tandemfs join CODE --name web2'))
     .action(async (code: string, flags) => {
-      const { dir, listen } = flags
-      done(await commands.join({ code, dir, listen, name: flags.name ?? memberNameOfHost() }))
+      const { dir, listen, advertise } = flags
+      const name = flags.name ?? memberNameOfHost()
+      done(await commands.join({ code, dir, listen, advertise, name }))
     })
   program
     .command('members <VOLUME> [ACTION] [NAME]')

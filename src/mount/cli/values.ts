@@ -11,6 +11,7 @@ const TTL_MIN_MS = 1000
 const TTL_MAX_MS = 30 * 86_400_000
 const SECONDS_MAX = 86_400
 const BOOTSTRAP_MAX = 32
+const ADVERTISE_MAX = 16
 
 export function usageError(what: string, why: string, remedy: string): UserError {
   return new UserError('usage', { what, why, remedy })
@@ -51,12 +52,22 @@ export function parseHostPort(
 
 /** Comma separated HOST:PORT of DHT nodes. */
 export function parseBootstrap(text: string): string[] {
-  const nodes = text.split(',')
-  if (nodes.length > BOOTSTRAP_MAX) {
-    throw usageError('--bootstrap', `more than ${BOOTSTRAP_MAX} addresses`, 'give fewer')
+  return parseAddressList('--bootstrap', text, BOOTSTRAP_MAX)
+}
+
+/** Comma separated HOST:PORT under which a member can be reached. */
+export function parseAdvertise(text: string): string[] {
+  return parseAddressList('--advertise', text, ADVERTISE_MAX)
+}
+
+function parseAddressList(option: string, text: string, countMax: number): string[] {
+  const addresses = text.split(',')
+  if (addresses.length > countMax) {
+    throw usageError(option, `more than ${countMax} addresses`, 'give fewer')
   }
-  return nodes.map((node) => {
-    const { host, port } = parseHostPort('--bootstrap', node)
+  return addresses.map((address) => {
+    const { host, port } = parseHostPort(option, address)
+    if (port === 0) throw usageError(option, `'${address}' has port 0`, 'give the port itself')
     return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   })
 }

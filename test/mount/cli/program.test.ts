@@ -51,29 +51,52 @@ async function run(line: string): Promise<Outcome> {
 
 const dir = '/var/lib/tandemfs'
 const listen = { host: '0.0.0.0', port: 4907 }
+const advertise = undefined
 const settings = DEFAULT_SETTINGS
 
 const GOOD: readonly (readonly [string, string, object])[] = [
-  ['create mail', 'create', { volume: 'mail', dir, listen, bootstrap: undefined }],
+  ['create mail', 'create', { volume: 'mail', dir, listen, advertise, bootstrap: undefined }],
   [
     'create mail --dir /d --listen 127.0.0.1:0',
     'create',
-    { volume: 'mail', dir: '/d', listen: { host: '127.0.0.1', port: 0 }, bootstrap: undefined }
+    {
+      volume: 'mail',
+      dir: '/d',
+      listen: { host: '127.0.0.1', port: 0 },
+      advertise,
+      bootstrap: undefined
+    }
   ],
   [
     'create mail --listen [::1]',
     'create',
-    { volume: 'mail', dir, listen: { host: '::1', port: 4907 }, bootstrap: undefined }
+    { volume: 'mail', dir, listen: { host: '::1', port: 4907 }, advertise, bootstrap: undefined }
   ],
-  ['create mail --discovery', 'create', { volume: 'mail', dir, listen, bootstrap: [] }],
+  ['create mail --discovery', 'create', { volume: 'mail', dir, listen, advertise, bootstrap: [] }],
+  [
+    'create mail --advertise gate.example:5000,[2001:db8::7]:4907',
+    'create',
+    {
+      volume: 'mail',
+      dir,
+      listen,
+      advertise: ['gate.example:5000', '[2001:db8::7]:4907'],
+      bootstrap: undefined
+    }
+  ],
   [
     'create mail --discovery --bootstrap 10.0.0.1:49737,[fe80::1]:2',
     'create',
-    { volume: 'mail', dir, listen, bootstrap: ['10.0.0.1:49737', '[fe80::1]:2'] }
+    { volume: 'mail', dir, listen, advertise, bootstrap: ['10.0.0.1:49737', '[fe80::1]:2'] }
   ],
   ['invite mail', 'invite', { volume: 'mail', dir, ttlMs: 3_600_000 }],
   ['invite mail --ttl 90s --dir /d', 'invite', { volume: 'mail', dir: '/d', ttlMs: 90_000 }],
-  ['join - --name b', 'join', { code: '-', dir, listen, name: 'b' }],
+  ['join - --name b', 'join', { code: '-', dir, listen, advertise, name: 'b' }],
+  [
+    'join - --name b --advertise 192.0.2.7:1',
+    'join',
+    { code: '-', dir, listen, advertise: ['192.0.2.7:1'], name: 'b' }
+  ],
   [
     'mount mail /srv/mail',
     'mount',
@@ -122,6 +145,8 @@ const BAD: readonly string[] = [
   'create mail --listen',
   'create mail --listen nowhere:70000',
   'create mail --listen :::1',
+  'create mail --advertise gate.example',
+  'join CODE --advertise gate.example:0',
   'create mail --bootstrap 10.0.0.1:1',
   'create mail --discovery --bootstrap 10.0.0.1',
   'invite mail --ttl 0s',

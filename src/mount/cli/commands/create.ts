@@ -6,7 +6,7 @@ import { usageError } from '../values.ts'
 import { volumePath } from '../volume-path.ts'
 
 export async function runCreate(options: CreateOptions, context: CommandContext): Promise<number> {
-  const { volume, dir, listen, bootstrap } = options
+  const { volume, dir, listen, advertise, bootstrap } = options
   if (volume.includes('/')) {
     throw usageError(`create '${volume}'`, 'a volume name has no slash', 'give the folder by --dir')
   }
@@ -15,6 +15,7 @@ export async function runCreate(options: CreateOptions, context: CommandContext)
     name: volume,
     memberName: memberNameOfHost(),
     listen,
+    ...(advertise === undefined ? {} : { addresses: advertise }),
     ...(bootstrap === undefined ? {} : { discovery: { bootstrap } })
   })
   const [self] = record.members

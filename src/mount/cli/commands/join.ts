@@ -25,7 +25,11 @@ export async function runJoin(options: JoinOptions, context: CommandContext): Pr
         return await dialByDiscovery(call, { clock: commandClock, logger: silentLogger })
       }
     },
-    { memberName: options.name, listen: options.listen }
+    {
+      memberName: options.name,
+      listen: options.listen,
+      ...(options.advertise === undefined ? {} : { addresses: options.advertise })
+    }
   )
   const self = record.members.find((candidate) => candidate.id === member)
   context.print(`joined volume ${volumeName}: state in ${stateDir}`)
