@@ -63,16 +63,20 @@ function outsideResolved(absolute: string): string {
   return resolved
 }
 
-/** The tandemfs mount at `target`, whose last part is never looked up: its daemon may be dead. */
-export function mountAt(target: string): MountedVolume | undefined {
+/** The path as mountinfo names it. Its last part is not looked up when something is mounted there. */
+export function canonicalPath(target: string): string {
   const absolute = path.resolve(target)
-  let canonical = absolute
   try {
-    canonical = path.join(realpathSync(path.dirname(absolute)), path.basename(absolute))
-    if (findMount(canonical) === undefined) canonical = realpathSync(canonical)
+    const canonical = path.join(realpathSync(path.dirname(absolute)), path.basename(absolute))
+    return findMount(canonical) === undefined ? realpathSync(canonical) : canonical
   } catch {
     // What does not exist or does not answer is compared by its name.
+    return absolute
   }
-  const entry = findMount(canonical)
+}
+
+/** The tandemfs mount at `target`, whose last part is never looked up: its daemon may be dead. */
+export function mountAt(target: string): MountedVolume | undefined {
+  const entry = findMount(canonicalPath(target))
   return entry?.type === FUSE_TYPE ? fromEntry(entry) : undefined
 }

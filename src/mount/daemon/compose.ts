@@ -3,6 +3,8 @@
  * as the node; state, replica and filesystem are those of one incarnation, and when that is over
  * (expelled by an epoch, isolated for too long) the next one takes its place under the same mount.
  */
+import { FsError } from '../../fs/errno.ts'
+import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
@@ -12,13 +14,17 @@ import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
-import { channelDriver } from '../driver/channel-driver.ts'
-import type { ServedMount } from '../driver/driver.ts'
+import { FuseDispatcher } from '../fuse/dispatch.ts'
+import { killPending } from '../fuse/kill-pending.ts'
 import { uncachedPolicy } from '../fuse/policy.ts'
 import { prepareMountPoint } from '../mounting/mount-point.ts'
+import type { MountedVolume } from '../mounting/mount-volume.ts'
+import { mountVolume } from '../mounting/mount-volume.ts'
+import { CurrentFilesystem } from './current-filesystem.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
 import { countLocks, type LockReport, lockRows } from './lock-report.ts'
+import type { MountSettings } from './mount-options.ts'
 import type {
   InviteRequest,
   NodeComponents,
@@ -28,13 +34,22 @@ import type {
   TandemNode
 } from './node-api.ts'
 import { nodeStatus } from './node-status.ts'
-import { CurrentFilesystem, Serving } from './serving.ts'
+import { Serving } from './serving.ts'
+import {
+  assertChangeable,
+  incarnationIsolationMs,
+  kernelFlags,
+  servingOptions
+} from './settings.ts'
+import { shownFilesystem } from './shown-filesystem.ts'
 import { systemClock } from './system-clock.ts'
 import { UserError } from './user-error.ts'
 
 /** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE */
 const PUNCH_HOLE = 0x03
 const CHANNEL_END_MS = 3000
+/** How long turning read-only waits for what was written before. */
+const FLUSH_MS = 5000
 
 export function composeNode(components: NodeComponents, options: NodeOptions): TandemNode {
   return new MountedNode(components, options)
@@ -47,11 +62,14 @@ class MountedNode implements TandemNode {
   readonly #punchHole: PunchHole | undefined
   readonly #openFiles = new OpenFiles()
   readonly #serving: Serving
+  #settings: MountSettings
   readonly #startedMs: number
   #incarnation: Incarnation | undefined
   #live = false
-  #mount: ServedMount | undefined
-  #mounting: Promise<void> | undefined
+  /** The state is what this member last served, or newer; false while it is built anew. */
+  #hasServed = false
+  #mounted: MountedVolume | undefined
+  #dispatcher: FuseDispatcher | undefined
   #unmounting = false
   #stopping: Promise<void> | undefined
   #firstLive: () => void = () => {}
@@ -64,6 +82,7 @@ class MountedNode implements TandemNode {
   constructor(components: NodeComponents, options: NodeOptions) {
     this.#components = components
     this.#options = options
+    this.#settings = options.settings
     const { addon } = loadAddon()
     const system = addon ? nativeSystemCalls(addon) : programSystemCalls()
     this.#clock = systemClock(() => system.boottimeMs())
@@ -74,9 +93,11 @@ class MountedNode implements TandemNode {
       {
         clock: this.#clock,
         current: () => (this.#live ? this.#incarnation?.filesystem : undefined),
-        mayAnswer: () => this.#incarnation?.replica.membership.mayAnswer() ?? false
+        stale: () => this.#staleReads(),
+        mayAnswer: () => this.#incarnation?.replica.membership.mayAnswer() ?? false,
+        onIsolated: (reason) => this.#dispatcher?.endWaits(reason)
       },
-      { isolationMs: options.settings.isolationTimeoutMs }
+      servingOptions(options.settings)
     )
   }
 
@@ -100,9 +121,7 @@ class MountedNode implements TandemNode {
       await this.#open()
       await live
       this.#assertNotStopping()
-      this.#mounting = this.#serveMount()
-      await this.#mounting
-      this.#assertNotStopping()
+      await this.#mount()
       this.#started = true
     } catch (error) {
       if (this.#stopping === undefined) await this.#closeAll({ orderly: false })
@@ -114,6 +133,7 @@ class MountedNode implements TandemNode {
     const incarnation = this.#incarnation
     if (!incarnation) throw this.#notServing()
     const { mountPoint, stateDir } = this.#options
+    const mounted = this.#mounted
     return nodeStatus({
       replica: incarnation.replica,
       inodes: incarnation.state.counts().inodes,
@@ -122,8 +142,8 @@ class MountedNode implements TandemNode {
       stateDir,
       uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
       channel: {
-        kind: this.#mount?.kind ?? 'native',
-        reason: this.#mount?.fallbackReason ?? null
+        kind: mounted?.channel.kind ?? 'native',
+        reason: mounted?.fallbackReason ?? null
       },
       warnings: this.#live ? [] : ['this member is not live: operations wait']
     })
@@ -157,11 +177,27 @@ class MountedNode implements TandemNode {
     // The channel ends before the unmount returns: that is not somebody else's doing.
     this.#unmounting = true
     try {
-      await this.#mount?.unmount(options)
+      await this.#mounted?.unmount(options)
     } catch (error) {
       this.#unmounting = false
       throw error
     }
+  }
+
+  get settings(): MountSettings {
+    return this.#settings
+  }
+
+  async configure(settings: MountSettings): Promise<void> {
+    assertChangeable(this.#settings, settings)
+    const wasWritable = !this.#settings.readOnly
+    this.#settings = settings
+    this.#serving.configure(servingOptions(settings))
+    if (!settings.readOnly || !wasWritable) return
+    const durable = this.#incarnation?.replica.durable().catch((error: unknown) => {
+      this.#components.logger.warn({ error }, 'read-only, but not everything is durable')
+    })
+    await Promise.race([durable, this.#pause(FLUSH_MS)])
   }
 
   async invite({ role, ttlMs }: InviteRequest): Promise<string> {
@@ -197,7 +233,7 @@ class MountedNode implements TandemNode {
 
   async #open(): Promise<void> {
     const { logger } = this.#components
-    const { stateDir, settings } = this.#options
+    const { stateDir } = this.#options
     let opened: Incarnation | undefined
     const isCurrent = (): boolean => opened === undefined || this.#incarnation === opened
     opened = await openIncarnation(
@@ -214,7 +250,7 @@ class MountedNode implements TandemNode {
         },
         onFatal: (error) => this.#fatal(error)
       },
-      { stateDir, isolationMs: settings.isolationTimeoutMs }
+      { stateDir, isolationMs: incarnationIsolationMs(this.#settings) }
     )
     this.#incarnation = opened
     await opened.replica.start()
@@ -222,6 +258,7 @@ class MountedNode implements TandemNode {
 
   #becameLive(): void {
     this.#live = true
+    this.#hasServed = true
     this.#serving.wake()
     this.#firstLive()
   }
@@ -239,43 +276,24 @@ class MountedNode implements TandemNode {
         this.#incarnation = undefined
         await over?.close({ orderly: false })
         if (this.#stopping) return
-        if (reason === 'rebuild') setStateAside(this.#options.stateDir, logger)
+        if (reason === 'rebuild') {
+          this.#hasServed = false
+          setStateAside(this.#options.stateDir, logger)
+        }
         await this.#open()
       })
       .catch((error: unknown) => this.#fatal(error))
   }
 
-  async #serveMount(): Promise<void> {
-    const { mountPoint, source, stateDir, settings } = this.#options
-    const mount = await channelDriver(
-      {
-        fs: this.#currentFilesystem(),
-        gate: this.#serving,
-        policy: uncachedPolicy,
-        clock: this.#clock,
-        logger: this.#components.logger
-      },
-      {
-        mountPoint,
-        source,
-        stateDirectory: stateDir,
-        readOnly: settings.readOnly,
-        allowOther: settings.allowOther,
-        noexec: settings.noExec,
-        nosuid: settings.noSuid,
-        nodev: settings.noDev,
-        noatime: settings.noAtime
-      }
-    )
-    this.#mount = mount
-    void mount.closed.then((error) => {
-      if (error) this.#fatal(error)
-      else if (!this.#unmounting && !this.#stopping) this.#onUnmounted()
-    })
+  /** Before its journal is replayed an incarnation has less than the one before it had. */
+  #staleReads(): FilesystemApi | undefined {
+    const incarnation = this.#incarnation
+    if (!incarnation || !this.#hasServed) return undefined
+    return incarnation.replica.membership.phase === 'starting' ? undefined : incarnation.stale
   }
 
-  #currentFilesystem(): CurrentFilesystem {
-    return new CurrentFilesystem({
+  #servedFilesystem(): FilesystemApi {
+    const current = new CurrentFilesystem({
       serving: this.#serving,
       release: async (ino, handle) => {
         const filesystem = this.#incarnation?.filesystem
@@ -283,26 +301,56 @@ class MountedNode implements TandemNode {
         else this.#openFiles.close(ino, handle)
       }
     })
+    const durable = async (): Promise<void> => {
+      const replica = this.#incarnation?.replica
+      if (!replica) throw new FsError('EIO', 'this member does not serve now')
+      await this.#serving.unlessIsolated(replica.durable())
+    }
+    return shownFilesystem(current, this.#options.settings, durable)
+  }
+
+  async #mount(): Promise<void> {
+    const { mountPoint, source, stateDir, settings } = this.#options
+    const mounted = await mountVolume({
+      mountPoint,
+      source,
+      stateDirectory: stateDir,
+      allowOther: settings.allowOther,
+      ...kernelFlags(settings)
+    })
+    this.#mounted = mounted
+    const dispatcher = new FuseDispatcher({
+      channel: mounted.channel,
+      fs: this.#servedFilesystem(),
+      policy: uncachedPolicy,
+      gate: this.#serving,
+      clock: this.#clock,
+      logger: this.#components.logger,
+      killPending
+    })
+    this.#dispatcher = dispatcher
+    void dispatcher.closed.then((error) => {
+      if (error) this.#fatal(error)
+      else if (!this.#unmounting && !this.#stopping) this.#onUnmounted()
+    })
+    dispatcher.start()
+    await dispatcher.ready
   }
 
   async #finish(): Promise<void> {
     this.#startFailed(new Error('stopped while starting'))
-    if (!this.#started) {
-      // A mount that is being made has to be there to be taken away; start() reports its failure.
-      await this.#mounting?.catch(() => {})
-      await this.#mount?.unmount({ lazy: true })
-    }
+    if (!this.#started) await this.#mounted?.unmount({ lazy: true })
     await this.#closeAll({ orderly: true })
   }
 
   async #closeAll(options: { readonly orderly: boolean }): Promise<void> {
     this.#serving.stop()
-    const mount = this.#mount
-    if (mount) {
+    const dispatcher = this.#dispatcher
+    if (dispatcher) {
       // After the unmount the kernel ends the channel by itself; nothing is left to be answered.
-      await Promise.race([mount.closed, this.#pause(CHANNEL_END_MS)])
-      await mount.close()
+      await Promise.race([dispatcher.closed, this.#pause(CHANNEL_END_MS)])
     }
+    await this.#mounted?.channel.close()
     await this.#changing
     this.#live = false
     const incarnation = this.#incarnation
@@ -321,7 +369,13 @@ class MountedNode implements TandemNode {
     this.#startFailed(error)
     if (!this.#started) return
     const report = (): void => this.#onFatal(error)
-    void Promise.race([this.#mount?.beforeExit(), this.#pause(CHANNEL_END_MS)]).then(report, report)
+    const mounted = this.#mounted
+    if (mounted?.channel.kind !== 'threadpool') {
+      report()
+      return
+    }
+    // The process cannot end while reads of the device are blocked in the thread pool.
+    void Promise.race([mounted.channel.close(), this.#pause(CHANNEL_END_MS)]).then(report, report)
   }
 
   #assertNotStopping(): void {

@@ -15,6 +15,11 @@ export const RESPONSE_MAX_BYTES = 4 * 1024 * 1024
 const TTL_MAX_MS = 366 * 24 * 3600 * 1000
 const NAME_MAX_LENGTH = 255
 const PATH_MAX_LENGTH = 4096
+const OPTIONS_MAX_LENGTH = 4096
+
+/** Why a daemon does not serve a request; commands tell the two apart by it. */
+export const BEING_MOUNTED = 'still being mounted'
+export const BEING_UNMOUNTED = 'being unmounted'
 
 export interface ControlMethods {
   status: { readonly params: Record<string, never>; readonly result: NodeStatus }
@@ -25,6 +30,11 @@ export interface ControlMethods {
   }
   invite: { readonly params: InviteRequest; readonly result: { readonly code: string } }
   removeMember: { readonly params: { readonly name: string }; readonly result: null }
+  /** A list of mount options to change the running mount into; null = only tells the present one. */
+  configure: {
+    readonly params: { readonly options: string | null }
+    readonly result: { readonly options: string }
+  }
   /** Answered when the volume is unmounted; the daemon ends after the answer. */
   stop: { readonly params: { readonly lazy: boolean }; readonly result: { readonly pid: number } }
 }
@@ -112,6 +122,16 @@ export function parseRequest(id: number, fields: Record<string, unknown>): Contr
         throw refuse('removeMember: no name')
       }
       return { id, method: 'removeMember', params: { name } }
+    }
+    case 'configure': {
+      const { options } = params
+      if (
+        options !== null &&
+        (typeof options !== 'string' || options.length > OPTIONS_MAX_LENGTH)
+      ) {
+        throw refuse('configure: no mount options')
+      }
+      return { id, method: 'configure', params: { options } }
     }
     case 'stop': {
       const { lazy } = params

@@ -160,6 +160,8 @@ export class ControlServer {
         return await this.#handlers.invite(request.params)
       case 'removeMember':
         return await this.#handlers.removeMember(request.params)
+      case 'configure':
+        return await this.#handlers.configure(request.params)
       case 'stop':
         return await this.#handlers.stop(request.params)
     }

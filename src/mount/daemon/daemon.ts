@@ -8,11 +8,13 @@
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import type { Logger } from '../../fs/ports/logger.ts'
+import { BEING_MOUNTED, BEING_UNMOUNTED } from './control-protocol.ts'
 import { ControlServer } from './control-server.ts'
 import type { DaemonArguments } from './daemon-arguments.ts'
 import { ExitCode } from './exit-codes.ts'
 import { explainError, toControlError } from './explain-error.ts'
 import type { HandBack } from './hand-back.ts'
+import { formatMountOptions, parseMountOptions } from './mount-options.ts'
 import type { ComposeNode, StopReason, TandemNode } from './node-api.ts'
 import { type StateFiles, stateFiles } from './state-files.ts'
 import { StateLock } from './state-lock.ts'
@@ -114,7 +116,7 @@ export class Daemon {
         if (this.#phase === 'serving') return handle(params)
         throw new UserError('notMounted', {
           what: this.#daemon.mountPoint,
-          why: this.#phase === 'starting' ? 'still being mounted' : 'being unmounted',
+          why: this.#phase === 'starting' ? BEING_MOUNTED : BEING_UNMOUNTED,
           remedy: 'try again when that is done'
         })
       }
@@ -129,6 +131,10 @@ export class Daemon {
           removeMember: serving(async ({ name }) => {
             await node.removeMember(name)
             return null
+          }),
+          configure: serving(async ({ options }) => {
+            if (options !== null) await node.configure(parseMountOptions([options]))
+            return { options: formatMountOptions(node.settings) }
           }),
           stop: async ({ lazy }) => await this.#stopByRequest(lazy)
         }

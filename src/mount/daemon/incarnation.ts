@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDirectory } from '../../fs/attr.ts'
 import { Filesystem } from '../../fs/filesystem.ts'
+import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
@@ -23,6 +24,7 @@ import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import type { AlternativeRoute } from '../../replication/transport/connections.ts'
 import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
 import { commandOf } from './lock-report.ts'
+import { staleReads } from './stale-reads.ts'
 
 export interface IncarnationComponents {
   readonly clock: Clock
@@ -42,6 +44,8 @@ export interface IncarnationOptions {
 export interface Incarnation {
   readonly replica: Replica
   readonly filesystem: Filesystem
+  /** What this member has, readable without any right. */
+  readonly stale: FilesystemApi
   readonly state: StateStore
   close(options: { readonly orderly: boolean }): Promise<void>
 }
@@ -90,18 +94,17 @@ export async function openIncarnation(
       },
       { ...REPLICA_DEFAULTS, isolationMs: options.isolationMs }
     )
-    filesystem = new Filesystem(
-      {
-        state,
-        opLog: replica,
-        slices: replica.slices,
-        tokens: replica.tokens,
-        locks: replica.locks,
-        clock,
-        logger
-      },
-      { openFiles, member: volume.self.id }
-    )
+    const parts = {
+      state,
+      opLog: replica,
+      slices: replica.slices,
+      tokens: replica.tokens,
+      locks: replica.locks,
+      clock,
+      logger
+    }
+    filesystem = new Filesystem(parts, { openFiles, member: volume.self.id })
+    const stale = staleReads(parts, openFiles)
     const close = async ({ orderly }: { readonly orderly: boolean }): Promise<void> => {
       try {
         await replica.close({ orderly })
@@ -110,7 +113,7 @@ export async function openIncarnation(
         state.close()
       }
     }
-    return { replica, filesystem, state, close }
+    return { replica, filesystem, stale, state, close }
   } catch (error) {
     await checkpointer.close()
     state.close()

@@ -43,7 +43,7 @@ export interface NodeStatus {
   readonly pid: number
   readonly uptimeMs: number
   readonly channel: {
-    readonly kind: 'native' | 'threadpool' | 'fuse-native'
+    readonly kind: 'native' | 'threadpool'
     /** Why it is not the native one. */
     readonly reason: string | null
   }
@@ -97,6 +97,12 @@ export interface TandemNode {
    * rejects, and nothing is left of it.
    */
   stop(reason: StopReason, options: { readonly lazy: boolean }): Promise<void>
+  readonly settings: MountSettings
+  /**
+   * Other options for the mount, whose kernel side has them already. Turned read-only: resolves
+   * when what was written before is durable, or has not become so in a few seconds. Throws UserError 'usage'.
+   */
+  configure(settings: MountSettings): Promise<void>
   /** A join code, usable once within `ttlMs`. Only the authority can give one. */
   invite(request: InviteRequest): Promise<string>
   /** Resolves when the member is out of the record durably. Only at the authority. */

@@ -2,54 +2,107 @@
  * The right to serve and to answer. While this member is not live, or cannot prove its lease,
  * operations wait; after the isolation limit they end with EIO. An answer that is ready when the
  * lease cannot be proven waits as well: it is given only under a valid lease (DESIGN §5).
+ *
+ * That is `on_isolation=block`. With `error` they end with EIO as soon as the member counts as
+ * isolated: when it could not serve for a moment longer than a change of epoch takes. With
+ * `readonly` reads then go to what was left here, and changes end with EROFS (stale-reads.ts). All of
+ * it ends by itself as soon as the member may serve again.
  */
 import { Errno, FsError } from '../../fs/errno.ts'
-import type {
-  DirEntry,
-  FilesystemApi,
-  HandleId,
-  RenameFlags,
-  RequestContext,
-  SetAttrRequest
-} from '../../fs/filesystem-api.ts'
+import type { FilesystemApi, RequestContext } from '../../fs/filesystem-api.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
-import type { LockRequest } from '../../fs/ports/lock-service.ts'
-import type { Ino } from '../../fs/primitives.ts'
+import { Opcode } from '../fuse/abi.ts'
 import type { RequestGate } from '../fuse/gate.ts'
+import type { OnIsolation } from './mount-options.ts'
 
 export interface ServingComponents {
   readonly clock: Clock
   /** The filesystem of the live incarnation; undefined while there is none. */
   readonly current: () => FilesystemApi | undefined
+  /** What can be read without any right; undefined while there is nothing worth reading. */
+  readonly stale: () => FilesystemApi | undefined
   /** The lease can be proven now. */
   readonly mayAnswer: () => boolean
+  /** Operations that are under way are not to wait any longer. Never called with `block`. */
+  readonly onIsolated: (reason: FsError) => void
 }
 
 export interface ServingOptions {
   readonly isolationMs: number
+  readonly onIsolation: OnIsolation
 }
 
 const RECHECK_MS = 20
+/** Not being able to serve for so long is isolation; less may be a change of epoch. */
+const PATIENCE_MS = 1000
+const WATCH_MS = 200
+
+const CHANGES: ReadonlySet<number> = new Set([
+  Opcode.SETATTR,
+  Opcode.SYMLINK,
+  Opcode.MKNOD,
+  Opcode.MKDIR,
+  Opcode.UNLINK,
+  Opcode.RMDIR,
+  Opcode.RENAME,
+  Opcode.RENAME2,
+  Opcode.LINK,
+  Opcode.CREATE,
+  Opcode.TMPFILE,
+  Opcode.WRITE,
+  Opcode.SETXATTR,
+  Opcode.REMOVEXATTR,
+  Opcode.FALLOCATE,
+  Opcode.COPY_FILE_RANGE
+])
+/** Their answers promise something about the other members. */
+const PROMISES: ReadonlySet<number> = new Set([
+  Opcode.FSYNC,
+  Opcode.FSYNCDIR,
+  Opcode.SYNCFS,
+  Opcode.GETLK,
+  Opcode.SETLK,
+  Opcode.SETLKW
+])
+
+function isolated(): FsError {
+  return new FsError('EIO', 'isolated')
+}
 
 export class Serving implements RequestGate {
   readonly #components: ServingComponents
-  readonly #options: ServingOptions
   readonly #waiters = new Set<() => void>()
+  /** Requests that are answered without a lease: with what was left, or with an error. */
+  readonly #excused = new WeakSet<RequestContext>()
+  #options: ServingOptions
   #timer: Timer | undefined
+  #watch: Timer | undefined
+  #closedSinceMs: number | undefined
+  #toldIsolated = false
   #stopped = false
 
   constructor(components: ServingComponents, options: ServingOptions) {
     this.#components = components
     this.#options = options
+    this.configure(options)
   }
 
-  beforeServe(ctx: RequestContext): void | Promise<void> {
+  /** Other options from now on, for waits that begin then. */
+  configure(options: ServingOptions): void {
+    this.#options = options
+    this.#watch?.cancel()
+    this.#watch = undefined
+    if (options.onIsolation !== 'block') this.#keepWatch()
+  }
+
+  beforeServe(ctx: RequestContext, opcode: number): void | Promise<void> {
     if (this.#isOpen()) return
-    return this.#untilOpen(ctx.signal)
+    if (!this.#isIsolated()) return this.#untilServed(ctx, opcode)
+    if (!this.#excuse(ctx, opcode)) return this.#untilServed(ctx, opcode)
   }
 
-  beforeReply(): number {
-    return this.#components.mayAnswer() ? 0 : Errno.EIO
+  beforeReply(ctx: RequestContext): number {
+    return this.#components.mayAnswer() || this.#excused.has(ctx) ? 0 : Errno.EIO
   }
 
   /** Something changed: who waits looks again. */
@@ -61,6 +114,7 @@ export class Serving implements RequestGate {
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
+    this.#watch?.cancel()
     this.wake()
   }
 
@@ -69,29 +123,129 @@ export class Serving implements RequestGate {
     return this.#components.current()
   }
 
-  /** Runs an operation on the live incarnation; its result is given under a valid lease only. */
+  /**
+   * Runs an operation on the live incarnation; its result is given under a valid lease only, else
+   * `discard` gets it.
+   */
   async run<T>(
-    signal: AbortSignal | undefined,
-    operation: (fs: FilesystemApi) => Promise<T>
+    ctx: RequestContext,
+    operation: (fs: FilesystemApi) => Promise<T>,
+    discard?: (result: T) => Promise<void>
   ): Promise<T> {
     const { current, mayAnswer } = this.#components
     const fs = current()
     if (!fs) throw new FsError('EIO', 'this member does not serve now')
     const result = await operation(fs)
-    if (!mayAnswer()) {
-      await this.#untilOpen(signal)
+    if (mayAnswer()) return result
+    try {
+      await this.#untilOpen(ctx.signal)
       if (current() !== fs) throw new FsError('EIO', 'the lease was lost before the answer')
+    } catch (error) {
+      await discard?.(result)
+      throw error
     }
     return result
+  }
+
+  /** Like `run`, for what may be read of what was left here. */
+  async read<T>(
+    ctx: RequestContext,
+    operation: (fs: FilesystemApi) => Promise<T>,
+    discard?: (result: T) => Promise<void>
+  ): Promise<T> {
+    const { stale } = this.#components
+    if (!this.#excused.has(ctx)) {
+      try {
+        return await this.run(ctx, operation, discard)
+      } catch (error) {
+        const fallsBack = this.#options.onIsolation === 'readonly' && this.#isIsolated()
+        if (!fallsBack || stale() === undefined) throw error
+        this.#excused.add(ctx)
+      }
+    }
+    const fs = stale()
+    if (!fs) throw isolated()
+    return await operation(fs)
+  }
+
+  /** For waits on other members that no signal ends. */
+  async unlessIsolated<T>(waiting: Promise<T>): Promise<T> {
+    if (this.#options.onIsolation === 'block') return await waiting
+    const end = new AbortController()
+    const isolation = this.#untilIsolated(end.signal)
+    try {
+      return await Promise.race([waiting, isolation])
+    } finally {
+      end.abort()
+    }
   }
 
   #isOpen(): boolean {
     return this.#components.current() !== undefined && this.#components.mayAnswer()
   }
 
-  #untilOpen(signal: AbortSignal | undefined): Promise<void> {
+  /** Never true with `block`. */
+  #isIsolated(): boolean {
+    if (this.#options.onIsolation === 'block') return false
+    if (this.#isOpen()) {
+      this.#closedSinceMs = undefined
+      this.#toldIsolated = false
+      return false
+    }
+    const nowMs = this.#components.clock.monotonicMs()
+    this.#closedSinceMs ??= nowMs
+    return nowMs - this.#closedSinceMs >= PATIENCE_MS
+  }
+
+  /**
+   * Isolated: throws what the request is to be answered, or lets it read what was left. False:
+   * there is nothing to be read yet.
+   */
+  #excuse(ctx: RequestContext, opcode: number): boolean {
+    const readonly = this.#options.onIsolation === 'readonly'
+    const changes = CHANGES.has(opcode)
+    if (readonly && !changes && !PROMISES.has(opcode)) {
+      if (this.#components.stale() === undefined) return false
+      this.#excused.add(ctx)
+      return true
+    }
+    this.#excused.add(ctx)
+    throw readonly && changes ? new FsError('EROFS', 'isolated') : isolated()
+  }
+
+  async #untilServed(ctx: RequestContext, opcode: number): Promise<void> {
+    await this.#waitUntil(ctx.signal, () => {
+      return this.#isOpen() || (this.#isIsolated() && this.#excuse(ctx, opcode))
+    })
+  }
+
+  async #untilOpen(signal: AbortSignal | undefined): Promise<void> {
+    await this.#waitUntil(signal, () => {
+      if (this.#isIsolated()) throw isolated()
+      return this.#isOpen()
+    })
+  }
+
+  async #untilIsolated(signal: AbortSignal): Promise<never> {
+    await this.#waitUntil(
+      signal,
+      () => {
+        if (this.#isIsolated()) throw isolated()
+        return false
+      },
+      Number.POSITIVE_INFINITY
+    )
+    throw isolated()
+  }
+
+  /** Rejects with what `isDone` throws, with the signal's reason, or at the isolation limit. */
+  #waitUntil(
+    signal: AbortSignal | undefined,
+    isDone: () => boolean,
+    limitMs = this.#options.isolationMs
+  ): Promise<void> {
     const { clock } = this.#components
-    const endMs = clock.monotonicMs() + this.#options.isolationMs
+    const endMs = clock.monotonicMs() + limitMs
     return new Promise((resolve, reject) => {
       const settle = (error: unknown): void => {
         this.#waiters.delete(look)
@@ -100,10 +254,14 @@ export class Serving implements RequestGate {
         else reject(error)
       }
       const look = (): void => {
-        if (signal?.aborted) settle(signal.reason)
-        else if (this.#stopped) settle(new FsError('EIO', 'the mount is being taken down'))
-        else if (this.#isOpen()) settle(undefined)
-        else if (clock.monotonicMs() >= endMs) settle(new FsError('EIO', 'isolated for too long'))
+        try {
+          if (signal?.aborted) settle(signal.reason)
+          else if (this.#stopped) settle(new FsError('EIO', 'the mount is being taken down'))
+          else if (isDone()) settle(undefined)
+          else if (clock.monotonicMs() >= endMs) settle(new FsError('EIO', 'isolated for too long'))
+        } catch (error) {
+          settle(error)
+        }
       }
       this.#waiters.add(look)
       signal?.addEventListener('abort', look)
@@ -120,188 +278,12 @@ export class Serving implements RequestGate {
       if (this.#waiters.size > 0) this.#recheck()
     })
   }
-}
 
-/** The filesystem of whichever incarnation is live. */
-export class CurrentFilesystem implements FilesystemApi {
-  readonly #serving: Serving
-  readonly #release: (ino: Ino, handle: HandleId) => Promise<void>
-
-  constructor(components: {
-    readonly serving: Serving
-    /** Closing needs no right to serve. */
-    readonly release: (ino: Ino, handle: HandleId) => Promise<void>
-  }) {
-    this.#serving = components.serving
-    this.#release = components.release
-  }
-
-  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.lookup(ctx, parent, name))
-  }
-
-  getattr(ctx: RequestContext, ino: Ino) {
-    return this.#serving.run(ctx.signal, (fs) => fs.getattr(ctx, ino))
-  }
-
-  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest) {
-    return this.#serving.run(ctx.signal, (fs) => fs.setattr(ctx, ino, request))
-  }
-
-  readlink(ctx: RequestContext, ino: Ino) {
-    return this.#serving.run(ctx.signal, (fs) => fs.readlink(ctx, ino))
-  }
-
-  mknod(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number, rdev: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.mknod(ctx, parent, name, mode, rdev))
-  }
-
-  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.mkdir(ctx, parent, name, mode))
-  }
-
-  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.symlink(ctx, parent, name, target))
-  }
-
-  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.unlink(ctx, parent, name))
-  }
-
-  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.rmdir(ctx, parent, name))
-  }
-
-  rename(
-    ctx: RequestContext,
-    parent: Ino,
-    name: Uint8Array,
-    newParent: Ino,
-    newName: Uint8Array,
-    flags: RenameFlags
-  ) {
-    return this.#serving.run(ctx.signal, (fs) =>
-      fs.rename(ctx, parent, name, newParent, newName, flags)
-    )
-  }
-
-  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.link(ctx, ino, newParent, newName))
-  }
-
-  open(ctx: RequestContext, ino: Ino, flags: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.open(ctx, ino, flags))
-  }
-
-  create(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number, flags: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.create(ctx, parent, name, mode, flags))
-  }
-
-  read(ctx: RequestContext, ino: Ino, handle: HandleId, offset: number, length: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.read(ctx, ino, handle, offset, length))
-  }
-
-  write(
-    ctx: RequestContext,
-    ino: Ino,
-    handle: HandleId,
-    offset: number,
-    data: Uint8Array,
-    options: { readonly append: boolean; readonly killSuidGid: boolean }
-  ) {
-    return this.#serving.run(ctx.signal, (fs) => fs.write(ctx, ino, handle, offset, data, options))
-  }
-
-  getlk(ctx: RequestContext, ino: Ino, handle: HandleId, request: LockRequest) {
-    return this.#serving.run(ctx.signal, (fs) => fs.getlk(ctx, ino, handle, request))
-  }
-
-  setlk(
-    ctx: RequestContext,
-    ino: Ino,
-    handle: HandleId,
-    request: LockRequest,
-    options: { readonly wait: boolean }
-  ) {
-    return this.#serving.run(ctx.signal, (fs) => fs.setlk(ctx, ino, handle, request, options))
-  }
-
-  /** Without a live incarnation there are no locks: they ended with it. */
-  dropLocks(ino: Ino, lockOwner: bigint): void {
-    this.#serving.current()?.dropLocks(ino, lockOwner)
-  }
-
-  flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint) {
-    return this.#serving.run(ctx.signal, (fs) => fs.flush(ctx, ino, handle, lockOwner))
-  }
-
-  fsync(ctx: RequestContext, ino: Ino, handle: HandleId, dataOnly: boolean) {
-    return this.#serving.run(ctx.signal, (fs) => fs.fsync(ctx, ino, handle, dataOnly))
-  }
-
-  release(ino: Ino, handle: HandleId) {
-    return this.#release(ino, handle)
-  }
-
-  opendir(ctx: RequestContext, ino: Ino) {
-    return this.#serving.run(ctx.signal, (fs) => fs.opendir(ctx, ino))
-  }
-
-  readdir(
-    ctx: RequestContext,
-    ino: Ino,
-    handle: HandleId,
-    cookie: number,
-    options: { readonly plus: boolean },
-    accept: (entry: DirEntry) => boolean
-  ) {
-    return this.#serving.run(ctx.signal, (fs) =>
-      fs.readdir(ctx, ino, handle, cookie, options, accept)
-    )
-  }
-
-  fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId) {
-    return this.#serving.run(ctx.signal, (fs) => fs.fsyncdir(ctx, ino, handle))
-  }
-
-  releasedir(ino: Ino, handle: HandleId) {
-    return this.#release(ino, handle)
-  }
-
-  statfs(ctx: RequestContext) {
-    return this.#serving.run(ctx.signal, (fs) => fs.statfs(ctx))
-  }
-
-  setxattr(ctx: RequestContext, ino: Ino, name: Uint8Array, value: Uint8Array, flags: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.setxattr(ctx, ino, name, value, flags))
-  }
-
-  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.getxattr(ctx, ino, name))
-  }
-
-  listxattr(ctx: RequestContext, ino: Ino) {
-    return this.#serving.run(ctx.signal, (fs) => fs.listxattr(ctx, ino))
-  }
-
-  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array) {
-    return this.#serving.run(ctx.signal, (fs) => fs.removexattr(ctx, ino, name))
-  }
-
-  fallocate(
-    ctx: RequestContext,
-    ino: Ino,
-    handle: HandleId,
-    mode: number,
-    offset: number,
-    length: number
-  ) {
-    return this.#serving.run(ctx.signal, (fs) =>
-      fs.fallocate(ctx, ino, handle, mode, offset, length)
-    )
-  }
-
-  lseek(ctx: RequestContext, ino: Ino, handle: HandleId, offset: number, whence: number) {
-    return this.#serving.run(ctx.signal, (fs) => fs.lseek(ctx, ino, handle, offset, whence))
+  #keepWatch(): void {
+    if (this.#stopped) return
+    this.#watch = this.#components.clock.setTimer(WATCH_MS, () => this.#keepWatch())
+    if (!this.#isIsolated() || this.#toldIsolated) return
+    this.#toldIsolated = true
+    this.#components.onIsolated(isolated())
   }
 }

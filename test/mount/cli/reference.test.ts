@@ -9,9 +9,12 @@ import {
   formatMountOptions,
   MOUNT_OPTIONS,
   mountOptionsHelp,
+  optionStandard,
   optionUsage,
-  parseMountOptions
+  parseMountOptions,
+  parseMountRequest
 } from '../../../src/mount/daemon/mount-options.ts'
+import { UserError } from '../../../src/mount/daemon/user-error.ts'
 import { exampleStatus } from '../daemon/support.ts'
 
 function reference(): string {
@@ -60,8 +63,7 @@ test('reference - mount options are the same in table, help and docs', async (t)
   t.ok(text.includes(mountOptionsHelp()))
   for (const [index, option] of MOUNT_OPTIONS.entries()) {
     t.ok(effects[index]?.startsWith(option.help), `docs of ${option.name}`)
-    if (option.kind === 'flag') continue
-    const standard = `(${DEFAULT_SETTINGS[option.setting] / 1000} unless given)`
+    const standard = optionStandard(option)
     t.ok(effects[index]?.endsWith(standard) && text.includes(standard), option.name)
   }
 })
@@ -118,11 +120,41 @@ test('reference - every field of the status JSON is documented', (t) => {
 })
 
 test('mount options - settings survive being written and read', (t) => {
-  const all = MOUNT_OPTIONS.map((option) =>
-    option.kind === 'flag' ? option.name : `${option.name}=7`
-  )
+  const all = MOUNT_OPTIONS.map((option) => {
+    if (option.kind === 'flag') return option.name
+    return `${option.name}=${option.kind === 'choice' ? option.choices.at(-1) : 7}`
+  })
   const settings = parseMountOptions([all.join(',')])
   t.alike(parseMountOptions([formatMountOptions(settings)]), settings)
   t.alike(parseMountOptions([formatMountOptions(DEFAULT_SETTINGS)]), DEFAULT_SETTINGS)
+  t.is(settings.onIsolation, 'readonly')
+  const opposites = MOUNT_OPTIONS.flatMap((option) => {
+    return option.kind === 'flag' && option.opposite !== undefined ? [option.opposite] : []
+  })
+  const back = parseMountOptions([formatMountOptions(settings), opposites.join(',')])
+  t.absent(back.readOnly || back.noExec || back.sync || back.relAtime, 'opposites take it back')
   t.alike(parseMountOptions(['mount_timeout=5', 'mount_timeout=9']).mountTimeoutMs, 9000)
+})
+
+test('mount options - those of fstab and systemd are for others, unknown ones refused', (t) => {
+  const others =
+    'defaults,auto,noauto,nofail,_netdev,x-systemd.requires=a.service,X-foo,comment=a b,nouser'
+  t.alike(parseMountOptions([others]), DEFAULT_SETTINGS)
+  const { noExec, noSuid, noDev } = parseMountOptions(['user=joe'])
+  t.ok(noExec && noSuid && noDev, 'as mount(8) has it')
+  t.absent(parseMountOptions(['users,exec']).noExec, 'later ones win')
+  const unknown = ['nonsense', 'ro=1', 'uid=x', 'uid=-1', 'gid=4294967295', 'durability=local']
+  for (const list of [...unknown, 'on_isolation=hope', 'remount', 'allow_root', '', 'commentary']) {
+    try {
+      parseMountOptions([list])
+      t.fail(`'${list}' must be refused`)
+    } catch (error) {
+      t.ok(error instanceof UserError && error.exitCode === ExitCode.usage, list)
+    }
+  }
+  const sloppy = parseMountRequest(['nonsense,ro,remount'], { sloppy: true })
+  t.ok(sloppy.remount && sloppy.settings.readOnly)
+  const base = parseMountOptions(['noexec,uid=5'])
+  const { settings } = parseMountRequest(['remount,ro'], { base })
+  t.alike(settings, { ...base, readOnly: true }, 'what is not named stays')
 })

@@ -56,6 +56,8 @@ const composeFake: ComposeNode = ({ logger }, { stateDir, mountPoint, source, se
       if (behave === 'stop-fails') throw new Error('cannot stop')
       writeFileSync(path.join(stateDir, 'stopped'), `${reason} ${lazy} ${stops}`)
     },
+    settings,
+    configure: () => Promise.resolve(),
     invite: () => Promise.resolve('tandemfs1-fake'),
     removeMember: () => Promise.resolve(),
     onFatal: (callback) => {

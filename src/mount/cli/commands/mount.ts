@@ -1,28 +1,59 @@
 /** `tandemfs mount`: checks what can be checked here, then starts the daemon and waits for it. */
 import { ControlClient } from '../../daemon/control-client.ts'
+import { BEING_UNMOUNTED } from '../../daemon/control-protocol.ts'
 import { launchDaemon } from '../../daemon/launch.ts'
 import { UserError } from '../../daemon/user-error.ts'
 import { prepareMountPoint } from '../../mounting/mount-point.ts'
+import { findMount } from '../../mounting/mountinfo.ts'
 import type { CommandContext, MountOptions } from '../command-options.ts'
+import { daemonServing, waitForEnd } from '../daemon-processes.ts'
 import { existingVolume } from '../volume-path.ts'
+
+const ANSWER_LIMIT_MS = 5000
+const PAUSE_MS = 20
 
 export async function runMount(options: MountOptions, _context: CommandContext): Promise<number> {
   const { stateDir, source } = existingVolume(options.volume, { dir: options.dir })
-  await requireNotRunning(options.volume, stateDir)
-  const mountPoint = await prepareMountPoint(options.mountPoint, { stateDirectory: stateDir })
   const { settings, foreground, logLevel } = options
+  const deadlineMs = performance.now() + settings.mountTimeoutMs
+  while (await isEnding(options.volume, stateDir)) await waitUntilEnded(stateDir, deadlineMs)
+  const mountPoint = await prepareMountPoint(options.mountPoint, { stateDirectory: stateDir })
   const daemon = { stateDir, mountPoint, source, settings, foreground, logLevel }
   const launched = await launchDaemon(daemon)
   return foreground ? await launched.ended : 0
 }
 
-async function requireNotRunning(volume: string, stateDir: string): Promise<void> {
+/**
+ * False when no daemon serves the volume, true when one is about to end (somebody has just
+ * unmounted it). Throws UserError 'alreadyRunning' when it is mounted.
+ */
+async function isEnding(volume: string, stateDir: string): Promise<boolean> {
   const client = await ControlClient.connect(stateDir)
-  if (client === undefined) return
-  client.close()
+  if (client === undefined) return false
+  try {
+    const { mountPoint } = await client.request('status', {}, { timeoutMs: ANSWER_LIMIT_MS })
+    if (findMount(mountPoint) === undefined) return true
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    if (error.why === BEING_UNMOUNTED) return true
+  } finally {
+    client.close()
+  }
   throw new UserError('alreadyRunning', {
     what: `mount ${volume}`,
     why: 'the volume is mounted on this machine already',
     remedy: `see 'tandemfs status ${volume}'`
+  })
+}
+
+async function waitUntilEnded(stateDir: string, deadlineMs: number): Promise<void> {
+  const daemon = daemonServing(stateDir)
+  if (daemon === undefined) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+  const isOver = performance.now() > deadlineMs
+  if (!isOver && (daemon === undefined || (await waitForEnd(daemon.pid, deadlineMs)))) return
+  throw new UserError('timeout', {
+    what: `mount ${stateDir}`,
+    why: 'its last daemon has been unmounted but does not end',
+    remedy: `see daemon.log in ${stateDir}`
   })
 }

@@ -1,0 +1,78 @@
+/** Mount options that change what a filesystem answers: uid=, gid=, sync, dirsync. */
+import type { Attr } from '../../fs/attr.ts'
+import type { FilesystemApi } from '../../fs/filesystem-api.ts'
+import type { MountSettings } from './mount-options.ts'
+import { overlay } from './overlay.ts'
+
+/** `fs` as these settings want it; `fs` itself when they want nothing. */
+export function shownFilesystem(
+  fs: FilesystemApi,
+  settings: MountSettings,
+  durable: () => Promise<void>
+): FilesystemApi {
+  const { shownUid, shownGid, sync, dirSync } = settings
+  let shown = fs
+  if (sync || dirSync) shown = withDurableNames(shown, durable)
+  if (shownUid !== null || shownGid !== null) shown = withOwner(shown, settings)
+  return shown
+}
+
+/** Writes are the kernel's part: it marks each of a mount with `sync` as O_SYNC. */
+function withDurableNames(fs: FilesystemApi, durable: () => Promise<void>): FilesystemApi {
+  const after = async <T>(change: Promise<T>): Promise<T> => {
+    const result = await change
+    await durable()
+    return result
+  }
+  return overlay(fs, {
+    setattr: (...args) => after(fs.setattr(...args)),
+    mknod: (...args) => after(fs.mknod(...args)),
+    mkdir: (...args) => after(fs.mkdir(...args)),
+    symlink: (...args) => after(fs.symlink(...args)),
+    unlink: (...args) => after(fs.unlink(...args)),
+    rmdir: (...args) => after(fs.rmdir(...args)),
+    rename: (...args) => after(fs.rename(...args)),
+    link: (...args) => after(fs.link(...args)),
+    setxattr: (...args) => after(fs.setxattr(...args)),
+    removexattr: (...args) => after(fs.removexattr(...args)),
+    create: async (...args) => {
+      const created = await fs.create(...args)
+      try {
+        await durable()
+      } catch (error) {
+        await fs.release(created.attr.ino, created.handle)
+        throw error
+      }
+      return created
+    }
+  })
+}
+
+/** As FUSE filesystems do it: what is shown, and so what the kernel checks; nothing stored. */
+function withOwner(
+  fs: FilesystemApi,
+  { shownUid, shownGid }: Pick<MountSettings, 'shownUid' | 'shownGid'>
+): FilesystemApi {
+  const show = (attr: Attr): Attr => {
+    return { ...attr, uid: shownUid ?? attr.uid, gid: shownGid ?? attr.gid }
+  }
+  const shown = async (attr: Promise<Attr>): Promise<Attr> => show(await attr)
+  return overlay(fs, {
+    lookup: (...args) => shown(fs.lookup(...args)),
+    getattr: (...args) => shown(fs.getattr(...args)),
+    setattr: (...args) => shown(fs.setattr(...args)),
+    mknod: (...args) => shown(fs.mknod(...args)),
+    mkdir: (...args) => shown(fs.mkdir(...args)),
+    symlink: (...args) => shown(fs.symlink(...args)),
+    link: (...args) => shown(fs.link(...args)),
+    create: async (...args) => {
+      const { attr, handle } = await fs.create(...args)
+      return { attr: show(attr), handle }
+    },
+    readdir: (ctx, ino, handle, cookie, options, accept) => {
+      return fs.readdir(ctx, ino, handle, cookie, options, (entry) => {
+        return accept(entry.attr === undefined ? entry : { ...entry, attr: show(entry.attr) })
+      })
+    }
+  })
+}
