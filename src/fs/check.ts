@@ -4,6 +4,7 @@
  */
 import { fileType, isDirectory, isRegular, isSymlink } from './attr.ts'
 import { isDentryName } from './names.ts'
+import type { Slice } from './op.ts'
 import type { Ino } from './primitives.ts'
 import { ROOT_INO } from './primitives.ts'
 import type { Extent } from './state/extent-table.ts'
@@ -93,6 +94,7 @@ function checkReachable(inodes: Map<Ino, Inode>, problems: string[]): void {
 function checkExtents(state: StateStore, inodes: Map<Ino, Inode>, problems: string[]): void {
   const bytes = new Map<Ino, number>()
   const used = new Set<string>()
+  const homes = new Map<string, Slice>()
   let before: (Extent & { ino: Ino }) | undefined
   for (const extent of state.tables.extents.all()) {
     const { ino, offset, length, delta, slice } = extent
@@ -108,6 +110,7 @@ function checkExtents(state: StateStore, inodes: Map<Ino, Inode>, problems: stri
     }
     bytes.set(ino, (bytes.get(ino) ?? 0) + length)
     used.add(`${slice.segment}:${slice.offset}`)
+    homes.set(`${slice.segment}:${slice.offset} ${ino}:${offset - delta}`, slice)
     before = extent
   }
   for (const inode of inodes.values()) {
@@ -116,10 +119,27 @@ function checkExtents(state: StateStore, inodes: Map<Ino, Inode>, problems: stri
       problems.push(`inode ${inode.ino}: ${inode.bytes} bytes of data, counted ${counted}`)
     }
   }
+  checkShared(state, homes, problems)
   for (const { segment, offset } of state.freedSlices(Number.MAX_SAFE_INTEGER)) {
     if (used.has(`${segment}:${offset}`)) {
       problems.push(`slice ${segment}:${offset} is freed and in use`)
     }
+  }
+}
+
+/** Every shared home is in use, and a slice with more than one has all of them listed. */
+function checkShared(state: StateStore, homes: Map<string, Slice>, problems: string[]): void {
+  const shared = new Set<string>()
+  for (const { segment, sliceOffset, ino, base } of state.tables.shared.all()) {
+    const home = `${segment}:${sliceOffset} ${ino}:${base}`
+    shared.add(home)
+    if (!homes.has(home)) problems.push(`shared slice ${home}: no extent there`)
+  }
+  const first = new Map<string, string>()
+  for (const [home, { segment, offset }] of homes) {
+    const other = first.get(`${segment}:${offset}`)
+    if (other === undefined) first.set(`${segment}:${offset}`, home)
+    else if (!shared.has(home) || !shared.has(other)) problems.push(`slice ${home}: not shared`)
   }
 }
 

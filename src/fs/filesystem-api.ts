@@ -12,6 +12,8 @@ export interface RequestContext {
   readonly uid: number
   readonly gid: number
   readonly pid: number
+  /** Of the process, for what it makes; 0 when absent. */
+  readonly umask?: number
   /** Aborted when the kernel interrupts the request and the wait may end. */
   readonly signal?: AbortSignal
 }
@@ -58,6 +60,19 @@ export interface StatFs {
 export interface RenameFlags {
   readonly noReplace: boolean
   readonly exchange: boolean
+  /** Leaves a character device 0:0 at the old name, as overlay filesystems ask for. */
+  readonly whiteout?: boolean
+}
+
+/** Bytes of one open file to another, or to another place of the same. */
+export interface CopyRequest {
+  readonly source: Ino
+  readonly sourceHandle: HandleId
+  readonly sourceOffset: number
+  readonly ino: Ino
+  readonly handle: HandleId
+  readonly offset: number
+  readonly length: number
 }
 
 /** A lock that keeps another from being granted, as F_GETLK tells it. */
@@ -75,7 +90,10 @@ export interface FilesystemApi {
   getattr(ctx: RequestContext, ino: Ino): Promise<Attr>
   setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Promise<Attr>
   readlink(ctx: RequestContext, ino: Ino): Promise<Uint8Array>
-  /** Regular files, FIFOs, sockets and devices; `mode` has the umask applied. */
+  /**
+   * Regular files, FIFOs, sockets and devices. Of the `mode` of whatever is made, the directory's
+   * default access control list or else the caller's umask takes bits away.
+   */
   mknod(
     ctx: RequestContext,
     parent: Ino,
@@ -107,6 +125,16 @@ export interface FilesystemApi {
     ctx: RequestContext,
     parent: Ino,
     name: Uint8Array,
+    mode: number,
+    flags: number
+  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }>
+  /**
+   * A regular file without a name, opened (O_TMPFILE): gone at its last close unless `link` gives
+   * it a name, which O_EXCL in `flags` forbids (ENOENT).
+   */
+  tmpfile(
+    ctx: RequestContext,
+    directory: Ino,
     mode: number,
     flags: number
   ): Promise<{ readonly attr: Attr; readonly handle: HandleId }>
@@ -184,13 +212,17 @@ export interface FilesystemApi {
   releasedir(ino: Ino, handle: HandleId): Promise<void>
 
   statfs(ctx: RequestContext): Promise<StatFs>
-  /** `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. */
+  /**
+   * `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. `killSetGid`: an access control list that is set
+   * clears set-gid (FUSE_SETXATTR_ACL_KILL_SGID).
+   */
   setxattr(
     ctx: RequestContext,
     ino: Ino,
     name: Uint8Array,
     value: Uint8Array,
-    flags: number
+    flags: number,
+    killSetGid?: boolean
   ): Promise<void>
   getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array>
   listxattr(ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]>
@@ -204,6 +236,12 @@ export interface FilesystemApi {
     offset: number,
     length: number
   ): Promise<void>
+  /**
+   * Makes the target range refer to the bytes of the source range. Answers how many bytes that
+   * were: fewer than asked for at the source's end of file, and when there are too many extents
+   * for one op. EINVAL when the ranges are of one file and overlap.
+   */
+  copyRange(ctx: RequestContext, request: CopyRequest): Promise<number>
   /** SEEK_DATA (3) or SEEK_HOLE (4). */
   lseek(
     ctx: RequestContext,

@@ -6,6 +6,7 @@
  */
 import type { Attr } from './attr.ts'
 import type {
+  CopyRequest,
   DirEntry,
   FilesystemApi,
   HandleId,
@@ -17,8 +18,9 @@ import type {
 } from './filesystem-api.ts'
 import { OpenFiles } from './open-files.ts'
 import { setattr } from './ops/attr-ops.ts'
+import { copyRange } from './ops/copy-ops.ts'
 import type { Core, FilesystemComponents } from './ops/core.ts'
-import { create, link, mkdir, mknod, symlink } from './ops/create-ops.ts'
+import { create, link, mkdir, mknod, symlink, tmpfile } from './ops/create-ops.ts'
 import { read, write } from './ops/data-ops.ts'
 import { readdir } from './ops/dir-ops.ts'
 import { flush, fsync, open, opendir, release } from './ops/handle-ops.ts'
@@ -134,6 +136,15 @@ export class Filesystem implements FilesystemApi {
     return create(this.#core, ctx, parent, name, mode, flags)
   }
 
+  tmpfile(
+    ctx: RequestContext,
+    directory: Ino,
+    mode: number,
+    flags: number
+  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+    return tmpfile(this.#core, ctx, directory, mode, flags)
+  }
+
   read(
     ctx: RequestContext,
     ino: Ino,
@@ -222,9 +233,10 @@ export class Filesystem implements FilesystemApi {
     ino: Ino,
     name: Uint8Array,
     value: Uint8Array,
-    flags: number
+    flags: number,
+    killSetGid = false
   ): Promise<void> {
-    return setxattr(this.#core, ctx, ino, { name, value, flags })
+    return setxattr(this.#core, ctx, ino, { name, value, flags, killSetGid })
   }
 
   getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array> {
@@ -248,6 +260,10 @@ export class Filesystem implements FilesystemApi {
     length: number
   ): Promise<void> {
     return fallocate(this.#core, ctx, ino, handle, { mode, offset, length })
+  }
+
+  copyRange(ctx: RequestContext, request: CopyRequest): Promise<number> {
+    return copyRange(this.#core, ctx, request)
   }
 
   lseek(

@@ -2,7 +2,7 @@
  * Ops as bytes: what stands in journals, logs and on the wire. A list is a version byte, a count
  * and the ops; an op is a type byte and its fields in the order of op.ts. Every value has exactly
  * one encoding, so equal ops are equal bytes and a block of the log can be compared with what came
- * by stream. The decoder is given bytes by other members and by disks: it bounds every length and
+ * by stream; the version is the lowest that knows all ops of the list. The decoder is given bytes by other members and by disks: it bounds every length and
  * refuses whatever no encoder writes.
  */
 import { assert, unreachable } from './assert.ts'
@@ -21,7 +21,9 @@ import {
 } from './op.ts'
 import type { Ino, SegmentId } from './primitives.ts'
 
-export const OP_CODEC_VERSION = 1
+export const OP_CODEC_VERSION = 2
+/** Types above this one came with version 2. */
+const TYPE_MAX_OF_VERSION_1 = 12
 /** Most ops one list holds. */
 export const OPS_MAX = 4096
 /** Most slices one write op holds. */
@@ -43,7 +45,9 @@ const TYPE = {
   punch: 9,
   setxattr: 10,
   removexattr: 11,
-  reap: 12
+  reap: 12,
+  tmpfile: 13,
+  clone: 14
 } as const satisfies Record<Op['type'], number>
 
 const FILE_TYPES = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFCHR, S_IFBLK, S_IFSOCK])
@@ -55,7 +59,7 @@ const scratch = new ByteWriter()
 export function encodeOps(ops: readonly Op[]): Buffer {
   assert(ops.length <= OPS_MAX, 'too many ops in one list')
   scratch.reset()
-  scratch.u8(OP_CODEC_VERSION)
+  scratch.u8(versionOf(ops))
   scratch.uint(ops.length)
   for (const op of ops) writeOp(scratch, op)
   return scratch.finish()
@@ -68,13 +72,20 @@ export function encodeOps(ops: readonly Op[]): Buffer {
 export function decodeOps(bytes: Uint8Array): Op[] {
   const reader = new ByteReader(bytes)
   const version = reader.u8()
-  if (version !== OP_CODEC_VERSION) reader.fail(`ops of version ${version}, known is 1`)
+  if (version < 1 || version > OP_CODEC_VERSION) {
+    reader.fail(`ops of version ${version}, known are 1 to ${OP_CODEC_VERSION}`)
+  }
   const count = reader.uint(OPS_MAX)
   if (count > reader.left) reader.fail('more ops than bytes')
   const ops: Op[] = []
   for (let i = 0; i < count; i++) ops.push(readOp(reader))
   if (reader.left > 0) reader.fail(`${reader.left} bytes after the last op`)
+  if (version !== versionOf(ops)) reader.fail(`not the version of these ops: ${version}`)
   return ops
+}
+
+function versionOf(ops: readonly Op[]): number {
+  return ops.some(({ type }) => TYPE[type] > TYPE_MAX_OF_VERSION_1) ? 2 : 1
 }
 
 function writeName(w: ByteWriter, name: Uint8Array): void {
@@ -230,6 +241,22 @@ function writeOp(w: ByteWriter, op: Op): void {
       w.u8(op.extend ? 1 : 0)
       writeTime(w, op.time)
       break
+    case 'clone':
+      w.u56(op.ino)
+      w.uint(op.offset)
+      w.u56(op.source)
+      w.uint(op.sourceOffset)
+      w.uint(op.length)
+      writeTime(w, op.time)
+      writeOptionalMode(w, op.mode)
+      break
+    case 'tmpfile':
+      w.u56(op.ino)
+      writePermissions(w, op.mode)
+      w.u32(op.uid)
+      w.u32(op.gid)
+      writeTime(w, op.time)
+      break
     case 'setxattr':
       w.u56(op.ino)
       w.bytes(op.name)
@@ -330,6 +357,17 @@ function readOp(r: ByteReader): Op {
       return readWrite(r)
     case TYPE.punch:
       return readPunch(r)
+    case TYPE.clone:
+      return readClone(r)
+    case TYPE.tmpfile:
+      return {
+        type: 'tmpfile',
+        ino: readIno(r),
+        mode: r.uint(PERMISSIONS_MAX),
+        uid: r.u32(),
+        gid: r.u32(),
+        time: readTime(r)
+      }
     case TYPE.setxattr:
       return {
         type: 'setxattr',
@@ -413,4 +451,27 @@ function readPunch(r: ByteReader): Op {
   const length = r.uint(FILE_SIZE_MAX)
   if (length === 0 || offset + length > FILE_SIZE_MAX) r.fail('punch out of range')
   return { type: 'punch', ino, offset, length, extend: readFlag(r), time: readTime(r) }
+}
+
+function readClone(r: ByteReader): Op {
+  const ino = readIno(r)
+  const offset = r.uint(FILE_SIZE_MAX)
+  const source = readIno(r)
+  const sourceOffset = r.uint(FILE_SIZE_MAX)
+  const length = r.uint(FILE_SIZE_MAX)
+  if (length === 0 || Math.max(offset, sourceOffset) + length > FILE_SIZE_MAX) {
+    r.fail('clone out of range')
+  }
+  if (ino === source && Math.abs(offset - sourceOffset) < length) r.fail('clone onto itself')
+  const time = readTime(r)
+  return {
+    type: 'clone',
+    ino,
+    offset,
+    source,
+    sourceOffset,
+    length,
+    time,
+    ...readOptionalMode(r)
+  }
 }

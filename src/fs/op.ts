@@ -47,6 +47,17 @@ export interface CreateOp {
   readonly time: TimeSpec
 }
 
+/** Makes a regular file without a name: an orphan until a link gives it one. */
+export interface TmpfileOp {
+  readonly type: 'tmpfile'
+  readonly ino: Ino
+  /** Permission bits. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly time: TimeSpec
+}
+
 export interface LinkOp {
   readonly type: 'link'
   readonly ino: Ino
@@ -132,6 +143,24 @@ export interface PunchOp {
   readonly time: TimeSpec
 }
 
+/**
+ * Bytes [offset, offset + length) of a file become what `source` (maybe the same file, another
+ * range) holds from `sourceOffset` on, holes included, by referring to the same slices. All of it
+ * lies within the source's size. Both ranges are exclusively the writer's at that moment, so every
+ * member finds the same extents there.
+ */
+export interface CloneOp {
+  readonly type: 'clone'
+  readonly ino: Ino
+  readonly offset: number
+  readonly source: Ino
+  readonly sourceOffset: number
+  readonly length: number
+  readonly time: TimeSpec
+  /** New permission bits when the write clears set-id bits. */
+  readonly mode?: number
+}
+
 export interface SetXattrOp {
   readonly type: 'setxattr'
   readonly ino: Ino
@@ -155,6 +184,7 @@ export interface ReapOp {
 
 export type Op =
   | CreateOp
+  | TmpfileOp
   | LinkOp
   | UnlinkOp
   | RmdirOp
@@ -163,6 +193,7 @@ export type Op =
   | TruncateOp
   | WriteOp
   | PunchOp
+  | CloneOp
   | SetXattrOp
   | RemoveXattrOp
   | ReapOp

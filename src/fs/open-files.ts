@@ -44,6 +44,8 @@ export class OpenFiles {
   readonly #handles = new Map<HandleId, OpenFileState>()
   readonly #byInode = new Map<Ino, Set<OpenFileState>>()
   readonly #closedForGood = new Set<Ino>()
+  /** Open files made without a name that may still get one. */
+  readonly #nameless = new Set<Ino>()
   #nextHandle = 1
 
   /** Throws ESTALE for an inode that was declared closed for good. */
@@ -91,6 +93,7 @@ export class OpenFiles {
     this.#handles.delete(handle)
     if (files.size > 0) return false
     this.#byInode.delete(ino)
+    this.#nameless.delete(ino)
     return true
   }
 
@@ -144,6 +147,20 @@ export class OpenFiles {
       const held = file.locks.some((lock) => lock.owner === owner && lock.kind === kind)
       if (held) file.poisoned = true
     }
+  }
+
+  /** The open inode was made without a name and may be given one. */
+  noteNameless(ino: Ino): void {
+    this.#nameless.add(ino)
+  }
+
+  isNameless(ino: Ino): boolean {
+    return this.#nameless.has(ino)
+  }
+
+  /** It has a name now: when that goes it is an orphan like any other. */
+  named(ino: Ino): void {
+    this.#nameless.delete(ino)
   }
 
   isOpen(ino: Ino): boolean {

@@ -19,6 +19,8 @@ const DAMAGES: readonly (readonly [string, string, RegExp])[] = [
   ['cycle', 'UPDATE inode SET parent = ino WHERE mode = 16877 AND ino > 1', /not reachable/],
   ['lost root', 'UPDATE inode SET mode = 33188 WHERE ino = 1', /root directory/],
   ['stray attribute', "INSERT INTO xattr VALUES (99, x'01', x'01')", /attribute of inode 99/],
+  ['shared and not there', 'INSERT INTO shared_slice VALUES (1, 2, 3, 4)', /no extent there/],
+  ['not shared', 'DELETE FROM shared_slice WHERE base = 0', /not shared/],
   [
     'freed and in use',
     'INSERT INTO freed_slice (segment, offset, length, writer, seq) ' +
@@ -35,6 +37,9 @@ test('check - finds every kind of damage, and nothing in a sound state', async (
   await fs.write(root, attr.ino, handle, 0, name('hello'), options)
   await fs.write(root, attr.ino, handle, 0, name('hello'), options)
   await fs.mkdir(root, ROOT_INO, name('d'), 0o755)
+  const { ino } = attr
+  const clone = { source: ino, sourceHandle: handle, sourceOffset: 0, ino, handle, offset: 10 }
+  await fs.copyRange(root, { ...clone, length: 5 })
   t.alike(checkState(state), [])
   for (const [what, statement, expected] of DAMAGES) {
     state.database.exec('SAVEPOINT damage')

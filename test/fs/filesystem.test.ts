@@ -386,6 +386,81 @@ test('filesystem - writing takes away set-id bits and capabilities', async (t) =
   t.is(await left(), '2644 0', 'set-gid without group execute is no privilege')
 })
 
+test('filesystem - a file without a name lives until its close, or gets a name once', async (t) => {
+  const orphans: Ino[] = []
+  const fixture = await open(t, { onOrphanClosed: (ino) => orphans.push(ino) })
+  const { fs } = fixture
+  const umasked = { ...user, umask: 0o027 }
+  const { attr, handle } = await fs.tmpfile(umasked, ROOT_INO, 0o4666, 0o20200002)
+  t.alike([attr.nlink, attr.mode, attr.uid], [0, 0o104640, 1000])
+  await fs.write(user, attr.ino, handle, 0, name('text'), PLAIN)
+  t.is((await fs.link(user, attr.ino, ROOT_INO, name('named'))).nlink, 1)
+  t.is((await fs.lookup(root, ROOT_INO, name('named'))).size, 4)
+  await fs.unlink(root, ROOT_INO, name('named'))
+  const again = () => fs.link(user, attr.ino, ROOT_INO, name('again'))
+  t.is(await errnoOf(again), 'ENOENT', 'as any other unlinked file')
+  const other = await fs.tmpfile(user, ROOT_INO, 0o600, 0o20200202)
+  const link = () => fs.link(user, other.attr.ino, ROOT_INO, name('no'))
+  t.is(await errnoOf(link), 'ENOENT', 'O_EXCL: never to have a name')
+  await fs.release(attr.ino, handle)
+  await fs.release(other.attr.ino, other.handle)
+  t.alike(orphans, [attr.ino, other.attr.ino])
+  const removed = await fs.mkdir(root, ROOT_INO, name('d'), 0o755)
+  await fs.rmdir(root, ROOT_INO, name('d'))
+  t.is(await errnoOf(() => fs.tmpfile(user, removed.ino, 0o600, 2)), 'ENOENT')
+})
+
+test('filesystem - what an access control list brings with it is one entry', async (t) => {
+  const fixture = await open(t)
+  const { fs, log } = fixture
+  const list = Buffer.from('0200000001000700ffffffff', 'hex')
+  const entry = (text: string) => Buffer.from(text, 'hex')
+  const full = Buffer.concat([
+    list,
+    entry('0200060009000000'),
+    entry('04000500ffffffff'),
+    entry('10000600ffffffff'),
+    entry('20000000ffffffff')
+  ])
+  await fs.setxattr(root, ROOT_INO, name('system.posix_acl_default'), full, 0)
+  log.record = true
+  const { attr } = await fs.create({ ...root, umask: 0o077 }, ROOT_INO, name('f'), 0o664, 0o102)
+  t.is(attr.mode, 0o100660, 'the list counts, not the umask')
+  t.alike(
+    log.together.at(-1)?.map(({ type }) => type),
+    ['create', 'setxattr']
+  )
+  await fs.setattr(root, attr.ino, { mode: 0o600 })
+  t.alike(
+    log.together.at(-1)?.map(({ type }) => type),
+    ['setattr', 'setxattr']
+  )
+  const access = name('system.posix_acl_access')
+  const value = Buffer.from(await fs.getxattr(root, attr.ino, access))
+  t.is(value.readUInt16LE(4 + 3 * 8 + 2), 0, 'the mask')
+  await fs.setattr(root, attr.ino, { mode: 0o2755 })
+  await fs.setxattr(user, attr.ino, access, full, 0, true)
+  t.is((await fs.getattr(root, attr.ino)).mode, 0o100760, 'set-gid is gone')
+  await fs.removexattr(root, attr.ino, access)
+  await fs.removexattr(root, attr.ino, access)
+  t.alike(await fs.listxattr(root, attr.ino), [])
+})
+
+test('filesystem - rename leaves a whiteout behind when asked to', async (t) => {
+  const fixture = await open(t)
+  const { fs, log } = fixture
+  await makeFile(fixture, 'a')
+  log.record = true
+  const flags = { noReplace: true, exchange: false, whiteout: true }
+  await fs.rename(root, ROOT_INO, name('a'), ROOT_INO, name('b'), flags)
+  const left = await fs.lookup(root, ROOT_INO, name('a'))
+  t.alike([left.mode, left.rdev], [0o020000, 0])
+  t.is(log.together.at(-1)?.length, 2)
+  const swap = { ...flags, noReplace: false, exchange: true }
+  const both = () => fs.rename(root, ROOT_INO, name('a'), ROOT_INO, name('b'), swap)
+  t.is(await errnoOf(both), 'EINVAL')
+})
+
 test('filesystem - sizes and offsets at the limit', async (t) => {
   const fixture = await open(t)
   const { fs } = fixture
@@ -415,7 +490,8 @@ test('filesystem - attribute names, values and lists at the limit', async (t) =>
   t.is(await set('user.big', 65537), 'E2BIG')
   t.is(await set('user.'), 'EINVAL')
   t.is(await set('nonsense'), 'EOPNOTSUPP')
-  t.is(await set('system.posix_acl_access'), 'EOPNOTSUPP')
+  t.is(await set('system.other'), 'EOPNOTSUPP')
+  t.is(await set('system.posix_acl_access'), 'EINVAL')
   t.is(await set('user.flags', 1, 4), 'EINVAL')
   t.is(await set('trusted.hidden'), 'ok')
   let last = 'ok'

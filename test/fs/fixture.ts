@@ -62,6 +62,8 @@ export class StepClock implements Clock {
 
 export class MemoryLog implements OpLog {
   readonly ops: Op[] = []
+  /** What was submitted together. */
+  readonly together: (readonly Op[])[] = []
   readonly payloads: (Uint8Array | undefined)[] = []
   availableBytes = 2 ** 40
   /** Keeps every op when true. */
@@ -88,6 +90,11 @@ export class MemoryLog implements OpLog {
     if (!this.record) return
     this.ops.push(op)
     this.payloads.push(payload)
+  }
+
+  async submitTogether(ops: readonly Op[]): Promise<void> {
+    if (this.record) this.together.push(ops)
+    await Promise.all(ops.map((op) => this.submit(op)))
   }
 
   async durable(): Promise<void> {

@@ -7,7 +7,7 @@ import type { Ino } from '../../src/fs/primitives.ts'
 import { Random } from '../model/random.ts'
 import { bytes, sampleOps, sampleSlice } from './op-samples.ts'
 
-/** Version 1: these bytes stand in logs and journals and must stay readable. */
+/** Versions 1 and 2: these bytes stand in logs and journals and must stay readable. */
 const GOLDEN = [
   '010101010000000000000466696c6507000000002000a48302e8030000ffffffff00000000000380c49fd50c15cd5b07',
   '0101010100000000000001ff07000000002000ffc30200000000000000000000000003612f6280808080802001ffc99a3b',
@@ -25,7 +25,10 @@ const GOLDEN = [
   '010109070000000020000180808080808080020180c49fd50c15cd5b07',
   '01010a0700000000200006757365722e78017680c49fd50c15cd5b07',
   '01010b0700000000200006757365722e7880c49fd50c15cd5b07',
-  '01010c07000000002000'
+  '01010c07000000002000',
+  '02010d07000000002000a013e80300000000000080c49fd50c15cd5b07',
+  '02010e070000000020008080808020020000000000000780808080802080c49fd50c15cd5b0700',
+  '02010e0700000000200000070000000020000a0a80c49fd50c15cd5b0701ed03'
 ]
 
 const time = { sec: 0, nsec: 0 }
@@ -108,7 +111,14 @@ test('op-codec - noise is refused with a DecodeError', (t) => {
 })
 
 test('op-codec - another version is refused by its number', (t) => {
-  t.exception(() => decodeOps(Buffer.from([2, 0])), /version 2/)
+  t.exception(() => decodeOps(Buffer.from([3, 0])), /version 3/)
+  t.exception(() => decodeOps(Buffer.from([0, 0])), /version 0/)
+  const [tmpfile] = sampleOps.filter(({ type }) => type === 'tmpfile')
+  const encoded = encodeOps(tmpfile === undefined ? [] : [tmpfile, { type: 'reap', ino }])
+  t.is(encoded[0], 2)
+  encoded[0] = 1
+  t.exception(() => decodeOps(encoded), /not the version/)
+  t.exception(() => decodeOps(Buffer.from([2, 0])), /not the version/)
 })
 
 test('op-codec - counts and lengths beyond the input are refused before use', (t) => {
@@ -142,7 +152,8 @@ test('op-codec - values out of range are refused when encoding', (t) => {
     { type: 'truncate', ino, size: 1, time: { sec: 0, nsec: 1e9 } },
     { type: 'write', ino, offset: 0, slices: [], time },
     { type: 'write', ino, offset: 0, slices: [{ ...sampleSlice, length: 0 }], time },
-    { type: 'setattr', ino, mode: 0o100644, ctime: time }
+    { type: 'setattr', ino, mode: 0o100644, ctime: time },
+    { type: 'tmpfile', ino, mode: 0o100644, uid: 0, gid: 0, time }
   ]
   for (const op of bad) t.exception(() => encodeOps([op]), /./, JSON.stringify(op))
   const many = Array.from({ length: OPS_MAX + 1 }, (): Op => ({ type: 'reap', ino }))

@@ -83,5 +83,16 @@ export const sampleOps: readonly Op[] = [
   { type: 'punch', ino, offset: 1, length: 2 ** 50, extend: true, time },
   { type: 'setxattr', ino, name: bytes('user.x'), value: bytes('v'), time },
   { type: 'removexattr', ino, name: bytes('user.x'), time },
-  { type: 'reap', ino }
+  { type: 'reap', ino },
+  { type: 'tmpfile', ino, mode: 0o4640, uid: 1000, gid: 0, time },
+  {
+    type: 'clone',
+    ino,
+    offset: 2 ** 33,
+    source: 2 as Ino,
+    sourceOffset: 7,
+    length: 2 ** 40,
+    time
+  },
+  { type: 'clone', ino, offset: 0, source: ino, sourceOffset: 10, length: 10, time, mode: 0o755 }
 ]

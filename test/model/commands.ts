@@ -2,9 +2,18 @@ import type { Random } from './random.ts'
 
 /** One step of a model run, in plain values: `node`, `parent`, `handle` are slots (taken modulo). */
 export type Command =
-  | { kind: 'create'; parent: number; name: string; mode: number; excl: boolean; uid: number }
+  | {
+      kind: 'create'
+      parent: number
+      name: string
+      mode: number
+      excl: boolean
+      uid: number
+      umask: number
+    }
+  | { kind: 'tmpfile'; parent: number; mode: number; excl: boolean; umask: number }
   | { kind: 'mknod'; parent: number; name: string; type: 'file' | 'fifo' | 'chr'; mode: number }
-  | { kind: 'mkdir'; parent: number; name: string; mode: number; uid: number }
+  | { kind: 'mkdir'; parent: number; name: string; mode: number; uid: number; umask: number }
   | { kind: 'symlink'; parent: number; name: string; target: string }
   | { kind: 'link'; node: number; parent: number; name: string }
   | { kind: 'unlink' | 'rmdir' | 'lookup'; parent: number; name: string }
@@ -14,7 +23,7 @@ export type Command =
       name: string
       newParent: number
       newName: string
-      flag: 'none' | 'noReplace' | 'exchange' | 'both'
+      flag: RenameFlag
     }
   | { kind: 'getattr' | 'readlink' | 'listxattr' | 'readdir'; node: number }
   | { kind: 'chmod'; node: number; mode: number }
@@ -34,14 +43,33 @@ export type Command =
     }
   | { kind: 'read'; handle: number; offset: number; length: number }
   | { kind: 'fallocate'; handle: number; mode: number; offset: number; length: number }
+  | {
+      kind: 'copy'
+      source: number
+      sourceOffset: number
+      handle: number
+      offset: number
+      length: number
+      uid: number
+    }
+  | { kind: 'setacl'; node: number; default: boolean; acl: AclText; kill: boolean }
   | { kind: 'lseek'; handle: number; offset: number; data: boolean }
   | { kind: 'setxattr'; node: number; name: string; value: string; flags: number }
   | { kind: 'getxattr' | 'removexattr'; node: number; name: string }
   | { kind: 'commit' }
 
+export type RenameFlag = 'none' | 'noReplace' | 'exchange' | 'both' | 'whiteout' | 'swapWhiteout'
+
+/**
+ * A list as the naive filesystem keeps it: rwx bits of owner, group, others, of the mask (-1: none)
+ * and of user 1000 (-1: none). Without a mask nobody is named. 'none' takes the list away.
+ */
+export type AclText = readonly [number, number, number, number, number] | 'none'
+
 const NAMES = ['a', 'b', 'c', '\xff', 'n'.repeat(255)]
 const HOSTILE_NAMES = ['.', '..', '', 'n'.repeat(256), 'a/b']
-const XATTRS = ['user.a', 'user.b', 'trusted.t', 'security.s', 'user.', 'system.posix_acl_access']
+const XATTRS = ['user.a', 'user.b', 'trusted.t', 'security.s', 'user.', 'system.other']
+const UMASKS = [0, 0o022, 0o077, 0o777]
 const MODES = [0o644, 0o755, 0o4755, 0o2755, 0o2644, 0o6711, 0o1777, 0, 0o7777]
 export const FILE_MAX_BYTES = 6000
 
@@ -54,6 +82,9 @@ const WEIGHTS: readonly (readonly [Command['kind'], number])[] = [
   ['unlink', 10],
   ['rmdir', 10],
   ['rename', 12],
+  ['tmpfile', 3],
+  ['copy', 8],
+  ['setacl', 5],
   ['lookup', 5],
   ['getattr', 3],
   ['readlink', 1],
@@ -103,14 +134,26 @@ export function randomCommand(random: Random): Command {
         name: name(),
         mode: random.pick(MODES),
         excl: random.chance(0.3),
-        uid
+        uid,
+        umask: random.pick(UMASKS)
       }
+    case 'tmpfile': {
+      const mode = random.pick(MODES)
+      return { kind, parent: slot(), mode, excl: random.chance(0.3), umask: random.pick(UMASKS) }
+    }
     case 'mknod': {
       const type = random.pick(['file', 'fifo', 'chr'] as const)
       return { kind, parent: slot(), name: name(), type, mode: random.pick(MODES) }
     }
     case 'mkdir':
-      return { kind, parent: slot(), name: name(), mode: random.pick(MODES), uid }
+      return {
+        kind,
+        parent: slot(),
+        name: name(),
+        mode: random.pick(MODES),
+        uid,
+        umask: random.pick(UMASKS)
+      }
     case 'symlink':
       return { kind, parent: slot(), name: name(), target: random.pick(['x', '/a/b', '']) }
     case 'link':
@@ -129,7 +172,10 @@ export function randomCommand(random: Random): Command {
         'noReplace',
         'exchange',
         'exchange',
-        'both'
+        'both',
+        'whiteout',
+        'whiteout',
+        'swapWhiteout'
       ] as const)
       return { kind, parent, name: name(), newParent, newName: name(), flag }
     }
@@ -169,6 +215,20 @@ export function randomCommand(random: Random): Command {
     }
     case 'lseek':
       return { kind, handle: slot(), offset: offset(random), data: random.chance(0.5) }
+    case 'copy': {
+      const place = { sourceOffset: offset(random), offset: offset(random) }
+      const length = random.chance(0.05) ? 0 : random.below(3000)
+      return { kind, source: slot(), handle: slot(), ...place, length, uid }
+    }
+    case 'setacl': {
+      const perm = () => random.below(8)
+      const named = random.chance(0.7)
+      const named1000 = random.chance(0.7) ? perm() : -1
+      const acl: AclText = random.chance(0.15)
+        ? 'none'
+        : [perm(), perm(), perm(), named ? perm() : -1, named ? named1000 : -1]
+      return { kind, node: slot(), default: random.chance(0.4), acl, kill: random.chance(0.3) }
+    }
     case 'setxattr': {
       const value = 'v'.repeat(random.below(20))
       return { kind, node: slot(), name: random.pick(XATTRS), value, flags: random.below(3) }

@@ -27,6 +27,6 @@ test('filesystem model - its commands come to ops of every type', async (t) => {
   t.teardown(() => run.close())
   for (const command of randomCommands(1, 4 * COMMANDS)) await run.step(command)
   const counts = run.opCounts()
-  t.is(counts.size, 12)
+  t.is(counts.size, 14)
   for (const [type, count] of counts) t.ok(count >= 10, `${count} of ${type}`)
 })

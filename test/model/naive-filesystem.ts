@@ -28,16 +28,22 @@ export interface NaiveNode {
   written: Uint8Array
   target: string
   xattrs: Map<string, string>
+  /** Bits of owner, group, others, mask, user 1000; see AclText. */
+  access: readonly number[] | undefined
+  inherited: readonly number[] | undefined
   atime: string
   mtime: string
   ctime: string
   opens: number
   gone: boolean
+  /** Made without a name and without O_EXCL. */
+  nameable: boolean
 }
 
 export interface Caller {
   readonly uid: number
   readonly gid: number
+  readonly umask?: number
 }
 
 const SETUID = 0o4000
@@ -74,7 +80,10 @@ export class NaiveFilesystem {
       mtime: this.now,
       ctime: this.now,
       opens: 0,
-      gone: false
+      gone: false,
+      nameable: false,
+      access: undefined,
+      inherited: undefined
     }
   }
 
@@ -131,11 +140,7 @@ export class NaiveFilesystem {
     this.#name(name)
     if (parent.entries.has(name)) throw new NaiveError(options.exists ?? 'EEXIST')
     if (type === 'dir' && parent.nlink >= this.linkMax) throw new NaiveError('EMLINK')
-    const node = this.#node(type, permissions, caller)
-    if (parent.permissions & SETGID) {
-      node.gid = parent.gid
-      if (type === 'dir') node.permissions |= SETGID
-    }
+    const node = this.#child(caller, parent, type, permissions)
     node.target = options.target ?? ''
     node.rdev = type === 'chr' ? (options.rdev ?? 0) : 0
     if (type === 'dir') {
@@ -147,15 +152,81 @@ export class NaiveFilesystem {
     return node
   }
 
+  #child(caller: Caller, parent: NaiveNode, type: NodeType, permissions: number): NaiveNode {
+    const node = this.#node(type, permissions, caller)
+    if (type !== 'symlink') this.#inherit(caller, parent, node)
+    if (parent.permissions & SETGID) {
+      node.gid = parent.gid
+      if (type === 'dir') node.permissions |= SETGID
+    }
+    return node
+  }
+
+  /** acl(5), "object creation and default ACLs". */
+  #inherit(caller: Caller, parent: NaiveNode, node: NaiveNode): void {
+    if (parent.inherited === undefined) {
+      node.permissions &= ~(caller.umask ?? 0)
+      return
+    }
+    const [owner = 0, group = 0, others = 0, mask = -1, named = -1] = parent.inherited
+    const asked = [(node.permissions >> 6) & 7, (node.permissions >> 3) & 7, node.permissions & 7]
+    const [o = 0, g = 0, t = 0] = asked
+    if (mask < 0) {
+      node.permissions = (node.permissions & ~0o777) | ((o & owner) << 6)
+      node.permissions |= ((g & group) << 3) | (t & others)
+    } else {
+      node.access = [o & owner, group, t & others, g & mask, named]
+      node.permissions = (node.permissions & ~0o777) | ((o & owner) << 6)
+      node.permissions |= ((g & mask) << 3) | (t & others)
+    }
+    if (node.type === 'dir') node.inherited = parent.inherited
+  }
+
+  tmpfile(caller: Caller, parent: NaiveNode, permissions: number, excl: boolean): NaiveNode {
+    this.#directory(parent)
+    const node = this.#child(caller, parent, 'file', permissions)
+    node.nlink = 0
+    node.nameable = !excl
+    return node
+  }
+
+  setacl(
+    node: NaiveNode,
+    isDefault: boolean,
+    acl: readonly number[] | undefined,
+    kill: boolean
+  ): void {
+    this.#alive(node)
+    if (acl === undefined) {
+      const had = isDefault ? node.inherited : node.access
+      if (isDefault) node.inherited = undefined
+      else node.access = undefined
+      if (had !== undefined) node.ctime = this.now
+      return
+    }
+    if (node.type === 'symlink') throw new NaiveError('EOPNOTSUPP')
+    if (isDefault && node.type !== 'dir') throw new NaiveError('EACCES')
+    node.ctime = this.now
+    if (isDefault) {
+      node.inherited = acl
+      return
+    }
+    const [owner = 0, group = 0, others = 0, mask = -1] = acl
+    node.access = mask < 0 ? undefined : acl
+    const kept = node.permissions & (kill ? 0o5000 : 0o7000)
+    node.permissions = kept | (owner << 6) | ((mask < 0 ? group : mask) << 3) | others
+  }
+
   link(node: NaiveNode, parent: NaiveNode, name: string): void {
     this.#alive(node)
     this.#directory(parent)
     this.#name(name)
     if (parent.entries.has(name)) throw new NaiveError('EEXIST')
     if (node.type === 'dir') throw new NaiveError('EPERM')
-    if (node.nlink === 0) throw new NaiveError('ENOENT')
+    if (node.nlink === 0 && !node.nameable) throw new NaiveError('ENOENT')
     if (node.nlink >= this.linkMax) throw new NaiveError('EMLINK')
     node.nlink++
+    node.nameable = false
     node.ctime = this.now
     parent.entries.set(name, node)
     this.#touch(parent)
@@ -184,9 +255,9 @@ export class NaiveFilesystem {
     name: string,
     to: NaiveNode,
     newName: string,
-    flags: { noReplace: boolean; exchange: boolean }
+    flags: { noReplace: boolean; exchange: boolean; whiteout: boolean }
   ): void {
-    if (flags.noReplace && flags.exchange) throw new NaiveError('EINVAL')
+    if ((flags.noReplace || flags.whiteout) && flags.exchange) throw new NaiveError('EINVAL')
     this.#directory(from)
     this.#directory(to)
     this.#name(name)
@@ -228,6 +299,7 @@ export class NaiveFilesystem {
       other.nlink = other.type === 'dir' ? 0 : other.nlink - 1
       this.#collect(other)
     }
+    if (flags.whiteout) from.entries.set(name, this.#node('chr', 0, { uid: 0, gid: 0 }))
     this.#touch(from)
     this.#touch(to)
   }
@@ -250,6 +322,11 @@ export class NaiveFilesystem {
   chmod(node: NaiveNode, permissions: number): void {
     this.#alive(node)
     node.permissions = permissions
+    if (node.access !== undefined) {
+      const [, group = 0, , , named = -1] = node.access
+      const bits = [(permissions >> 6) & 7, (permissions >> 3) & 7, permissions & 7] as const
+      node.access = [bits[0], group, bits[2], bits[1], named]
+    }
     node.ctime = this.now
   }
 
@@ -327,6 +404,32 @@ export class NaiveFilesystem {
     if (options.killSuidGid) this.#dropSetId(node)
     node.mtime = this.now
     node.ctime = this.now
+  }
+
+  /** How many bytes were copied. */
+  copy(
+    source: NaiveNode,
+    sourceOffset: number,
+    node: NaiveNode,
+    offset: number,
+    length: number,
+    kill: boolean
+  ): number {
+    if (length === 0) return 0
+    this.#file(node)
+    this.#file(source)
+    if (source === node && Math.abs(offset - sourceOffset) < length) throw new NaiveError('EINVAL')
+    const data = source.data.slice(sourceOffset, sourceOffset + length)
+    if (data.length === 0) return 0
+    const written = source.written.slice(sourceOffset, sourceOffset + length)
+    const end = offset + data.length
+    if (end > node.data.length) this.#resize(node, end)
+    node.data.set(data, offset)
+    node.written.set(written, offset)
+    if (kill) this.#dropSetId(node)
+    node.mtime = this.now
+    node.ctime = this.now
+    return data.length
   }
 
   read(node: NaiveNode, offset: number, length: number): Uint8Array {

@@ -14,7 +14,7 @@ import type { Epoch, Ino } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
 import { openFixture, StepClock, WRITER } from '../fs/fixture.ts'
-import type { Command } from './commands.ts'
+import type { Command, RenameFlag } from './commands.ts'
 import { FILE_MAX_BYTES, randomCommand } from './commands.ts'
 import type { NaiveNode, NodeType } from './naive-filesystem.ts'
 import { NaiveError, NaiveFilesystem } from './naive-filesystem.ts'
@@ -22,6 +22,8 @@ import { Random } from './random.ts'
 
 const TREE_EVERY = 250
 const LINK_MAX = 5
+const ACCESS_LIST = 'system.posix_acl_access'
+const DEFAULT_LIST = 'system.posix_acl_default'
 const BUSY_DIRECTORIES = 8
 const TYPE_BITS: Record<NodeType, number> = {
   file: 0o100000,
@@ -196,6 +198,13 @@ export class ModelRun {
         this.#pending = { ino: attr.ino, handle }
         return attrText(attr)
       }
+      case 'tmpfile': {
+        const { ino } = this.#parent(command.parent)
+        const flags = command.excl ? 0o20200202 : 0o20200002
+        const { attr, handle } = await fs.tmpfile(ctx, ino, command.mode, flags)
+        this.#pending = { ino: attr.ino, handle }
+        return attrText(attr)
+      }
       case 'mknod': {
         const { ino } = this.#parent(command.parent)
         const mode = TYPE_BITS[command.type] | command.mode
@@ -239,6 +248,7 @@ export class ModelRun {
       case 'read':
       case 'fallocate':
       case 'lseek':
+      case 'copy':
         return this.#realHandle(command, ctx)
       default:
         return this.#realNode(command, ctx)
@@ -279,6 +289,9 @@ export class ModelRun {
       case 'open':
         this.#pending = { ino, handle: await fs.open(ctx, ino, command.flags) }
         return 'ok'
+      case 'setacl':
+        await this.#setacl(ctx, ino, command)
+        return 'ok'
       case 'setxattr':
         await fs.setxattr(ctx, ino, bytes(command.name), bytes(command.value), command.flags)
         return 'ok'
@@ -288,10 +301,17 @@ export class ModelRun {
         await fs.removexattr(ctx, ino, bytes(command.name))
         return 'ok'
       case 'listxattr':
-        return (await fs.listxattr(ctx, ino)).map(text).join(',')
+        return this.#listxattr(ctx, ino)
       case 'readdir':
         return this.#readdir(ctx, ino)
     }
+  }
+
+  async #setacl(ctx: RequestContext, ino: Ino, command: SetAclCommand): Promise<void> {
+    const { fs } = this.#fixture
+    const name = bytes(command.default ? DEFAULT_LIST : ACCESS_LIST)
+    if (command.acl === 'none') await fs.removexattr(ctx, ino, name)
+    else await fs.setxattr(ctx, ino, name, listBytes(command.acl), 0, command.kill)
   }
 
   async #readdir(ctx: RequestContext, ino: Ino): Promise<string> {
@@ -338,7 +358,25 @@ export class ModelRun {
         return 'ok'
       case 'lseek':
         return String(await fs.lseek(ctx, ino, handle, command.offset, command.data ? 3 : 4))
+      case 'copy': {
+        const from = this.#handle(command.source) ?? known
+        const source = { source: from.ino, sourceHandle: from.handle }
+        const { sourceOffset, offset, length } = command
+        const range = { ...source, sourceOffset, ino, handle, offset, length }
+        return String(await fs.copyRange({ ...ctx, uid: command.uid }, range))
+      }
     }
+  }
+
+  /** The names, access control lists with their values. */
+  async #listxattr(ctx: RequestContext, ino: Ino): Promise<string> {
+    const { fs } = this.#fixture
+    const shown: string[] = []
+    for (const name of (await fs.listxattr(ctx, ino)).map(text)) {
+      if (name !== ACCESS_LIST && name !== DEFAULT_LIST) shown.push(name)
+      else shown.push(`${name}=${text(await fs.getxattr(ctx, ino, bytes(name)))}`)
+    }
+    return shown.sort().join(',')
   }
 
   #remember(node: NaiveNode): void {
@@ -360,6 +398,13 @@ export class ModelRun {
         const parent = this.#parent(command.parent).node
         const exists = command.excl ? 'EEXIST' : 'ESTALE'
         const node = naive.make(caller, parent, command.name, 'file', command.mode, { exists })
+        node.opens++
+        this.#remember(node)
+        return nodeText(node)
+      }
+      case 'tmpfile': {
+        const parent = this.#parent(command.parent).node
+        const node = naive.tmpfile(caller, parent, command.mode, command.excl)
         node.opens++
         this.#remember(node)
         return nodeText(node)
@@ -403,6 +448,7 @@ export class ModelRun {
       case 'read':
       case 'fallocate':
       case 'lseek':
+      case 'copy':
         return this.#expectedHandle(command)
       default:
         return this.#expectedNode(command)
@@ -432,6 +478,11 @@ export class ModelRun {
         naive.open(node, (command.flags & 3) !== 0, (command.flags & 0o1000) !== 0)
         this.#remember(node)
         return 'ok'
+      case 'setacl': {
+        const acl = command.acl === 'none' ? undefined : command.acl
+        naive.setacl(node, command.default, acl, command.kill)
+        return 'ok'
+      }
       case 'setxattr':
         naive.setxattr(node, command.name, command.value, command.flags)
         return 'ok'
@@ -450,7 +501,15 @@ export class ModelRun {
       if (node.type !== 'symlink') throw new NaiveError('EINVAL')
       return node.target
     }
-    if (kind === 'listxattr') return [...node.xattrs.keys()].sort().join(',')
+    if (kind === 'listxattr') {
+      const lists = [...node.xattrs.keys()]
+      const add = (name: string, acl: readonly number[] | undefined) => {
+        if (acl !== undefined) lists.push(`${name}=${text(listBytes(acl))}`)
+      }
+      add(ACCESS_LIST, node.access)
+      add(DEFAULT_LIST, node.inherited)
+      return lists.sort().join(',')
+    }
     if (command.kind === 'getxattr') {
       const value = node.xattrs.get(command.name)
       if (value === undefined) throw new NaiveError('ENODATA')
@@ -489,11 +548,20 @@ export class ModelRun {
         return 'ok'
       case 'lseek':
         return String(naive.seek(node, command.offset, command.data))
+      case 'copy': {
+        const from = (this.#handle(command.source) ?? known).node
+        const { sourceOffset, offset, length, uid } = command
+        return String(naive.copy(from, sourceOffset, node, offset, length, uid !== 0))
+      }
     }
   }
 }
 
-type HandleCommand = Extract<Command, { kind: 'close' | 'write' | 'read' | 'fallocate' | 'lseek' }>
+type HandleCommand = Extract<
+  Command,
+  { kind: 'close' | 'write' | 'read' | 'fallocate' | 'lseek' | 'copy' }
+>
+type SetAclCommand = Extract<Command, { kind: 'setacl' }>
 type NodeCommand =
   Extract<Command, { node: number }> extends infer C
     ? C extends { kind: 'link' }
@@ -503,14 +571,38 @@ type NodeCommand =
 
 function contextOf(command: Command): RequestContext {
   const uid = command.kind === 'create' || command.kind === 'mkdir' ? command.uid : 0
-  return { uid, gid: uid, pid: 1 }
+  const umask = 'umask' in command ? command.umask : 0
+  return { uid, gid: uid, pid: 1, umask }
 }
 
-function renameFlags(flag: string): { noReplace: boolean; exchange: boolean } {
+function renameFlags(flag: RenameFlag): {
+  noReplace: boolean
+  exchange: boolean
+  whiteout: boolean
+} {
   return {
     noReplace: flag === 'noReplace' || flag === 'both',
-    exchange: flag === 'exchange' || flag === 'both'
+    exchange: flag === 'exchange' || flag === 'both' || flag === 'swapWhiteout',
+    whiteout: flag === 'whiteout' || flag === 'swapWhiteout'
   }
+}
+
+/** linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry. */
+function listBytes(acl: readonly number[]): Buffer {
+  const [owner = 0, group = 0, others = 0, mask = -1, named = -1] = acl
+  const entries: number[][] = [[1, owner]]
+  if (named >= 0) entries.push([2, named, 1000])
+  entries.push([4, group])
+  if (mask >= 0) entries.push([16, mask])
+  entries.push([32, others])
+  const list = Buffer.alloc(4 + 8 * entries.length)
+  list.writeUInt32LE(2, 0)
+  for (const [at, [tag = 0, perm = 0, id = 0xffffffff]] of entries.entries()) {
+    list.writeUInt16LE(tag, 4 + at * 8)
+    list.writeUInt16LE(perm, 6 + at * 8)
+    list.writeUInt32LE(id, 8 + at * 8)
+  }
+  return list
 }
 
 function content(command: { length: number; fill: number }): Uint8Array {

@@ -7,6 +7,7 @@ import { FILE_SIZE_MAX } from '../op.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { toAttr } from '../state/inode-table.ts'
+import { aclAfterChmod } from './acl-ops.ts'
 import type { Core } from './core.ts'
 import { attrOf, clampTime, METADATA_OP_BYTES, now, underExclusive } from './core.ts'
 import { capabilityRemoval, withoutSetId } from './privileges.ts'
@@ -24,9 +25,9 @@ export function setattr(
     const ops = setAttrOps(core, inode, request, now(core))
     if (ops.length === 0) return toAttr(inode)
     if ((request.size ?? 0) > inode.size) core.opLog.assertSpace(METADATA_OP_BYTES)
-    const done = ops.map((op) => core.opLog.submit(op))
+    const done = core.opLog.submitTogether(ops)
     const attr = attrOf(core, ino)
-    await Promise.all(done)
+    await done
     return attr
   })
 }
@@ -42,6 +43,7 @@ function setAttrOps(core: Core, inode: Inode, request: SetAttrRequest, time: Tim
   }
   const attributes = setAttrOp(inode, request, time)
   if (attributes !== undefined) ops.push(attributes)
+  if (request.mode !== undefined) ops.push(...aclAfterChmod(core, inode, request.mode, time))
   if (changesOwner || size !== undefined) {
     const removal = capabilityRemoval(core, inode, time)
     if (removal !== undefined) ops.push(removal)

@@ -13,9 +13,12 @@ import {
 } from '../attr.ts'
 import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { CreateOp, Op, TmpfileOp } from '../op.ts'
 import { SYMLINK_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
+import type { Inherited } from './acl-ops.ts'
+import { inherit } from './acl-ops.ts'
 import type { Core } from './core.ts'
 import {
   assertName,
@@ -26,6 +29,7 @@ import {
   needLinkedDirectory,
   now,
   underExclusive,
+  underShared,
   underTokens
 } from './core.ts'
 
@@ -40,32 +44,66 @@ interface NewInode {
   readonly target: Uint8Array
 }
 
-/** Under X(parent): makes the inode and its dentry; the promise is that of the op. */
+interface Made {
+  readonly attr: Attr
+  /** That of the ops. */
+  readonly done: Promise<void>
+}
+
+/** Under X(parent): makes the inode and its dentry. */
 function createUnder(
   core: Core,
   ctx: RequestContext,
   directory: Inode,
   name: Uint8Array,
   node: NewInode
-): { readonly attr: Attr; readonly done: Promise<void> } {
+): Made {
   const isDir = isDirectory(node.mode)
   if (isDir && directory.nlink >= core.linkMax) throw new FsError('EMLINK')
-  core.opLog.assertSpace(METADATA_OP_BYTES)
-  const inherits = (directory.mode & S_ISGID) !== 0
+  const { gid, mode, lists } = inheritedBy(core, ctx, directory, node.mode)
   const ino = core.opLog.allocateIno()
-  const done = core.opLog.submit({
+  const time = now(core)
+  const op: Op = {
     type: 'create',
     parent: directory.ino,
     name,
     ino,
-    mode: inherits && isDir ? node.mode | S_ISGID : node.mode,
+    mode,
     uid: ctx.uid,
-    gid: inherits ? directory.gid : ctx.gid,
+    gid,
     rdev: node.rdev,
     target: node.target,
     cookie: core.state.nextCookie(directory.ino),
-    time: now(core)
-  })
+    time
+  }
+  return make(core, op, lists)
+}
+
+interface FromDirectory extends Inherited {
+  readonly gid: number
+}
+
+function inheritedBy(
+  core: Core,
+  ctx: RequestContext,
+  directory: Inode,
+  wanted: number
+): FromDirectory {
+  const setGid = (directory.mode & S_ISGID) !== 0
+  const { mode, lists } = inherit(core, ctx, directory, wanted)
+  return {
+    gid: setGid ? directory.gid : ctx.gid,
+    mode: setGid && isDirectory(mode) ? mode | S_ISGID : mode,
+    lists
+  }
+}
+
+function make(core: Core, op: CreateOp | TmpfileOp, lists: Inherited['lists']): Made {
+  core.opLog.assertSpace(METADATA_OP_BYTES * (1 + lists.length))
+  const { ino, time } = op
+  const xattrs = lists.map(([name, value]): Op => ({ type: 'setxattr', ino, name, value, time }))
+  const done =
+    xattrs.length === 0 ? core.opLog.submit(op) : core.opLog.submitTogether([op, ...xattrs])
   core.tokens.own(ino)
   return { attr: attrOf(core, ino), done }
 }
@@ -150,15 +188,48 @@ export function create(
       throw new FsError(flags & O_EXCL ? 'EEXIST' : 'ESTALE', 'name has come into being')
     }
     const node = { mode: S_IFREG | (mode & PERMISSIONS), rdev: 0, target: NO_TARGET }
-    const { attr, done } = createUnder(core, ctx, directory, name, node)
-    const handle = core.openFiles.open(attr.ino, flags, false)
-    try {
-      await done
-    } catch (error) {
-      core.openFiles.close(attr.ino, handle)
-      throw error
+    return opened(core, createUnder(core, ctx, directory, name, node), flags)
+  })
+}
+
+async function opened(
+  core: Core,
+  { attr, done }: Made,
+  flags: number
+): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+  const handle = core.openFiles.open(attr.ino, flags, false)
+  try {
+    await done
+  } catch (error) {
+    core.openFiles.close(attr.ino, handle)
+    throw error
+  }
+  return { attr, handle }
+}
+
+/** Nobody else can know of it before it has a name, and that is made under X of a directory. */
+export function tmpfile(
+  core: Core,
+  ctx: RequestContext,
+  directory: Ino,
+  mode: number,
+  flags: number
+): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+  return underShared(core, ctx, directory, async () => {
+    const wanted = S_IFREG | (mode & PERMISSIONS)
+    const parent = needLinkedDirectory(core, directory)
+    const { gid, mode: given, lists } = inheritedBy(core, ctx, parent, wanted)
+    const op: Op = {
+      type: 'tmpfile',
+      ino: core.opLog.allocateIno(),
+      mode: given & PERMISSIONS,
+      uid: ctx.uid,
+      gid,
+      time: now(core)
     }
-    return { attr, handle }
+    const result = opened(core, make(core, op, lists), flags)
+    if ((flags & O_EXCL) === 0) core.openFiles.noteNameless(op.ino)
+    return result
   })
 }
 
@@ -180,7 +251,9 @@ export function link(
       assertName(newName)
       if (core.state.dentry(newParent, newName) !== undefined) throw new FsError('EEXIST')
       if (isDirectory(inode.mode)) throw new FsError('EPERM', 'hard link to a directory')
-      if (inode.nlink === 0) throw new FsError('ENOENT', 'file was removed')
+      if (inode.nlink === 0 && !core.openFiles.isNameless(ino)) {
+        throw new FsError('ENOENT', 'file was removed')
+      }
       if (inode.nlink >= core.linkMax) throw new FsError('EMLINK')
       core.opLog.assertSpace(METADATA_OP_BYTES)
       const done = core.opLog.submit({
@@ -191,6 +264,7 @@ export function link(
         cookie: core.state.nextCookie(newParent),
         time: now(core)
       })
+      core.openFiles.named(ino)
       const attr = attrOf(core, ino)
       await done
       return attr

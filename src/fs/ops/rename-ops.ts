@@ -3,9 +3,11 @@
  * rename token of the volume, under which nobody else changes who lies below whom; the check that
  * a directory does not become its own descendant is made while it is held.
  */
-import { isDirectory } from '../attr.ts'
+import type { TimeSpec } from '../attr.ts'
+import { isDirectory, S_IFCHR } from '../attr.ts'
 import { FsError } from '../errno.ts'
 import type { RenameFlags, RequestContext } from '../filesystem-api.ts'
+import type { Op, RenameOp } from '../op.ts'
 import type { TokenWant } from '../ports/token-service.ts'
 import { RENAME_TOKEN } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
@@ -41,7 +43,7 @@ export function rename(core: Core, ctx: RequestContext, request: RenameRequest):
     core,
     ctx,
     () => resolve(core, request),
-    (found) => run(core, request, found)
+    (found) => run(core, ctx, request, found)
   )
 }
 
@@ -59,9 +61,16 @@ function resolve(core: Core, request: RenameRequest): Found {
   return { wants: [...inos].map(exclusive), moved: moved?.ino, replaced: replaced?.ino }
 }
 
-async function run(core: Core, request: RenameRequest, found: Found): Promise<void> {
+async function run(
+  core: Core,
+  ctx: RequestContext,
+  request: RenameRequest,
+  found: Found
+): Promise<void> {
   const { parent, name, newParent, newName, flags } = request
-  if (flags.exchange && flags.noReplace) throw new FsError('EINVAL', 'both rename flags')
+  if (flags.exchange && (flags.noReplace || flags.whiteout)) {
+    throw new FsError('EINVAL', 'rename flags that do not go together')
+  }
   needLinkedDirectory(core, parent)
   const to = needLinkedDirectory(core, newParent)
   assertName(name)
@@ -78,7 +87,8 @@ async function run(core: Core, request: RenameRequest, found: Found): Promise<vo
   if (across) assertLinkRoom(core, request, to, moved, replaced)
   core.opLog.assertSpace(METADATA_OP_BYTES)
   const cookie = core.state.nextCookie(newParent)
-  const done = core.opLog.submit({
+  const time = now(core)
+  const op: RenameOp = {
     type: 'rename',
     parent,
     name,
@@ -88,16 +98,42 @@ async function run(core: Core, request: RenameRequest, found: Found): Promise<vo
     replaced: replaced?.ino ?? 0,
     exchange: flags.exchange,
     cookie,
-    exchangeCookie: exchangeCookie(core, request, cookie),
-    time: now(core)
-  })
+    exchangeCookie: flags.exchange ? secondCookie(core, request, cookie) : 0,
+    time
+  }
+  const done = flags.whiteout
+    ? core.opLog.submitTogether([op, whiteout(core, ctx, request, cookie, time)])
+    : core.opLog.submit(op)
   if (replaced !== undefined) reportOrphan(core, replaced.ino)
   await done
 }
 
-function exchangeCookie(core: Core, request: RenameRequest, cookie: number): number {
-  if (!request.flags.exchange) return 0
+/** Of the dentry that takes the old place. */
+function secondCookie(core: Core, request: RenameRequest, cookie: number): number {
   return request.parent === request.newParent ? cookie + 1 : core.state.nextCookie(request.parent)
+}
+
+/** What overlay filesystems read as "removed": a character device 0:0 without permissions. */
+function whiteout(
+  core: Core,
+  ctx: RequestContext,
+  request: RenameRequest,
+  cookie: number,
+  time: TimeSpec
+): Op {
+  return {
+    type: 'create',
+    parent: request.parent,
+    name: request.name,
+    ino: core.opLog.allocateIno(),
+    mode: S_IFCHR,
+    uid: ctx.uid,
+    gid: ctx.gid,
+    rdev: 0,
+    target: new Uint8Array(0),
+    cookie: secondCookie(core, request, cookie),
+    time
+  }
 }
 
 function assertNoCycle(

@@ -2,6 +2,7 @@ import { FsError } from '../errno.ts'
 import type { RequestContext } from '../filesystem-api.ts'
 import { XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
+import { isAclName, setAclOps } from './acl-ops.ts'
 import type { Core } from './core.ts'
 import { METADATA_OP_BYTES, now, underExclusive, underShared } from './core.ts'
 
@@ -12,11 +13,12 @@ const LIST_MAX_BYTES = 65536
 const NAMESPACES = ['user.', 'trusted.', 'security.']
 
 /**
- * EOPNOTSUPP for namespaces that are not kept; that includes system.posix_acl_*, because access
- * is checked by mode bits alone. Who may touch which namespace is checked by the kernel.
+ * EOPNOTSUPP for namespaces that are not kept; of system.* there are the access control lists only.
+ * Who may touch which namespace is checked by the kernel.
  */
 function assertXattrName(name: Uint8Array): void {
   if (name.length > XATTR_NAME_MAX_BYTES) throw new FsError('ERANGE', 'attribute name too long')
+  if (isAclName(name)) return
   const text = Buffer.from(name).toString('latin1')
   const namespace = NAMESPACES.find((prefix) => text.startsWith(prefix))
   if (namespace === undefined) throw new FsError('EOPNOTSUPP', 'attribute namespace')
@@ -29,6 +31,8 @@ export interface SetXattrRequest {
   readonly name: Uint8Array
   readonly value: Uint8Array
   readonly flags: number
+  /** For access control lists. */
+  readonly killSetGid: boolean
 }
 
 export async function setxattr(
@@ -41,6 +45,7 @@ export async function setxattr(
   assertXattrName(name)
   if (value.length > XATTR_VALUE_MAX_BYTES) throw new FsError('E2BIG')
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) throw new FsError('EINVAL', 'flags')
+  if (isAclName(name)) return setAcl(core, ctx, ino, request)
   return underExclusive(core, ctx, ino, () => {
     const exists = core.state.xattr(ino, name) !== undefined
     if (exists && (flags & XATTR_CREATE) !== 0) throw new FsError('EEXIST')
@@ -48,6 +53,22 @@ export async function setxattr(
     if (!exists) assertListRoom(core, ino, name)
     core.opLog.assertSpace(METADATA_OP_BYTES + value.length)
     return core.opLog.submit({ type: 'setxattr', ino, name, value, time: now(core) })
+  })
+}
+
+/** As on other filesystems the flags do not matter here. */
+function setAcl(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  request: SetXattrRequest
+): Promise<void> {
+  return underExclusive(core, ctx, ino, async (inode) => {
+    const ops = setAclOps(core, inode, request, now(core))
+    if (ops.length === 0) return
+    if (core.state.xattr(ino, request.name) === undefined) assertListRoom(core, ino, request.name)
+    core.opLog.assertSpace(METADATA_OP_BYTES + request.value.length)
+    await core.opLog.submitTogether(ops)
   })
 }
 
@@ -92,7 +113,10 @@ export async function removexattr(
 ): Promise<void> {
   assertXattrName(name)
   return underExclusive(core, ctx, ino, () => {
-    if (core.state.xattr(ino, name) === undefined) throw new FsError('ENODATA')
+    if (core.state.xattr(ino, name) === undefined) {
+      if (isAclName(name)) return
+      throw new FsError('ENODATA')
+    }
     return core.opLog.submit({ type: 'removexattr', ino, name, time: now(core) })
   })
 }

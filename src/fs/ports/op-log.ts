@@ -14,6 +14,12 @@ export interface OpLog {
   submit(op: Op, payload?: Uint8Array): Promise<void>
 
   /**
+   * `submit` for at most eight ops without payload that are one change: they stand in one entry, so
+   * a crash leaves all of them or none.
+   */
+  submitTogether(ops: readonly Op[]): Promise<void>
+
+  /**
    * fsync: resolves when everything applied here at the time of the call, from every writer, is
    * durable (fdatasync) on every member of the in-sync set. Rejects with EIO if that cannot be.
    */

@@ -1,18 +1,20 @@
 /**
  * Ops on the bytes of a file. A write merges its size and times by maximum (RULES 20), so that writes
  * by two members to disjoint ranges commute; truncate and punch set them, under a token that orders
- * them with every write. Slices nothing refers to any
- * more go to freed_slice with the entry that freed them; punching them out of their segment is
- * the replication's decision (RULES 11).
+ * them with every write. A clone is a write of slices that other extents refer to as well. Slices
+ * nothing refers to any more go to freed_slice with the entry that freed them; punching them out of
+ * their segment is the replication's decision (RULES 11).
  */
 import { assert } from '../assert.ts'
 import type { TimeSpec } from '../attr.ts'
 import { isRegular } from '../attr.ts'
-import type { PunchOp, ReapOp, TruncateOp, WriteOp } from '../op.ts'
+import type { CloneOp, PunchOp, ReapOp, TruncateOp, WriteOp } from '../op.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
 import type { Origin } from '../ports/state-machine.ts'
 import type { Ino } from '../primitives.ts'
 import { withPermissions } from './apply-attr.ts'
+import type { Extent } from './extent-table.ts'
+import { homeOf } from './extent-table.ts'
 import type { Inode } from './inode-table.ts'
 import type { Tables } from './tables.ts'
 
@@ -41,8 +43,10 @@ function writtenAt(inode: Inode, time: TimeSpec): TimeSpec {
 
 /** Cuts [start, end) out of the extents; returns how many bytes of data that took. */
 function cut(tables: Tables, ino: Ino, start: number, end: number, origin: Origin): number {
-  const { bytes, freed } = tables.extents.cut(ino, start, end)
-  if (freed.length > 0) tables.local.addFreed(freed, origin)
+  const { bytes, left } = tables.extents.cut(ino, start, end)
+  if (left.length === 0) return bytes
+  const freed = left.filter((home) => tables.shared.leave(home)).map(({ slice }) => slice)
+  tables.local.addFreed(freed, origin)
   return bytes
 }
 
@@ -96,6 +100,44 @@ export function applyPunch(tables: Tables, op: PunchOp, origin: Origin): void {
     ctime: op.time
   })
   tables.totals.dataBytes -= lost
+}
+
+/** As a write: its size and times merge by maximum, with everything else ordered by tokens. */
+export function applyClone(tables: Tables, op: CloneOp, origin: Origin): void {
+  const inode = withPermissions(needFile(tables, op.ino), op.mode)
+  const source = needFile(tables, op.source)
+  const end = op.offset + op.length
+  const sourceEnd = op.sourceOffset + op.length
+  assert(op.offset >= 0 && op.length > 0 && end <= FILE_SIZE_MAX, 'clone out of range')
+  assert(op.sourceOffset >= 0 && sourceEnd <= source.size, 'clone of what the source has not')
+  const overlaps = op.ino === op.source && op.offset < sourceEnd && op.sourceOffset < end
+  assert(!overlaps, 'clone onto itself')
+  const extents = tables.extents.range(op.source, op.sourceOffset, sourceEnd)
+  // First, so that what is cut away below keeps the slices that stay in use.
+  for (const extent of extents) tables.shared.enter(homeOf(op.source, extent))
+  const lost = op.offset < inode.size ? cut(tables, op.ino, op.offset, end, origin) : 0
+  let gained = 0
+  for (const extent of extents) {
+    const from = Math.max(extent.offset, op.sourceOffset)
+    const length = Math.min(extent.offset + extent.length, sourceEnd) - from
+    const clone: Extent = {
+      offset: op.offset + from - op.sourceOffset,
+      length,
+      slice: extent.slice,
+      delta: extent.delta + from - extent.offset
+    }
+    tables.extents.insert(op.ino, clone)
+    tables.shared.enter(homeOf(op.ino, clone))
+    gained += length
+  }
+  tables.inodes.update({
+    ...inode,
+    size: Math.max(inode.size, end),
+    bytes: inode.bytes + gained - lost,
+    mtime: writtenAt(inode, op.time),
+    ctime: later(inode.ctime, op.time)
+  })
+  tables.totals.dataBytes += gained - lost
 }
 
 export function applyReap(tables: Tables, op: ReapOp, origin: Origin): void {

@@ -1,8 +1,8 @@
 import { assert } from '../assert.ts'
 import type { TimeSpec } from '../attr.ts'
-import { fileType, isDirectory, isSymlink } from '../attr.ts'
+import { fileType, isDirectory, isSymlink, S_IFREG } from '../attr.ts'
 import { isDentryName } from '../names.ts'
-import type { CreateOp, LinkOp, RmdirOp, UnlinkOp } from '../op.ts'
+import type { CreateOp, LinkOp, RmdirOp, TmpfileOp, UnlinkOp } from '../op.ts'
 import type { Ino } from '../primitives.ts'
 import { ROOT_INO } from '../primitives.ts'
 import type { Dentry } from './dentry-table.ts'
@@ -80,11 +80,33 @@ export function applyCreate(tables: Tables, op: CreateOp): void {
   tables.totals.inodes++
 }
 
+export function applyTmpfile(tables: Tables, op: TmpfileOp): void {
+  const { ino, uid, gid, time } = op
+  const inode: Inode = {
+    ino,
+    mode: S_IFREG | op.mode,
+    nlink: 0,
+    uid,
+    gid,
+    rdev: 0,
+    size: 0,
+    bytes: 0,
+    atime: time,
+    mtime: time,
+    ctime: time,
+    btime: time,
+    parent: 0,
+    lastCookie: 0
+  }
+  tables.inodes.insert(inode, null)
+  tables.totals.inodes++
+}
+
+/** The inode may be an orphan: a file made without a name gets its first one. */
 export function applyLink(tables: Tables, op: LinkOp): void {
   const parent = needLiveDirectory(tables, op.parent)
   const inode = tables.inodes.need(op.ino)
   assert(!isDirectory(inode.mode), 'hard link to a directory')
-  assert(inode.nlink > 0, 'hard link to an orphan')
   assert(isDentryName(op.name), 'link with a bad name')
   assert(tables.dentries.get(op.parent, op.name) === undefined, 'link over a dentry')
   assert(op.cookie >= FIRST_COOKIE && op.cookie > parent.lastCookie, 'cookie used twice')

@@ -7,8 +7,8 @@ import { assert, unreachable } from '../assert.ts'
 import type { Op } from '../op.ts'
 import type { Origin } from '../ports/state-machine.ts'
 import { applyRemoveXattr, applySetAttr, applySetXattr } from './apply-attr.ts'
-import { applyPunch, applyReap, applyTruncate, applyWrite } from './apply-data.ts'
-import { applyCreate, applyLink, applyRmdir, applyUnlink } from './apply-namespace.ts'
+import { applyClone, applyPunch, applyReap, applyTruncate, applyWrite } from './apply-data.ts'
+import { applyCreate, applyLink, applyRmdir, applyTmpfile, applyUnlink } from './apply-namespace.ts'
 import { applyRename } from './apply-rename.ts'
 import type { Tables } from './tables.ts'
 
@@ -16,6 +16,9 @@ export function applyOp(tables: Tables, op: Op, origin: Origin): void {
   switch (op.type) {
     case 'create':
       applyCreate(tables, op)
+      break
+    case 'tmpfile':
+      applyTmpfile(tables, op)
       break
     case 'link':
       applyLink(tables, op)
@@ -40,6 +43,9 @@ export function applyOp(tables: Tables, op: Op, origin: Origin): void {
       break
     case 'punch':
       applyPunch(tables, op, origin)
+      break
+    case 'clone':
+      applyClone(tables, op, origin)
       break
     case 'setxattr':
       applySetXattr(tables, op)

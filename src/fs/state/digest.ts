@@ -53,6 +53,9 @@ export function* stateLines(tables: Tables): IterableIterator<string> {
     yield `d ${d.parent} ${hex(d.name)} ${d.ino} ${d.type} ${d.cookie}\n`
   }
   yield* extentLines(tables)
+  for (const s of tables.shared.all()) {
+    yield `s ${s.segment} ${s.sliceOffset} ${s.ino} ${s.base}\n`
+  }
   for (const x of tables.xattrs.all()) yield `x ${x.ino} ${hex(x.name)} ${hex(x.value)}\n`
 }
 

@@ -1,7 +1,8 @@
 /**
  * Extents: which slice holds which bytes of a file. Invariant: the extents of an inode do not
- * overlap, and pieces of one slice lie only inside the file range the slice was written to - so
- * whether a slice is still in use is answered by looking at that range alone.
+ * overlap, and all pieces of one slice lie inside one of its homes - so whether a home still uses
+ * the slice is answered by looking at that range alone. A slice has one home, the file range it was
+ * written to, unless a clone gave it more (shared-slice-table.ts).
  */
 import type { Database, Statement } from 'better-sqlite3'
 import type { Slice } from '../op.ts'
@@ -15,11 +16,19 @@ export interface Extent {
   readonly delta: number
 }
 
+/** A file range [base, base + slice.length) in which every byte is that of the slice, or not its. */
+export interface Home {
+  readonly ino: Ino
+  /** Where byte 0 of the slice would lie; below 0 when a clone took only a later part. */
+  readonly base: number
+  readonly slice: Slice
+}
+
 /** What a cut took away. */
 export interface CutResult {
   readonly bytes: number
-  /** Slices nothing refers to any more. */
-  readonly freed: readonly Slice[]
+  /** Homes that hold nothing of their slice any more. */
+  readonly left: readonly Home[]
 }
 
 type ExtentColumns = readonly [
@@ -34,12 +43,16 @@ type ExtentColumns = readonly [
 ]
 
 const COLUMNS = 'offset, length, segment, slice_offset, slice_length, delta, crc32, sha256'
-const NOTHING: CutResult = { bytes: 0, freed: [] }
+const NOTHING: CutResult = { bytes: 0, left: [] }
 
 function fromColumns(row: ExtentColumns): Extent {
   const [offset, length, segment, sliceOffset, sliceLength, delta, crc32, sha256] = row
   const slice = { segment, offset: sliceOffset, length: sliceLength, crc32, sha256 }
   return { offset, length, slice, delta }
+}
+
+export function homeOf(ino: Ino, { offset, delta, slice }: Extent): Home {
+  return { ino, base: offset - delta, slice }
 }
 
 export class ExtentTable {
@@ -56,7 +69,7 @@ export class ExtentTable {
       .prepare(
         `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset < ? AND offset >= ` +
           'coalesce((SELECT max(offset) FROM extent WHERE ino = ? AND offset <= ?), ?) ' +
-          'ORDER BY offset'
+          'ORDER BY offset LIMIT ?'
       )
       .raw(true)
     this.#insert = database.prepare(
@@ -67,7 +80,7 @@ export class ExtentTable {
     this.#used = database
       .prepare(
         'SELECT 1 FROM extent WHERE ino = ? AND offset >= ? AND offset < ? ' +
-          'AND segment = ? AND slice_offset = ? LIMIT 1'
+          'AND segment = ? AND slice_offset = ? AND offset - delta = ? LIMIT 1'
       )
       .pluck(true)
     this.#after = database
@@ -78,12 +91,15 @@ export class ExtentTable {
       .raw(true)
   }
 
-  /** Extents that share a byte with [start, end), in file order. */
-  range(ino: Ino, start: number, end: number): Extent[] {
+  /** Extents that share a byte with [start, end), in file order; the first `limit` of them. */
+  range(ino: Ino, start: number, end: number, limit?: number): Extent[] {
     const extents: Extent[] = []
-    for (const row of this.#range.all(ino, end, ino, start, start) as ExtentColumns[]) {
+    // The one before `start` may end before it as well.
+    const rows = this.#range.all(ino, end, ino, start, start, limit === undefined ? -1 : limit + 1)
+    for (const row of rows as ExtentColumns[]) {
       if (row[0] + row[1] > start) extents.push(fromColumns(row))
     }
+    if (limit !== undefined && extents.length > limit) extents.length = limit
     return extents
   }
 
@@ -129,21 +145,24 @@ export class ExtentTable {
       }
       if (left === 0 && right === 0) gone.push(extent)
     }
-    return { bytes, freed: this.#unused(ino, gone) }
+    return { bytes, left: this.#emptyHomes(ino, gone) }
   }
 
-  #unused(ino: Ino, gone: readonly Extent[]): Slice[] {
-    const freed = new Map<string, Slice>()
-    for (const { offset, length, delta, slice } of gone) {
-      const { segment } = slice
-      const written = offset - delta
-      const whole = length === slice.length
-      if (!whole && this.#used.get(ino, written, written + slice.length, segment, slice.offset)) {
-        continue
-      }
-      freed.set(`${segment}:${slice.offset}`, slice)
+  #emptyHomes(ino: Ino, gone: readonly Extent[]): Home[] {
+    const left = new Map<string, Home>()
+    for (const extent of gone) {
+      const home = homeOf(ino, extent)
+      const { base, slice } = home
+      const whole = extent.length === slice.length
+      if (!whole && this.#holds(home)) continue
+      left.set(`${slice.segment}:${slice.offset}:${base}`, home)
     }
-    return [...freed.values()]
+    return [...left.values()]
+  }
+
+  #holds({ ino, base, slice }: Home): boolean {
+    const { segment, offset, length } = slice
+    return this.#used.get(ino, base, base + length, segment, offset, base) !== undefined
   }
 
   *all(): IterableIterator<Extent & { readonly ino: Ino }> {

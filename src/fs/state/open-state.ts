@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Database } from 'better-sqlite3'
 import BetterSqlite3 from 'better-sqlite3'
-import { APPLICATION_ID, createSchema, SCHEMA_VERSION } from './schema.ts'
+import { APPLICATION_ID, createSchema, SCHEMA_VERSION, upgradeSchema } from './schema.ts'
 import { StateStore } from './state-store.ts'
 
 export const STATE_FILE = 'state.db'
@@ -78,12 +78,14 @@ function assertSound(database: Database, file: string, quickCheck: boolean): voi
     throw new StateDamagedError(`${file}: not a tandemfs state database`)
   }
   const version = database.pragma('user_version', { simple: true })
-  if (version !== SCHEMA_VERSION) {
+  if (version !== 1 && version !== SCHEMA_VERSION) {
     throw new StateDamagedError(`${file}: schema version ${version}, known is ${SCHEMA_VERSION}`)
   }
-  if (!quickCheck) return
-  const result = database.pragma('quick_check(1)', { simple: true })
-  if (result !== 'ok') throw new StateDamagedError(`${file}: damaged: ${result}`)
+  if (quickCheck) {
+    const result = database.pragma('quick_check(1)', { simple: true })
+    if (result !== 'ok') throw new StateDamagedError(`${file}: damaged: ${result}`)
+  }
+  if (version === 1) upgradeSchema(database)
 }
 
 function asDamage(error: unknown, file: string): unknown {

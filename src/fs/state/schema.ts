@@ -1,6 +1,6 @@
 /**
- * Tables of the state database. `inode`, `dentry`, `extent`, `xattr` are replicated: equal on equal
- * members and part of the digest. `freed_slice`, `position`, `meta` are this member's own.
+ * Tables of the state database. `inode`, `dentry`, `extent`, `shared_slice`, `xattr` are replicated:
+ * equal on equal members and part of the digest. `freed_slice`, `position`, `meta` are this member's own.
  *
  * - A directory's `parent` is where its one dentry lives (0 for other inodes, 1 for the root).
  *   `last_cookie` only grows, so a readdir cookie is never used twice in a directory.
@@ -11,11 +11,20 @@
  */
 import type { Database } from 'better-sqlite3'
 
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 2
 /** 'tdfs', so that no other program's database is taken for ours. */
 export const APPLICATION_ID = 0x74646673
 /** Cookies 1 and 2 stand for "." and "..". */
 export const FIRST_COOKIE = 3
+
+/** Came with version 2. */
+const SHARED_SLICE = `
+CREATE TABLE shared_slice (
+  segment INTEGER NOT NULL, slice_offset INTEGER NOT NULL,
+  ino INTEGER NOT NULL, base INTEGER NOT NULL,
+  PRIMARY KEY (segment, slice_offset, ino, base)
+) STRICT, WITHOUT ROWID;
+`
 
 const TABLES = `
 CREATE TABLE inode (
@@ -42,6 +51,7 @@ CREATE TABLE extent (
   delta INTEGER NOT NULL, crc32 INTEGER NOT NULL, sha256 BLOB NOT NULL,
   PRIMARY KEY (ino, offset)
 ) STRICT, WITHOUT ROWID;
+${SHARED_SLICE}
 CREATE TABLE xattr (
   ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (ino, name)
@@ -63,6 +73,14 @@ export function createSchema(database: Database): void {
   database.transaction(() => {
     database.exec(TABLES)
     database.pragma(`application_id = ${APPLICATION_ID}`)
+    database.pragma(`user_version = ${SCHEMA_VERSION}`)
+  })()
+}
+
+/** Brings a database of version 1 to this one; nothing shared slices before. */
+export function upgradeSchema(database: Database): void {
+  database.transaction(() => {
+    database.exec(SHARED_SLICE)
     database.pragma(`user_version = ${SCHEMA_VERSION}`)
   })()
 }

@@ -166,9 +166,12 @@ export class StateStore implements StateMachine {
     return this.tables.inodes.target(ino)
   }
 
-  /** Extents that share a byte with [start, end), in file order; what lies between is zeros. */
-  extents(ino: Ino, start: number, end: number): Extent[] {
-    return this.tables.extents.range(ino, start, end)
+  /**
+   * Extents that share a byte with [start, end), in file order, at most `limit`; what lies between
+   * is zeros.
+   */
+  extents(ino: Ino, start: number, end: number, limit?: number): Extent[] {
+    return this.tables.extents.range(ino, start, end, limit)
   }
 
   /** The extent that holds `offset`, or the first one behind it. */

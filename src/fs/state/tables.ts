@@ -5,6 +5,7 @@ import type { InodeTableOptions } from './inode-table.ts'
 import { InodeTable } from './inode-table.ts'
 import type { Totals } from './local-tables.ts'
 import { LocalTables } from './local-tables.ts'
+import { SharedSliceTable } from './shared-slice-table.ts'
 import { XattrTable } from './xattr-table.ts'
 
 /** All tables of one database, with their statements prepared. */
@@ -12,6 +13,7 @@ export class Tables {
   readonly inodes: InodeTable
   readonly dentries: DentryTable
   readonly extents: ExtentTable
+  readonly shared: SharedSliceTable
   readonly xattrs: XattrTable
   readonly local: LocalTables
   /** Counted in memory, written at each commit. */
@@ -21,6 +23,7 @@ export class Tables {
     this.inodes = new InodeTable(database, options)
     this.dentries = new DentryTable(database)
     this.extents = new ExtentTable(database)
+    this.shared = new SharedSliceTable(database)
     this.xattrs = new XattrTable(database)
     this.local = new LocalTables(database)
     this.totals = this.local.totals()

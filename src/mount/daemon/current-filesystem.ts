@@ -3,6 +3,7 @@
  * allows it, to what was left of it (serving.ts).
  */
 import type {
+  CopyRequest,
   DirEntry,
   FilesystemApi,
   HandleId,
@@ -95,6 +96,14 @@ export class CurrentFilesystem implements FilesystemApi {
     )
   }
 
+  tmpfile(ctx: RequestContext, directory: Ino, mode: number, flags: number) {
+    return this.#serving.run(
+      ctx,
+      (fs) => fs.tmpfile(ctx, directory, mode, flags),
+      ({ attr, handle }) => this.#release(attr.ino, handle)
+    )
+  }
+
   read(ctx: RequestContext, ino: Ino, handle: HandleId, offset: number, length: number) {
     return this.#serving.read(ctx, (fs) => fs.read(ctx, ino, handle, offset, length))
   }
@@ -176,8 +185,15 @@ export class CurrentFilesystem implements FilesystemApi {
     return this.#serving.read(ctx, (fs) => fs.statfs(ctx))
   }
 
-  setxattr(ctx: RequestContext, ino: Ino, name: Uint8Array, value: Uint8Array, flags: number) {
-    return this.#serving.run(ctx, (fs) => fs.setxattr(ctx, ino, name, value, flags))
+  setxattr(
+    ctx: RequestContext,
+    ino: Ino,
+    name: Uint8Array,
+    value: Uint8Array,
+    flags: number,
+    killSetGid = false
+  ) {
+    return this.#serving.run(ctx, (fs) => fs.setxattr(ctx, ino, name, value, flags, killSetGid))
   }
 
   getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array) {
@@ -201,6 +217,10 @@ export class CurrentFilesystem implements FilesystemApi {
     length: number
   ) {
     return this.#serving.run(ctx, (fs) => fs.fallocate(ctx, ino, handle, mode, offset, length))
+  }
+
+  copyRange(ctx: RequestContext, request: CopyRequest) {
+    return this.#serving.run(ctx, (fs) => fs.copyRange(ctx, request))
   }
 
   lseek(ctx: RequestContext, ino: Ino, handle: HandleId, offset: number, whence: number) {

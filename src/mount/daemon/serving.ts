@@ -53,7 +53,8 @@ const CHANGES: ReadonlySet<number> = new Set([
   Opcode.SETXATTR,
   Opcode.REMOVEXATTR,
   Opcode.FALLOCATE,
-  Opcode.COPY_FILE_RANGE
+  Opcode.COPY_FILE_RANGE,
+  Opcode.COPY_FILE_RANGE_64
 ])
 /** Their answers promise something about the other members. */
 const PROMISES: ReadonlySet<number> = new Set([

@@ -37,6 +37,7 @@ const sharedOnly: TokenService = {
 function closedLog(live: OpLog): OpLog {
   return {
     submit: () => Promise.reject(readOnly()),
+    submitTogether: () => Promise.reject(readOnly()),
     durable: () => Promise.reject(unproven()),
     allocateIno: () => {
       throw readOnly()

@@ -158,6 +158,8 @@ export const OpenReplyFlag = {
   PARALLEL_DIRECT_WRITES: 0x40
 } as const
 
+/** fuse_setxattr_in.setxattr_flags. */
+export const SetXattrFlag = { ACL_KILL_SGID: 0x1 } as const
 export const WriteFlag = { CACHE: 0x1, LOCKOWNER: 0x2, KILL_SUIDGID: 0x4 } as const
 export const ReleaseFlag = { FLUSH: 0x1, FLOCK_UNLOCK: 0x2 } as const
 export const GetAttrFlag = { FH: 0x1 } as const
@@ -186,6 +188,9 @@ export const OpenFlag = {
   SYNC: 0o4000000
 } as const
 
+/** STATX_BASIC_STATS and STATX_BTIME of statx(2): what an answer to STATX tells. */
+export const STATX_MASK = 0xfff
+
 /** Codes of unsolicited messages, in the error field of the header with unique 0. */
 export const NotifyCode = { INVAL_INODE: 2, INVAL_ENTRY: 3, DELETE: 6, INC_EPOCH: 8 } as const
 
@@ -208,6 +213,7 @@ export const Size = {
   GETXATTR_OUT: 8,
   LSEEK_OUT: 8,
   LK_OUT: 24,
+  STATX_OUT: 288,
   INIT_OUT: 64,
   INIT_IN_MIN: 16,
   INIT_IN_EXT: 20,

@@ -3,7 +3,7 @@ import type { TimeSpec } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
 import type { HandleId, SetAttrRequest } from '../../fs/filesystem-api.ts'
 import { FILE_SIZE_MAX, XATTR_VALUE_MAX_BYTES } from '../../fs/op.ts'
-import { Opcode, SetAttrValid } from './abi.ts'
+import { Opcode, SetAttrValid, SetXattrFlag } from './abi.ts'
 import { type BodyReader, checkedTime, DecodeError, type DecoderTable } from './body-reader.ts'
 import type { RequestBody } from './request.ts'
 
@@ -65,11 +65,28 @@ function checkedHandle(handle: number | undefined): HandleId {
 
 function setxattr(reader: BodyReader): RequestBody {
   const size = reader.u32()
-  const flags = reader.u32()
+  return setxattrBody(reader, size, reader.u32(), false)
+}
+
+function setxattrBody(
+  reader: BodyReader,
+  size: number,
+  flags: number,
+  killSetGid: boolean
+): RequestBody {
   const name = reader.xattrName()
   if (size > XATTR_VALUE_MAX_BYTES) throw new DecodeError(Errno.E2BIG, 'attribute value')
   if ((flags & ~3) !== 0) throw new DecodeError(Errno.EINVAL, 'setxattr flags')
-  return { op: 'setxattr', name, value: Buffer.from(reader.bytes(size)), flags }
+  return { op: 'setxattr', name, value: Buffer.from(reader.bytes(size)), flags, killSetGid }
+}
+
+/** With FUSE_SETXATTR_EXT, which is always negotiated where the kernel has it (session.ts). */
+function extendedSetxattr(reader: BodyReader): RequestBody {
+  const size = reader.u32()
+  const flags = reader.u32()
+  const killSetGid = (reader.u32() & SetXattrFlag.ACL_KILL_SGID) !== 0
+  reader.skip(4)
+  return setxattrBody(reader, size, flags, killSetGid)
 }
 
 function getxattr(reader: BodyReader): RequestBody {
@@ -89,9 +106,19 @@ function getattr(reader: BodyReader): RequestBody {
   return { op: 'getattr' }
 }
 
+/** Which fields are asked for does not matter: all of them are told. */
+function statx(reader: BodyReader): RequestBody {
+  reader.skip(24)
+  return { op: 'statx' }
+}
+
+/** By opcode, instead of the ones above where FUSE_SETXATTR_EXT was agreed on. */
+export const extendedDecoders: DecoderTable = { [Opcode.SETXATTR]: extendedSetxattr }
+
 export const attributeDecoders: DecoderTable = {
   [Opcode.GETATTR]: getattr,
   [Opcode.SETATTR]: setattr,
+  [Opcode.STATX]: statx,
   [Opcode.STATFS]: () => ({ op: 'statfs' }),
   [Opcode.SETXATTR]: setxattr,
   [Opcode.GETXATTR]: getxattr,

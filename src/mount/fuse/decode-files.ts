@@ -5,6 +5,9 @@ import { FsyncFlag, MAX_IO_BYTES, Opcode } from './abi.ts'
 import { type BodyReader, DecodeError, type DecoderTable } from './body-reader.ts'
 import type { RequestBody } from './request.ts'
 
+/** One answer counts to 2^32 - 1; this is as much, in whole pages. */
+const COPY_MAX_BYTES = 0xfffff000
+
 function ioSize(reader: BodyReader): number {
   const size = reader.u32()
   if (size > MAX_IO_BYTES) throw new DecodeError(Errno.EINVAL, 'more bytes than negotiated')
@@ -88,6 +91,19 @@ function fallocate(reader: BodyReader): RequestBody {
   return { op: 'fallocate', handle, offset, length, mode }
 }
 
+/** Bytes beyond the largest file are not there to be copied; the filesystem says so by the count. */
+function copy(reader: BodyReader): RequestBody {
+  const sourceHandle = reader.handle()
+  const sourceOffset = reader.offset(Errno.EINVAL)
+  const target = reader.ino()
+  const handle = reader.handle()
+  const offset = reader.offset(Errno.EFBIG)
+  const length = Math.min(reader.u64() ?? FILE_SIZE_MAX, COPY_MAX_BYTES)
+  const flags = reader.u64()
+  if (flags !== 0) throw new DecodeError(Errno.EINVAL, 'copy flags')
+  return { op: 'copy', sourceHandle, sourceOffset, target, handle, offset, length }
+}
+
 function lseek(reader: BodyReader): RequestBody {
   const handle = reader.handle()
   const offset = reader.offset(Errno.ENXIO)
@@ -106,6 +122,8 @@ export const fileDecoders: DecoderTable = {
   [Opcode.RELEASE]: release,
   [Opcode.FALLOCATE]: fallocate,
   [Opcode.LSEEK]: lseek,
+  [Opcode.COPY_FILE_RANGE]: copy,
+  [Opcode.COPY_FILE_RANGE_64]: copy,
   [Opcode.OPENDIR]: (reader) => ({ op: 'opendir', flags: openFlags(reader) }),
   [Opcode.READDIR]: (reader) => readdir(reader, false),
   [Opcode.READDIRPLUS]: (reader) => readdir(reader, true),

@@ -1,6 +1,6 @@
 /** Decoders of requests that name directory entries. */
 import { Errno } from '../../fs/errno.ts'
-import { SYMLINK_MAX_BYTES } from '../../fs/op.ts'
+import { NAME_MAX_BYTES, SYMLINK_MAX_BYTES } from '../../fs/op.ts'
 import { Opcode, RenameFlag } from './abi.ts'
 import { type BodyReader, DecodeError, type DecoderTable } from './body-reader.ts'
 import type { RequestBody } from './request.ts'
@@ -12,7 +12,9 @@ function rename(reader: BodyReader, withFlags: boolean): RequestBody {
     flags = reader.u32()
     reader.skip(4)
   }
-  if ((flags & ~(RenameFlag.NOREPLACE | RenameFlag.EXCHANGE)) !== 0 || flags === 3) {
+  const { NOREPLACE, EXCHANGE, WHITEOUT } = RenameFlag
+  const known = NOREPLACE | EXCHANGE | WHITEOUT
+  if ((flags & ~known) !== 0 || (flags & EXCHANGE && flags !== EXCHANGE)) {
     throw new DecodeError(Errno.EINVAL, 'rename flags')
   }
   const name = reader.name()
@@ -29,21 +31,33 @@ function symlink(reader: BodyReader): RequestBody {
 function mknod(reader: BodyReader): RequestBody {
   const mode = reader.u32()
   const rdev = reader.u32()
-  reader.skip(8)
-  return { op: 'mknod', mode, rdev, name: reader.name() }
+  const umask = reader.u32()
+  reader.skip(4)
+  return { op: 'mknod', mode, rdev, umask, name: reader.name() }
 }
 
 function mkdir(reader: BodyReader): RequestBody {
   const mode = reader.u32()
-  reader.skip(4)
-  return { op: 'mkdir', mode, name: reader.name() }
+  const umask = reader.u32()
+  return { op: 'mkdir', mode, umask, name: reader.name() }
 }
 
 function create(reader: BodyReader): RequestBody {
   const flags = reader.u32()
   const mode = reader.u32()
-  reader.skip(8)
-  return { op: 'create', flags, mode, name: reader.name() }
+  const umask = reader.u32()
+  reader.skip(4)
+  return { op: 'create', flags, mode, umask, name: reader.name() }
+}
+
+/** As CREATE; its name says nothing (the kernel sends "/"). */
+function tmpfile(reader: BodyReader): RequestBody {
+  const flags = reader.u32()
+  const mode = reader.u32()
+  const umask = reader.u32()
+  reader.skip(4)
+  reader.string(NAME_MAX_BYTES)
+  return { op: 'tmpfile', flags, mode, umask }
 }
 
 export const nameDecoders: DecoderTable = {
@@ -57,5 +71,6 @@ export const nameDecoders: DecoderTable = {
   [Opcode.RENAME]: (reader) => rename(reader, false),
   [Opcode.RENAME2]: (reader) => rename(reader, true),
   [Opcode.LINK]: (reader) => ({ op: 'link', target: reader.ino(), name: reader.name() }),
-  [Opcode.CREATE]: create
+  [Opcode.CREATE]: create,
+  [Opcode.TMPFILE]: tmpfile
 }

@@ -4,9 +4,9 @@
  */
 import { Errno } from '../../fs/errno.ts'
 import type { Ino } from '../../fs/primitives.ts'
-import { MAX_REQUEST_BYTES, OPCODE_LIMIT, Opcode, Size } from './abi.ts'
+import { InitFlag, MAX_REQUEST_BYTES, OPCODE_LIMIT, Opcode, Size } from './abi.ts'
 import { type BodyDecoder, BodyReader, checkedIno, DecodeError } from './body-reader.ts'
-import { attributeDecoders } from './decode-attributes.ts'
+import { attributeDecoders, extendedDecoders } from './decode-attributes.ts'
 import { fileDecoders } from './decode-files.ts'
 import { lockDecoders } from './decode-locks.ts'
 import { nameDecoders } from './decode-names.ts'
@@ -40,6 +40,12 @@ function isNodeless(opcode: number): boolean {
 
 export class RequestDecoder {
   readonly #reader = new BodyReader()
+  #hasExtendedSetxattr = false
+
+  /** Some requests look otherwise from here on, as agreed at INIT (`flags` of the session). */
+  begin(flags: number): void {
+    this.#hasExtendedSetxattr = (flags & InitFlag.SETXATTR_EXT) !== 0
+  }
 
   decode(message: Buffer): FuseRequest | MalformedRequest {
     if (message.length < Size.IN_HEADER) {
@@ -48,7 +54,7 @@ export class RequestDecoder {
     const low = message.readUInt32LE(16)
     const high = message.readUInt32LE(20)
     const opcode = message.readUInt32LE(4)
-    const decoder = opcode < OPCODE_LIMIT ? decoders[opcode] : undefined
+    const decoder = this.#decoderOf(opcode)
     // An unusable nodeid is 0 in the header, and refused below where a node is needed.
     const header: RequestHeader = {
       opcode,
@@ -79,6 +85,12 @@ export class RequestDecoder {
     } finally {
       reader.clear()
     }
+  }
+
+  #decoderOf(opcode: number): BodyDecoder | undefined {
+    if (opcode >= OPCODE_LIMIT) return undefined
+    const extended = this.#hasExtendedSetxattr ? extendedDecoders[opcode] : undefined
+    return extended ?? decoders[opcode]
   }
 }
 

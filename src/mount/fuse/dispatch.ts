@@ -202,6 +202,7 @@ export class FuseDispatcher {
     this.#send(header, result.reply)
     if (result.kind === 'again') return
     this.#session = result.session
+    this.#decoder.begin(result.session.flags)
     logger.info({ ...result.session }, 'FUSE session begun')
     this.#resolveReady(result.session)
   }

@@ -6,12 +6,12 @@
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
 import type { LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
-import { LockTypeCode, Size } from './abi.ts'
+import { LockTypeCode, Size, STATX_MASK } from './abi.ts'
 import type { InitReply, Reply } from './reply.ts'
 
 const HIGH = 2 ** 32
 const BODY = Size.OUT_HEADER
-const SCRATCH_BYTES = 256
+const SCRATCH_BYTES = 512
 /** st_blksize; the kernel also uses it as the block size of its page cache bookkeeping. */
 const BLOCK_BYTES = 4096
 /** Longest validity given to the kernel, so that seconds stay a small number. */
@@ -94,6 +94,32 @@ function writeAttrOut(buffer: Buffer, attr: Attr, attrValidMs: number, at: numbe
   buffer.writeUInt32LE((attrMs % 1000) * 1_000_000, at + 8)
   buffer.writeUInt32LE(0, at + 12)
   writeAttr(buffer, attr, at + 16)
+}
+
+/** struct fuse_statx_out. */
+function writeStatx(buffer: Buffer, attr: Attr, attrValidMs: number, at: number): void {
+  const attrMs = wholeValidMs(attrValidMs)
+  buffer.fill(0, at, at + Size.STATX_OUT)
+  writeU64(buffer, Math.floor(attrMs / 1000), at)
+  buffer.writeUInt32LE((attrMs % 1000) * 1_000_000, at + 8)
+  const stat = at + 32
+  buffer.writeUInt32LE(STATX_MASK, stat)
+  buffer.writeUInt32LE(BLOCK_BYTES, stat + 4)
+  buffer.writeUInt32LE(attr.nlink, stat + 16)
+  buffer.writeUInt32LE(attr.uid, stat + 20)
+  buffer.writeUInt32LE(attr.gid, stat + 24)
+  buffer.writeUInt16LE(attr.mode, stat + 28)
+  writeU64(buffer, attr.ino, stat + 32)
+  writeU64(buffer, attr.size, stat + 40)
+  writeU64(buffer, attr.blocks, stat + 48)
+  const times = [attr.atime, attr.btime, attr.ctime, attr.mtime]
+  for (const [index, { sec, nsec }] of times.entries()) {
+    writeI64(buffer, sec, stat + 64 + index * 16)
+    buffer.writeUInt32LE(nsec, stat + 72 + index * 16)
+  }
+  // As new_decode_dev() splits what fuse_attr has in one number.
+  buffer.writeUInt32LE((attr.rdev & 0xfff00) >>> 8, stat + 128)
+  buffer.writeUInt32LE((attr.rdev & 0xff) | ((attr.rdev >>> 12) & 0xfff00), stat + 132)
 }
 
 function writeOpen(buffer: Buffer, handle: number, openFlags: number, at: number): void {
@@ -187,6 +213,9 @@ export class ReplyEncoder {
       case 'attr':
         writeAttrOut(out, reply.attr, reply.attrValidMs, BODY)
         return Size.ATTR_OUT
+      case 'statx':
+        writeStatx(out, reply.attr, reply.attrValidMs, BODY)
+        return Size.STATX_OUT
       case 'open':
         writeOpen(out, reply.handle, reply.openFlags, BODY)
         return Size.OPEN_OUT

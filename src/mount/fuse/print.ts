@@ -77,9 +77,9 @@ function printBody(body: RequestBody): string {
     case 'symlink':
       return `name=${quoted(body.name)} target=${quoted(body.target)}`
     case 'mknod':
-      return `name=${quoted(body.name)} mode=${octal(body.mode)} rdev=${body.rdev}`
+      return `name=${quoted(body.name)} ${printModes(body)} rdev=${body.rdev}`
     case 'mkdir':
-      return `name=${quoted(body.name)} mode=${octal(body.mode)}`
+      return `name=${quoted(body.name)} ${printModes(body)}`
     case 'rename':
       return (
         `name=${quoted(body.name)} parent=${body.newParent} newName=${quoted(body.newName)}` +
@@ -88,7 +88,9 @@ function printBody(body: RequestBody): string {
     case 'link':
       return `target=${body.target} name=${quoted(body.name)}`
     case 'create':
-      return `name=${quoted(body.name)} mode=${octal(body.mode)} flags=${openFlagNames(body.flags)}`
+      return `name=${quoted(body.name)} ${printModes(body)} flags=${openFlagNames(body.flags)}`
+    case 'tmpfile':
+      return `${printModes(body)} flags=${openFlagNames(body.flags)}`
     case 'setxattr':
       return `name=${quoted(body.name)} bytes=${body.value.length} flags=${body.flags}`
     case 'lookup':
@@ -106,6 +108,10 @@ function printBody(body: RequestBody): string {
     default:
       return printFileBody(body)
   }
+}
+
+function printModes({ mode, umask }: { readonly mode: number; readonly umask: number }): string {
+  return `mode=${octal(mode)} umask=${octal(umask)}`
 }
 
 function printFileBody(body: RequestBody): string {
@@ -139,6 +145,11 @@ function printFileBody(body: RequestBody): string {
       const who = `kind=${kind} owner=0x${owner.toString(16)} lockPid=${pid}`
       return `fh=${body.handle} ${printLock(body.request)} ${who}`
     }
+    case 'copy':
+      return (
+        `fh=${body.sourceHandle} offset=${body.sourceOffset} to=${body.target}` +
+        ` toFh=${body.handle} toOffset=${body.offset} length=${body.length}`
+      )
     case 'lseek':
       return `fh=${body.handle} offset=${body.offset} whence=${body.whence === 3 ? 'DATA' : 'HOLE'}`
     default:
@@ -205,6 +216,7 @@ function printReplyBody(reply: Reply): string {
     case 'entry':
       return `${printAttr(reply.attr)} entryMs=${reply.entryValidMs} attrMs=${reply.attrValidMs}`
     case 'attr':
+    case 'statx':
       return `${printAttr(reply.attr)} attrMs=${reply.attrValidMs}`
     case 'open':
       return `fh=${reply.handle} openFlags=${flagNames(reply.openFlags, OpenReplyFlag)}`

@@ -29,6 +29,13 @@ export interface AttrReply {
   readonly attrValidMs: number
 }
 
+/** Everything STATX_BTIME and the basic fields of statx(2) ask for. */
+export interface StatxReply {
+  readonly kind: 'statx'
+  readonly attr: Attr
+  readonly attrValidMs: number
+}
+
 export interface OpenReply {
   readonly kind: 'open'
   readonly handle: HandleId
@@ -59,6 +66,7 @@ export type Reply =
   | InitReply
   | EntryReply
   | AttrReply
+  | StatxReply
   | OpenReply
   | CreateReply
 

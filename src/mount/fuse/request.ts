@@ -50,11 +50,18 @@ export type RequestBody =
   | { readonly op: 'forget'; readonly count: number }
   | { readonly op: 'lookup'; readonly name: Buffer }
   | { readonly op: 'getattr' }
+  | { readonly op: 'statx' }
   | { readonly op: 'setattr'; readonly changes: SetAttrRequest }
   | { readonly op: 'readlink' }
   | { readonly op: 'symlink'; readonly name: Buffer; readonly target: Buffer }
-  | { readonly op: 'mknod'; readonly name: Buffer; readonly mode: number; readonly rdev: number }
-  | { readonly op: 'mkdir'; readonly name: Buffer; readonly mode: number }
+  | {
+      readonly op: 'mknod'
+      readonly name: Buffer
+      readonly mode: number
+      readonly rdev: number
+      readonly umask: number
+    }
+  | { readonly op: 'mkdir'; readonly name: Buffer; readonly mode: number; readonly umask: number }
   | { readonly op: 'unlink'; readonly name: Buffer }
   | { readonly op: 'rmdir'; readonly name: Buffer }
   | {
@@ -71,6 +78,13 @@ export type RequestBody =
       readonly name: Buffer
       readonly mode: number
       readonly flags: number
+      readonly umask: number
+    }
+  | {
+      readonly op: 'tmpfile'
+      readonly mode: number
+      readonly flags: number
+      readonly umask: number
     }
   | {
       readonly op: 'read'
@@ -103,6 +117,8 @@ export type RequestBody =
       readonly name: Buffer
       readonly value: Buffer
       readonly flags: number
+      /** An access control list that is set clears set-gid. */
+      readonly killSetGid: boolean
     }
   | { readonly op: 'getxattr'; readonly name: Buffer; readonly size: number }
   | { readonly op: 'listxattr'; readonly size: number }
@@ -113,6 +129,15 @@ export type RequestBody =
       readonly offset: number
       readonly length: number
       readonly mode: number
+    }
+  | {
+      readonly op: 'copy'
+      readonly sourceHandle: HandleId
+      readonly sourceOffset: number
+      readonly target: Ino
+      readonly handle: HandleId
+      readonly offset: number
+      readonly length: number
     }
   | {
       readonly op: 'lseek'

@@ -38,6 +38,36 @@ export async function serveCreate(
   }
 }
 
+export async function serveTmpfile(
+  { fs, policy }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'tmpfile'>
+): Promise<CreateReply> {
+  const mode = body.mode & 0o7777
+  const { attr, handle } = await fs.tmpfile(request, request.nodeid, mode, body.flags)
+  return {
+    kind: 'create',
+    attr,
+    entryValidMs: 0,
+    attrValidMs: policy.attrValidMs(attr.ino, 'create'),
+    handle,
+    openFlags: policy.fileOpenFlags(attr.ino, body.flags)
+  }
+}
+
+export async function serveCopy(
+  { fs }: ServeComponents,
+  request: ServedRequest,
+  body: BodyOf<'copy'>
+): Promise<Reply> {
+  const { target: ino, handle, offset, sourceHandle, sourceOffset, length } = body
+  const source = request.nodeid
+  const range = { source, sourceHandle, sourceOffset, ino, handle, offset, length }
+  const sizeBytes = await fs.copyRange(request, range)
+  assert(sizeBytes <= length, 'copied more than was asked for')
+  return { kind: 'written', sizeBytes }
+}
+
 export async function serveRead(
   { fs }: ServeComponents,
   request: ServedRequest,

@@ -60,7 +60,8 @@ export async function serveRename(
 ): Promise<Reply> {
   const flags = {
     noReplace: (body.flags & RenameFlag.NOREPLACE) !== 0,
-    exchange: (body.flags & RenameFlag.EXCHANGE) !== 0
+    exchange: (body.flags & RenameFlag.EXCHANGE) !== 0,
+    whiteout: (body.flags & RenameFlag.WHITEOUT) !== 0
   }
   assert(!(flags.noReplace && flags.exchange), 'the decoder refuses both flags together')
   await fs.rename(request, request.nodeid, body.name, body.newParent, body.newName, flags)

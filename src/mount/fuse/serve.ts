@@ -6,11 +6,13 @@ import { errorReply, okReply, type Reply } from './reply.ts'
 import type { RequestBody } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
 import {
+  serveCopy,
   serveCreate,
   serveOpen,
   serveOpendir,
   serveRead,
   serveReaddir,
+  serveTmpfile,
   serveWrite
 } from './serve-files.ts'
 import { serveGetlk, serveSetlk } from './serve-locks.ts'
@@ -20,7 +22,7 @@ import type { ServedRequest } from './served-request.ts'
 
 /**
  * What an opcode without a handler answers. ENOSYS makes the kernel fall back to its own way, for
- * good (poll, copy_file_range, statx, O_TMPFILE, access). Two must not: ENOSYS to SYNCFS
+ * good (poll, access). Two must not: ENOSYS to SYNCFS
  * reads as "synced", and ioctl(2) says ENOTTY for a command nobody knows.
  */
 export function unsupportedErrno(opcode: number): number {
@@ -42,11 +44,16 @@ export function serve(components: ServeComponents, request: ServedRequest): Prom
       return serveRename(components, request, body)
     case 'getattr':
     case 'setattr':
+    case 'statx':
       return serveAttr(components, request, body)
     case 'open':
       return serveOpen(components, request, body)
     case 'create':
       return serveCreate(components, request, body)
+    case 'tmpfile':
+      return serveTmpfile(components, request, body)
+    case 'copy':
+      return serveCopy(components, request, body)
     case 'read':
       return serveRead(components, request, body)
     case 'write':
@@ -75,14 +82,16 @@ export function serve(components: ServeComponents, request: ServedRequest): Prom
 async function serveAttr(
   { fs, policy }: ServeComponents,
   request: ServedRequest,
-  body: Extract<RequestBody, { readonly op: 'getattr' | 'setattr' }>
+  body: Extract<RequestBody, { readonly op: 'getattr' | 'setattr' | 'statx' }>
 ): Promise<Reply> {
   const ino = request.nodeid
-  const attr =
-    body.op === 'getattr'
-      ? await fs.getattr(request, ino)
-      : await fs.setattr(request, ino, body.changes)
-  return { kind: 'attr', attr, attrValidMs: policy.attrValidMs(ino, body.op) }
+  if (body.op === 'setattr') {
+    const attr = await fs.setattr(request, ino, body.changes)
+    return { kind: 'attr', attr, attrValidMs: policy.attrValidMs(ino, 'setattr') }
+  }
+  const attr = await fs.getattr(request, ino)
+  const kind = body.op === 'statx' ? 'statx' : 'attr'
+  return { kind, attr, attrValidMs: policy.attrValidMs(ino, 'getattr') }
 }
 
 async function serveQuery(
@@ -133,7 +142,7 @@ async function servePlain(
       await fs.releasedir(ino, body.handle)
       break
     case 'setxattr':
-      await fs.setxattr(request, ino, body.name, body.value, body.flags)
+      await fs.setxattr(request, ino, body.name, body.value, body.flags, body.killSetGid)
       break
     case 'removexattr':
       await fs.removexattr(request, ino, body.name)

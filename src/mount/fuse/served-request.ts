@@ -48,6 +48,10 @@ export class ServedRequest implements RequestContext {
     this.#releaseBuffer = options.releaseBuffer
   }
 
+  get umask(): number {
+    return 'umask' in this.body ? this.body.umask : 0
+  }
+
   /** Made when somebody first asks: most requests never wait. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

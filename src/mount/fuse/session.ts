@@ -3,7 +3,8 @@
  * FUSE_WRITEBACK_CACHE never (RULES 24), FUSE_AUTO_INVAL_DATA always (RULES 23: without it attribute
  * timeouts do not bound cached reads). ATOMIC_O_TRUNC stays off: the kernel sends SETATTR for it.
  * EXPORT_SUPPORT stays off: lookups of "." and ".." are not served. POSIX_LOCKS and FLOCK_LOCKS
- * come together: without them fcntl and flock exclude processes of this machine only.
+ * come together: without them fcntl and flock exclude processes of this machine only. DONT_MASK goes
+ * with POSIX_ACL: a default access control list takes the place of the umask.
  */
 import {
   InitFlag,
@@ -33,6 +34,9 @@ const wantedFlags =
   InitFlag.DO_READDIRPLUS |
   InitFlag.READDIRPLUS_AUTO |
   InitFlag.HANDLE_KILLPRIV_V2 |
+  InitFlag.DONT_MASK |
+  InitFlag.POSIX_ACL |
+  InitFlag.SETXATTR_EXT |
   InitFlag.INIT_EXT
 
 const wantedFlags2 = InitFlag2.DIRECT_IO_ALLOW_MMAP

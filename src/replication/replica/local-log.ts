@@ -25,6 +25,8 @@ const GATHER_PAYLOAD_BYTES = 1024 * 1024
 /** What an op takes in the head at most, beside its names and values. */
 const OP_OVERHEAD_BYTES = 160
 const SLICE_OVERHEAD_BYTES = 64
+/** Together with a full entry they stay below the hard bound of its head. */
+const TOGETHER_OPS_MAX = 8
 
 export interface LocalLogComponents {
   readonly writer: WriterId
@@ -68,12 +70,32 @@ export class LocalLog {
 
   /** See `OpLog.submit`. */
   submit(op: Op, payload?: Uint8Array): Promise<void> {
-    if (this.#failure || !this.#writable) {
-      return Promise.reject(new FsError('EIO', 'this member may not write now'))
-    }
-    const { state, writer, admission } = this.#components
+    if (!this.#mayWrite()) return refused()
+    this.#makeRoom(1)
+    return this.#add(op, payload)
+  }
+
+  /** See `OpLog.submitTogether`. */
+  submitTogether(ops: readonly Op[]): Promise<void> {
+    assert(ops.length > 0 && ops.length <= TOGETHER_OPS_MAX, 'ops to be submitted together')
+    if (!this.#mayWrite()) return refused()
+    this.#makeRoom(ops.length)
+    return Promise.all(ops.map((op) => this.#add(op))).then(() => undefined)
+  }
+
+  #mayWrite(): boolean {
+    return this.#failure === undefined && this.#writable
+  }
+
+  /** So many more ops go into the entry being gathered; else a new one is begun. */
+  #makeRoom(ops: number): void {
     const current = this.#gathering
-    if (current && isFull(current)) this.flush()
+    if (!current) return
+    if (isFull(current) || current.ops.length + ops > ENTRY_OPS_MAX) this.flush()
+  }
+
+  #add(op: Op, payload?: Uint8Array): Promise<void> {
+    const { state, writer, admission } = this.#components
     const seq = (admission.appliedOf(writer) + 1) as Seq
     try {
       state.apply(op, { writer, seq })
@@ -147,6 +169,10 @@ export class LocalLog {
     this.#failure = error
     this.#components.onFatal(error)
   }
+}
+
+function refused(): Promise<never> {
+  return Promise.reject(new FsError('EIO', 'this member may not write now'))
 }
 
 function isFull(gathering: Gathering): boolean {

@@ -130,6 +130,10 @@ export class Replica implements OpLog {
     return this.#parts.localLog.submit(op, payload)
   }
 
+  submitTogether(ops: Parameters<OpLog['submitTogether']>[0]): Promise<void> {
+    return this.#parts.localLog.submitTogether(ops)
+  }
+
   durable(): Promise<void> {
     return this.#parts.durable.clusterSync.sync()
   }

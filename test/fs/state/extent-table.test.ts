@@ -58,9 +58,9 @@ test('extent-table - all worlds of three writes and a cut on six bytes', (t) => 
         for (const [at, { start, end }] of steps.entries()) {
           const isCut = at === 1 && (worlds & 1) === 1
           const before = model.filter((byte, i) => i >= start && i < end && byte !== '').length
-          const { bytes, freed } = extents.cut(FILE, start, end)
+          const { bytes, left } = extents.cut(FILE, start, end)
           model.fill('', start, end)
-          for (const one of freed) live.delete(one.crc32)
+          for (const { slice } of left) live.delete(slice.crc32)
           if (!isCut) {
             const written = slice(at + 1, end - start)
             extents.insert(FILE, { offset: start, length: end - start, slice: written, delta: 0 })
@@ -106,14 +106,14 @@ test('extent-table - a slice is freed when its last piece goes, and once', (t) =
   const { extents, close } = open()
   t.teardown(close)
   extents.insert(FILE, { offset: 0, length: 30, slice: slice(1, 30), delta: 0 })
-  t.is(extents.cut(FILE, 10, 20).freed.length, 0)
-  t.is(extents.cut(FILE, 0, 10).freed.length, 0)
+  t.is(extents.cut(FILE, 10, 20).left.length, 0)
+  t.is(extents.cut(FILE, 0, 10).left.length, 0)
   const [rest] = extents.range(FILE, 0, 30)
   t.is(rest?.delta, 20)
   t.is(rest?.slice.length, 30)
   t.alike(
-    extents.cut(FILE, 0, 1000).freed.map((one) => one.crc32),
+    extents.cut(FILE, 0, 1000).left.map((one) => one.slice.crc32),
     [1]
   )
-  t.alike(extents.cut(FILE, 0, 1000), { bytes: 0, freed: [] })
+  t.alike(extents.cut(FILE, 0, 1000), { bytes: 0, left: [] })
 })

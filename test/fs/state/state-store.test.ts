@@ -204,6 +204,21 @@ test('state-store - a database of another program or version is refused', async 
   t.exception(() => openState(file), /not a tandemfs state database/)
 })
 
+test('state-store - a database of version 1 gets the table it lacks', async (t) => {
+  const file = join(await t.tmp(), 'state.db')
+  const state = openState(file)
+  apply(state, createOp(1))
+  const digest = state.digest()
+  commit(state, 1)
+  state.database.exec('DROP TABLE shared_slice; PRAGMA user_version = 1')
+  commit(state, 1)
+  state.close()
+  const upgraded = openState(file)
+  t.teardown(() => upgraded.close())
+  t.is(upgraded.digest(), digest)
+  t.is(upgraded.database.pragma('user_version', { simple: true }), 2)
+})
+
 test('state-store - an op that contradicts the state is refused and ends the store', async (t) => {
   const state = openState(await t.tmp())
   t.teardown(() => state.close())

@@ -1,7 +1,7 @@
 import test from 'brittle'
 import { Errno } from '../../../src/fs/errno.ts'
 import { FILE_SIZE_MAX } from '../../../src/fs/op.ts'
-import { Opcode } from '../../../src/mount/fuse/abi.ts'
+import { InitFlag, Opcode } from '../../../src/mount/fuse/abi.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import type { RequestBody } from '../../../src/mount/fuse/request.ts'
 import { bodyOf, initBody, message, readBody, strings, u32, u64, writeBody } from './kernel-side.ts'
@@ -81,6 +81,7 @@ test('decode - names and what goes with them', (t) => {
     op: 'mknod',
     mode: 0o10644,
     rdev: 259,
+    umask: 0o22,
     name: Buffer.from('p')
   })
   t.alike(decoded(message(Opcode.RENAME2, bodyOf(u64(7), u32(2, 0), strings('a', 'b')))), {
@@ -101,8 +102,58 @@ test('decode - names and what goes with them', (t) => {
     op: 'create',
     flags: 0o302,
     mode: 0o644,
+    umask: 0,
     name: Buffer.from('f')
   })
+  t.alike(decoded(message(Opcode.TMPFILE, bodyOf(u32(2, 0o600, 0o77, 0), strings('/')))), {
+    op: 'tmpfile',
+    flags: 2,
+    mode: 0o600,
+    umask: 0o77
+  })
+})
+
+test('decode - rename flags that go together', (t) => {
+  const rename = (flags: number): number =>
+    refused(message(Opcode.RENAME2, bodyOf(u64(7), u32(flags, 0), strings('a', 'b'))))
+  t.alike([0, 1, 2, 4, 5].map(rename), [0, 0, 0, 0, 0])
+  t.alike([3, 6, 7, 8].map(rename), [Errno.EINVAL, Errno.EINVAL, Errno.EINVAL, Errno.EINVAL])
+})
+
+test('decode - COPY_FILE_RANGE and its bounds', (t) => {
+  const copy = (from: bigint | number, node: bigint | number, to: bigint, length: bigint): Buffer =>
+    message(Opcode.COPY_FILE_RANGE, u64(3, from, node, 4, to, length, 0))
+  t.alike(decoded(copy(2n ** 40n, 9, 5n, 100n)), {
+    op: 'copy',
+    sourceHandle: 3,
+    sourceOffset: 2 ** 40,
+    target: 9,
+    handle: 4,
+    offset: 5,
+    length: 100
+  } as never)
+  const far = decoded(copy(0, 9, 0n, 2n ** 63n))
+  t.is(far.op === 'copy' ? far.length : 0, 0xfffff000, 'one answer counts no further')
+  t.is(refused(copy(2n ** 63n, 9, 0n, 1n)), Errno.EINVAL)
+  t.is(refused(copy(0, 9, 2n ** 63n - 1n, 1n)), Errno.EFBIG)
+  t.is(refused(copy(0, 0, 0n, 1n)), Errno.ESTALE)
+  t.is(refused(message(Opcode.COPY_FILE_RANGE_64, u64(3, 0, 9, 4, 0, 1, 1))), Errno.EINVAL)
+})
+
+test('decode - SETXATTR as agreed at INIT', (t) => {
+  const own = new RequestDecoder()
+  const body = (...head: number[]) => bodyOf(u32(...head), strings('user.a'), Buffer.from('v'))
+  const plain = own.decode(message(Opcode.SETXATTR, body(1, 2)))
+  own.begin(InitFlag.SETXATTR_EXT)
+  const extended = own.decode(message(Opcode.SETXATTR, body(1, 2, 1, 0)))
+  const expected = {
+    op: 'setxattr',
+    name: Buffer.from('user.a'),
+    value: Buffer.from('v'),
+    flags: 2
+  }
+  t.alike(plain.ok && plain.body, { ...expected, killSetGid: false } as never)
+  t.alike(extended.ok && extended.body, { ...expected, killSetGid: true } as never)
 })
 
 test('decode - SETATTR takes only the fields named in valid', (t) => {

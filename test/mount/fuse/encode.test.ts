@@ -59,6 +59,34 @@ test('encode - golden bytes of attributes', (t) => {
   )
 })
 
+test('encode - golden bytes of a statx', (t) => {
+  const device = { ...attr, mode: 0o020600, rdev: 0x12345678, btime: { sec: 7, nsec: 8 } }
+  const hex = encoded({ kind: 'statx', attr: device, attrValidMs: 1500 })
+  const zeros = (bytes: number): string => '00'.repeat(bytes)
+  t.is(
+    hex,
+    `3001000000000000${unique}01000000000000000065cd1d00000000${zeros(16)}` +
+      'ff0f0000' + // mask
+      '00100000' + // blksize
+      zeros(8) +
+      '02000000' +
+      'e8030000' +
+      '64000000' +
+      '80210000' + // mode
+      '0900000000200000' +
+      '0500000002000000' +
+      '0800000000000000' +
+      zeros(8) +
+      'feffffffffffffff0100000000000000' + // atime
+      '07000000000000000800000000000000' + // btime
+      '00000000020000000000000000000000' + // ctime
+      '00f1536500000000ffc99a3b00000000' + // mtime
+      '56040000' + // rdev major 0x456
+      '78230100' + // rdev minor 0x12378
+      zeros(8 + 112)
+  )
+})
+
 test('encode - golden bytes of an entry and a create', (t) => {
   const entryHex =
     '0900000000200000' + // nodeid

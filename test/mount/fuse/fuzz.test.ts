@@ -37,6 +37,9 @@ const seeds: readonly Buffer[] = [
   message(Opcode.SETXATTR, bodyOf(u32(3, 0), strings('user.a'), Buffer.from('abc'))),
   message(Opcode.BATCH_FORGET, bodyOf(u32(1, 0), u64(1, 1))),
   message(Opcode.FALLOCATE, bodyOf(u64(1, 2, 3), u32(0, 0))),
+  message(Opcode.TMPFILE, bodyOf(u32(2, 0o600, 0, 0), strings('/'))),
+  message(Opcode.COPY_FILE_RANGE, u64(1, 0, 9, 2, 0, 100, 0)),
+  message(Opcode.STATX, Buffer.alloc(24)),
   message(Opcode.INIT, initBody()),
   message(Opcode.INTERRUPT, u64(8))
 ]

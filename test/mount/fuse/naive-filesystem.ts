@@ -2,6 +2,7 @@
 import { type Attr, isDirectory, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/fs/attr.ts'
 import { FsError } from '../../../src/fs/errno.ts'
 import type {
+  CopyRequest,
   DirEntry,
   FilesystemApi,
   HandleId,
@@ -233,6 +234,25 @@ export class NaiveFilesystem implements FilesystemApi {
   ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
     const node = this.#add(ctx, parent, name, S_IFREG | mode)
     return { attr: this.#attr(node), handle: this.#handle() }
+  }
+
+  async tmpfile(
+    ctx: RequestContext,
+    directory: Ino,
+    mode: number
+  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+    const node = this.#make(this.#nextIno++ as Ino, S_IFREG | mode, ctx.uid, ctx.gid, directory)
+    node.nlink = 0
+    return { attr: this.#attr(node), handle: this.#handle() }
+  }
+
+  async copyRange(_ctx: RequestContext, request: CopyRequest): Promise<number> {
+    const { source, sourceOffset, ino, offset, length } = request
+    const data = this.#node(source).data.subarray(sourceOffset, sourceOffset + length)
+    const node = this.#node(ino)
+    if (node.data.length < offset + data.length) this.#resize(node, offset + data.length)
+    data.copy(node.data, offset)
+    return data.length
   }
 
   async read(

@@ -20,13 +20,15 @@ test('negotiate - a kernel that offers everything', (t) => {
     InitFlag.WRITEBACK_CACHE |
     InitFlag.ATOMIC_O_TRUNC |
     InitFlag.EXPORT_SUPPORT |
-    InitFlag.NO_OPEN_SUPPORT |
-    InitFlag.POSIX_ACL
+    InitFlag.NO_OPEN_SUPPORT
   t.is(reply.flags & never, 0)
   t.ok(reply.flags & InitFlag.AUTO_INVAL_DATA)
   t.ok(reply.flags & InitFlag.POSIX_LOCKS)
   t.ok(reply.flags & InitFlag.FLOCK_LOCKS)
   t.ok(reply.flags & InitFlag.HANDLE_KILLPRIV_V2)
+  t.ok(reply.flags & InitFlag.POSIX_ACL)
+  t.ok(reply.flags & InitFlag.DONT_MASK)
+  t.ok(reply.flags & InitFlag.SETXATTR_EXT)
   t.is(reply.flags2, InitFlag2.DIRECT_IO_ALLOW_MMAP)
   t.is(reply.maxWrite, 1024 * 1024)
   t.is(reply.maxPages, 256)
