@@ -69,6 +69,10 @@ function withOwner(
       const { attr, handle } = await fs.create(...args)
       return { attr: show(attr), handle }
     },
+    tmpfile: async (...args) => {
+      const { attr, handle } = await fs.tmpfile(...args)
+      return { attr: show(attr), handle }
+    },
     readdir: (ctx, ino, handle, cookie, options, accept) => {
       return fs.readdir(ctx, ino, handle, cookie, options, (entry) => {
         return accept(entry.attr === undefined ? entry : { ...entry, attr: show(entry.attr) })
