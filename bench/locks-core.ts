@@ -20,6 +20,7 @@ function makeNode(): LockNode {
           return { cancel: () => clearTimeout(timer) }
         }
       },
+      tokens: { reserve: () => undefined, settleReserved: () => {}, bring: () => {} },
       sendPacket: () => {},
       onLost: () => {},
       onViolation: (_member, reason) => {

@@ -16,6 +16,7 @@ import type {
   SetAttrRequest,
   StatFs
 } from './filesystem-api.ts'
+import { LockedSections } from './locked-sections.ts'
 import { OpenFiles } from './open-files.ts'
 import { setattr } from './ops/attr-ops.ts'
 import { copyRange } from './ops/copy-ops.ts'
@@ -60,6 +61,7 @@ export class Filesystem implements FilesystemApi {
       ...components,
       member: options.member,
       openFiles: options.openFiles ?? new OpenFiles(),
+      sections: new LockedSections(),
       linkMax: options.linkMax ?? DEFAULT_LINK_MAX,
       onOrphanClosed: options.onOrphanClosed ?? (() => undefined)
     }

@@ -28,15 +28,7 @@ interface OpenFileState extends OpenFile {
   poisoned: boolean
   /** Few: one for each process that locks through the handle, and the open file itself. */
   locks: readonly HandleLock[]
-  /** A write lock was taken through the handle, and whether anything was written since. */
-  section: 'none' | 'read' | 'written'
-  /** What is read next under a write lock will probably be written. */
-  writesUnderLock: boolean
 }
-
-/** open(2) flags. */
-const O_ACCMODE = 3
-const O_RDONLY = 0
 
 const NO_LOCKS: readonly HandleLock[] = []
 
@@ -58,9 +50,7 @@ export class OpenFiles {
       directory,
       flags,
       poisoned: false,
-      locks: NO_LOCKS,
-      section: 'none',
-      writesUnderLock: (flags & O_ACCMODE) !== O_RDONLY
+      locks: NO_LOCKS
     }
     this.#handles.set(handle, file)
     const files = this.#byInode.get(ino)
@@ -103,25 +93,6 @@ export class OpenFiles {
     assert(file !== undefined && file.ino === ino, 'lock through a handle that is not open')
     if (file.locks.some((lock) => lock.owner === owner && lock.kind === kind)) return
     file.locks = [...file.locks, { kind, owner }]
-  }
-
-  /** A write lock is taken through the handle: what the last one was for tells what this one is. */
-  beginLocked(handle: HandleId): void {
-    const file = this.#handles.get(handle)
-    if (file === undefined) return
-    if (file.section !== 'none') file.writesUnderLock = file.section === 'written'
-    file.section = 'read'
-  }
-
-  noteWritten(handle: HandleId): void {
-    const file = this.#handles.get(handle)
-    if (file?.section === 'read') file.section = 'written'
-  }
-
-  /** True when bytes read through the handle now are likely to be written at once. */
-  expectsWrite(handle: HandleId): boolean {
-    const file = this.#handles.get(handle)
-    return file?.section === 'read' && file.writesUnderLock
   }
 
   /** The record locks of `owner` on the inode end, whichever handle they came through. */

@@ -14,7 +14,12 @@ import type { Logger } from '../../src/fs/ports/logger.ts'
 import type { OpLog } from '../../src/fs/ports/op-log.ts'
 import type { SliceStore } from '../../src/fs/ports/slice-store.ts'
 import type { Origin } from '../../src/fs/ports/state-machine.ts'
-import type { TokenGuard, TokenService, TokenWant } from '../../src/fs/ports/token-service.ts'
+import type {
+  ByteRange,
+  TokenGuard,
+  TokenService,
+  TokenWant
+} from '../../src/fs/ports/token-service.ts'
 import type {
   Incarnation,
   Ino,
@@ -167,6 +172,7 @@ export class MemorySlices implements SliceStore {
 export class MemoryTokens implements TokenService {
   held = 0
   readonly asked: (readonly TokenWant[])[] = []
+  readonly givenUp: { readonly ino: Ino; readonly range: ByteRange }[] = []
   whenAsked: ((wants: readonly TokenWant[]) => Promise<void>) | undefined
 
   tryAcquire(wants: readonly TokenWant[]): TokenGuard | undefined {
@@ -192,6 +198,10 @@ export class MemoryTokens implements TokenService {
   }
 
   own(): void {}
+
+  giveUp(ino: Ino, range: ByteRange): void {
+    this.givenUp.push({ ino, range })
+  }
 }
 
 const silent = () => undefined

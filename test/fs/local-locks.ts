@@ -26,6 +26,8 @@ export class LocalLocks implements LockService {
   readonly #graph = new WaitGraph()
   readonly #waits = new Map<LockWaiter, Wait>()
   #requests = 0
+  /** What `isContended` says of every inode. */
+  contended = false
   /** Fails every call when set. */
   broken: FsError | undefined
 
@@ -61,6 +63,10 @@ export class LocalLocks implements LockService {
     if (!options.wait) throw new FsError('EAGAIN')
     if (this.#graph.closesCircle(waiter, locks)) throw new FsError('EDEADLK')
     return this.#wait(ino, locks, waiter, options.signal)
+  }
+
+  isContended(): boolean {
+    return this.contended
   }
 
   releaseOwner(ino: Ino, owner: bigint, kind: LockKind): void {

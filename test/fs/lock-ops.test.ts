@@ -106,6 +106,32 @@ test('lock-ops - a drop that cannot be told is logged, not thrown', async (t) =>
   t.pass()
 })
 
+test('lock-ops - what was used under a contended lock is given up before the unlock', async (t) => {
+  const fixture = openFixture(await t.tmp())
+  const { fs, locks, tokens } = fixture
+  const { ino, handle } = await file(fixture)
+  const section = async () => {
+    await fs.setlk(root, ino, handle, lock({}), { wait: true })
+    await fs.read(root, ino, handle, 0, 4)
+    const options = { append: false, killSuidGid: false }
+    await fs.write(root, ino, handle, 8, Buffer.from('abcd'), options)
+  }
+  await section()
+  await fs.setlk(root, ino, handle, lock({ type: 'unlock' }), { wait: false })
+  t.alike(tokens.givenUp, [], 'nobody else wants it')
+  locks.contended = true
+  await section()
+  await fs.setlk(root, ino, handle, lock({ type: 'unlock' }), { wait: false })
+  t.alike(tokens.givenUp.splice(0), [{ ino, range: { start: 0, end: 12 } }])
+  await section()
+  await fs.flush(root, ino, handle, lock({}).owner)
+  t.is(tokens.givenUp.splice(0).length, 1, 'close unlocks too')
+  await fs.flush(root, ino, handle, lock({}).owner)
+  await fs.release(ino, handle)
+  t.alike(tokens.givenUp, [], 'once')
+  fixture.state.close()
+})
+
 test('open-files - lock owners are noted once and forgotten by owner or handle', (t) => {
   const files = new OpenFiles()
   const ino = 5 as Ino

@@ -5,6 +5,8 @@ export interface LockMutation {
   readonly name: string
   /** Changes what is sent; undefined loses it. */
   message?(message: LockMessage): LockMessage | undefined
+  /** Locks bring tokens along. */
+  readonly tokens?: boolean
   /** Packets of other epochs are obeyed. */
   readonly crossEpochs?: boolean
 }
@@ -62,5 +64,19 @@ export const LOCK_MUTATIONS: readonly (() => LockMutation)[] = [
       }
     }
   },
-  () => ({ name: 'packets of other epochs are obeyed', crossEpochs: true })
+  () => ({ name: 'packets of other epochs are obeyed', crossEpochs: true }),
+  () => ({
+    name: 'a want loses the token request it carries',
+    tokens: true,
+    message: (m) => {
+      if (m.type !== 'want') return m
+      const { bring: _, ...rest } = m
+      return rest
+    }
+  }),
+  () => ({
+    name: 'a lock that is not granted is said to bring its token',
+    tokens: true,
+    message: (m) => (m.type === 'answer' && m.result === 'again' ? { ...m, result: 'granted' } : m)
+  })
 ]

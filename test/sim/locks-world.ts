@@ -11,6 +11,7 @@ import { decodeLockPacket, encodeLockPacket } from '../../src/replication/lock/l
 import { LockNode } from '../../src/replication/lock/lock-node.ts'
 import { BYTES, LockSafetyError, LocksChecker, SimOwner, type SimRequest } from './locks-checker.ts'
 import type { LockMutation } from './locks-mutation.ts'
+import { SimReservations } from './locks-reservations.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
 import { Scheduler } from './scheduler.ts'
@@ -31,6 +32,7 @@ interface Packet {
 interface SimNode {
   readonly id: number
   readonly node: LockNode
+  readonly tokens: SimReservations
   readonly incarnation: number
   epoch: number
   dead: boolean
@@ -84,7 +86,8 @@ export class LocksWorld {
     cuts: 0,
     isolations: 0,
     delegates: 0,
-    recalls: 0
+    recalls: 0,
+    brought: 0
   }
   readonly #mutation: LockMutation
   readonly #trace: Trace
@@ -167,6 +170,7 @@ export class LocksWorld {
       }
     }
     await this.#checkEnd()
+    for (const { tokens } of this.#living()) tokens.checkEnd()
   }
 
   // Nodes and epochs
@@ -188,8 +192,10 @@ export class LocksWorld {
       }
     }
     const { delegationsMax, sharedMax, aloneRequests } = this.parameters
+    const tokens = new SimReservations(this.random)
     const sim: SimNode = {
       id,
+      tokens,
       incarnation: ++this.#incarnation,
       epoch: 0,
       dead: false,
@@ -198,6 +204,17 @@ export class LocksWorld {
       node: new LockNode(
         {
           clock,
+          tokens: {
+            reserve: () => (this.#mutation.tokens ? tokens.reserve(sim.epoch) : undefined),
+            settleReserved: (request, coming) => {
+              tokens.settle(request, coming)
+              if (coming) this.counters.brought++
+            },
+            bring: (member, epoch, request) => {
+              const asker = this.#nodes.get(member)
+              if (asker?.epoch === epoch) asker.tokens.make(epoch, request)
+            }
+          },
           sendPacket: (to, epoch, body) => this.#transmit(sim, to, epoch, body),
           onLost: (locks) => {
             for (const lost of locks) {
@@ -505,7 +522,8 @@ export class LocksWorld {
     }
     let done: void | Promise<void>
     try {
-      done = process.home.node.setlk(ino, wire, { wait: action === 'wait', signal })
+      const token = { ino, mode: 'exclusive', range: { start: 0, end: 1 } } as const
+      done = process.home.node.setlk(ino, wire, { wait: action === 'wait', signal, token })
     } catch (error) {
       this.#settled(process, error)
       return
@@ -638,7 +656,7 @@ export class LocksWorld {
 export async function runLocks(
   seed: number,
   steps: number,
-  mutation: LockMutation = { name: 'unchanged' },
+  mutation: LockMutation = { name: 'unchanged', tokens: true },
   keepLines = 0
 ): Promise<{ readonly world: LocksWorld; readonly error: Error | undefined }> {
   const world = new LocksWorld({ seed, steps, mutation, keepLines })

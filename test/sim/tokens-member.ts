@@ -1,5 +1,5 @@
 /** One simulated member: the real token cores around a toy replica, driven by virtual time. */
-import type { TokenWant } from '../../src/fs/ports/token-service.ts'
+import type { ByteRange, TokenWant } from '../../src/fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
 import { TokenAuthority } from '../../src/replication/token/token-authority.ts'
 import type { AuthorityEffect } from '../../src/replication/token/token-authority-events.ts'
@@ -102,6 +102,19 @@ export class SimMember {
     this.#world.checker.guardEnded(this.id, wants)
     const counted = wants.filter((want) => want.mode !== this.#world.mutation.forgetGuards)
     this.#run(this.client.step({ type: 'release', wants: counted }))
+  }
+
+  giveUp(ino: Ino, range: ByteRange): void {
+    this.#run(this.client.step({ type: 'give-up', ino, range }))
+  }
+
+  settleReserved(request: number, coming: boolean): void {
+    this.#run(this.client.step({ type: 'reserved', request, coming }))
+  }
+
+  /** At the authority: a lock of that member is granted. */
+  bring(member: number, request: number, want: TokenWant): void {
+    this.#stepAuthority(member, { type: 'want', request, wants: [want] })
   }
 
   own(ino: Ino): void {

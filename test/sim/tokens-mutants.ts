@@ -54,6 +54,11 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'messages of old epochs are obeyed (RULES 18)', withinSeeds: 200, crossEpochs: true },
   { name: 'a release counts for any grant (RULES 18)', withinSeeds: 200, anyGrantNumber: true },
   {
+    name: 'a token that a lock brings is never asked for',
+    withinSeeds: 20,
+    loseBrought: true
+  },
+  {
     name: 'an append does not own what lies behind the end of the file (RULES 28)',
     withinSeeds: 20,
     appendNarrowly: true

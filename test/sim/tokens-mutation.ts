@@ -22,6 +22,8 @@ export interface Mutation {
   readonly dropNothing?: boolean
   /** An append asks for its own page, not for all from the end of the file on. */
   readonly appendNarrowly?: boolean
+  /** The authority does not make the requests that locks bring. */
+  readonly loseBrought?: boolean
   /** Messages of earlier epochs are obeyed. */
   readonly crossEpochs?: boolean
   /** A release counts for whatever grant its inode has now. */

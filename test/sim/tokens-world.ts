@@ -82,6 +82,9 @@ export class TokensWorld {
     created: 0,
     appended: 0,
     truncated: 0,
+    brought: 0,
+    dropped: 0,
+    givenUp: 0,
     cuts: 0,
     freezes: 0,
     epochs: 0
@@ -389,7 +392,7 @@ export class TokensWorld {
   #operate(member: SimMember, done: () => void): void {
     const { random } = this
     for (let i = random.below(3); i > 0; i--) member.readCached(random.pick(this.#anything()))
-    switch (random.below(14)) {
+    switch (random.below(16)) {
       case 0:
       case 1:
         this.#use(member, [{ ino: random.pick(this.#anything()), mode: 'shared' }], done)
@@ -414,6 +417,10 @@ export class TokensWorld {
       case 9:
       case 10:
         this.#use(member, [this.#drawEnd(member)], done)
+        break
+      case 11:
+      case 12:
+        this.#useUnderLock(member, done)
         break
       default:
         this.#use(member, [this.#drawRange()], done)
@@ -483,6 +490,42 @@ export class TokensWorld {
     if (this.random.chance(this.parameters.interruptChance)) {
       member.after(this.random.below(this.parameters.delayMaxUs * 4), interrupt)
     }
+  }
+
+  /** Waits for a lock that may bring its token, and gives that up when it is done. */
+  #useUnderLock(member: SimMember, done: () => void): void {
+    const { random, parameters } = this
+    const want = this.#drawRange()
+    const { ino, range } = want
+    const use = () => {
+      this.#use(member, [want], () => {
+        if (range !== undefined && random.chance(0.8)) {
+          this.counters.givenUp++
+          member.giveUp(ino, range)
+        }
+        done()
+      })
+    }
+    const request = member.client.reserve(want)
+    if (request === undefined) {
+      use()
+      return
+    }
+    const epoch = this.#epoch
+    const granted = random.chance(0.7)
+    const delayUs = () => random.below(parameters.delayMaxUs * 4)
+    this.scheduler.after(delayUs(), () => {
+      const authority = this.#members.get(AUTHORITY)
+      const isMade = granted && this.#epoch === epoch && this.#starting === 0 && !authority?.dead
+      if (isMade && !this.mutation.loseBrought) authority?.bring(member.id, request, want)
+      member.after(delayUs(), () => {
+        const coming = isMade && this.#epoch === epoch && this.#starting === 0
+        this.counters[coming ? 'brought' : 'dropped']++
+        member.settleReserved(request, coming)
+        if (granted) use()
+        else done()
+      })
+    })
   }
 
   #touch(member: SimMember, want: TokenWant): void {

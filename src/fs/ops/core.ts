@@ -10,6 +10,7 @@ import type { Attr, TimeSpec } from '../attr.ts'
 import { isDirectory } from '../attr.ts'
 import { FsError } from '../errno.ts'
 import type { RequestContext } from '../filesystem-api.ts'
+import type { LockedSections } from '../locked-sections.ts'
 import { isDotName } from '../names.ts'
 import { NAME_MAX_BYTES } from '../op.ts'
 import { TIME_SEC_MAX } from '../op-codec.ts'
@@ -37,6 +38,7 @@ export interface FilesystemComponents {
 
 export interface Core extends FilesystemComponents {
   readonly openFiles: OpenFiles
+  readonly sections: LockedSections
   /** This member; locks of any other are a stranger's to local processes. */
   readonly member: MemberId | undefined
   readonly linkMax: number

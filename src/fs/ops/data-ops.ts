@@ -11,7 +11,7 @@ import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Op } from '../op.ts'
 import { FILE_SIZE_MAX, INLINE_MAX_BYTES } from '../op.ts'
-import type { ByteRange } from '../ports/token-service.ts'
+import type { ByteRange, TokenMode } from '../ports/token-service.ts'
 import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Extent } from '../state/extent-table.ts'
@@ -21,6 +21,10 @@ import { exclusive, needInode, now, underTokens } from './core.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
 const EMPTY = new Uint8Array(0)
+const WHOLE: ByteRange = { start: 0, end: RANGE_END }
+/** open(2) flags. */
+const O_ACCMODE = 3
+const O_RDONLY = 0
 
 export interface WriteOptions {
   readonly append: boolean
@@ -42,13 +46,12 @@ export async function read(
   ctx: RequestContext,
   ino: Ino,
   handle: HandleId,
-  range: { readonly offset: number; readonly length: number }
+  part: { readonly offset: number; readonly length: number }
 ): Promise<Uint8Array> {
-  const { offset, length } = range
+  const { offset, length } = part
   if (offset < 0 || length < 0) throw new FsError('EINVAL', 'offset')
-  // Read under a write lock and then written: one hand-over of the token instead of two.
-  const mode = core.openFiles.expectsWrite(handle) ? 'exclusive' : 'shared'
-  const want = { ino, mode, range: { start: offset, end: offset + length } } as const
+  const range = { start: offset, end: offset + length }
+  const want = { ino, mode: readMode(core, ino, handle), range }
   const resolution = { wants: [want] }
   const plan = await underTokens(
     core,
@@ -58,12 +61,20 @@ export async function read(
       const inode = needInode(core, ino)
       core.openFiles.get(ino, handle)
       assertFile(inode)
+      core.sections.used(handle, range, false)
       const end = Math.min(offset + length, inode.size)
       return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
     }
   )
   if (plan.end <= offset) return EMPTY
   return readExtents(core, plan.extents, offset, plan.end)
+}
+
+/** Read under a write lock and then written: one hand-over of the token instead of two. */
+function readMode(core: Core, ino: Ino, handle: HandleId): TokenMode {
+  if (!core.sections.isInside(handle)) return 'shared'
+  const isWritable = (core.openFiles.get(ino, handle).flags & O_ACCMODE) !== O_RDONLY
+  return core.sections.expectsWrite(ino, handle, isWritable) ? 'exclusive' : 'shared'
 }
 
 async function readExtents(
@@ -124,7 +135,7 @@ export async function write(
     const range = writeRange(core, ino, offset, data.length, options)
     return { wants: [range === undefined ? exclusive(ino) : { ...exclusive(ino), range }] }
   }
-  await underTokens(core, ctx, resolve, () => {
+  await underTokens(core, ctx, resolve, ({ wants: [want] }) => {
     const inode = needInode(core, ino)
     core.openFiles.get(ino, handle)
     const at = options.append ? inode.size : offset
@@ -142,7 +153,7 @@ export async function write(
     const removal = capabilityRemoval(core, inode, time)
     const inline = data.length <= INLINE_MAX_BYTES ? data : undefined
     const done = core.opLog.submit(op, inline)
-    core.openFiles.noteWritten(handle)
+    core.sections.used(handle, want?.range ?? WHOLE, true)
     if (removal === undefined) return done
     return Promise.all([done, core.opLog.submit(removal)]).then(() => undefined)
   })

@@ -4,7 +4,7 @@ import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
 import { needInode, now, reportOrphan, underExclusive, underShared } from './core.ts'
-import { releaseHandleLocks, releaseRecordLocks } from './lock-ops.ts'
+import { closeRecordLocks, releaseHandleLocks } from './lock-ops.ts'
 
 const O_ACCMODE = 3
 const O_RDONLY = 0
@@ -58,7 +58,7 @@ export async function flush(
   handle: HandleId,
   lockOwner: bigint
 ): Promise<void> {
-  const released = releaseRecordLocks(core, ino, lockOwner)
+  const released = closeRecordLocks(core, ino, handle, lockOwner)
   if (released !== undefined) await released
   core.openFiles.get(ino, handle)
   needInode(core, ino)
@@ -74,7 +74,8 @@ export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<voi
 export async function release(core: Core, ino: Ino, handle: HandleId): Promise<void> {
   const locks = core.openFiles.locksOf(handle)
   closeHandle(core, ino, handle)
-  if (locks.length > 0) await releaseHandleLocks(core, ino, locks)
+  if (locks.length > 0) await releaseHandleLocks(core, ino, handle, locks)
+  core.sections.close(handle)
 }
 
 function closeHandle(core: Core, ino: Ino, handle: HandleId): void {

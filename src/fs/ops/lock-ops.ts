@@ -11,7 +11,7 @@
 import { FsError } from '../errno.ts'
 import type { HandleId, LockInTheWay, RequestContext } from '../filesystem-api.ts'
 import type { HandleLock } from '../open-files.ts'
-import type { LockConflict, LockRequest } from '../ports/lock-service.ts'
+import type { LockConflict, LockRequest, LockWait } from '../ports/lock-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
 import { needInode } from './core.ts'
@@ -45,18 +45,55 @@ export async function setlk(
   core.openFiles.get(ino, handle)
   needInode(core, ino)
   if (request.type !== 'unlock') core.openFiles.noteLock(ino, handle, request)
-  const { signal } = ctx
-  const wait = signal === undefined ? options : { ...options, signal }
-  const done = core.locks.setlk(ino, request, wait)
+  const done = core.locks.setlk(ino, request, lockWait(core, ctx, ino, handle, request, options))
   if (done !== undefined) {
     await done
     core.openFiles.get(ino, handle)
   }
-  if (request.type === 'write') core.openFiles.beginLocked(handle)
+  if (request.type !== 'unlock') core.sections.begin(handle, request.type)
+}
+
+function lockWait(
+  core: Core,
+  { signal }: RequestContext,
+  ino: Ino,
+  handle: HandleId,
+  { type }: LockRequest,
+  { wait }: { readonly wait: boolean }
+): LockWait {
+  if (type === 'unlock') {
+    giveUpTokens(core, ino, handle)
+    return { wait }
+  }
+  const token = core.sections.expected(ino, handle, type)
+  return {
+    wait,
+    ...(signal === undefined ? {} : { signal }),
+    ...(token === undefined ? {} : { token })
+  }
+}
+
+/**
+ * Before an unlock: another member waits for the lock and will want what was used under it. Said
+ * first, so that the token is free when the lock is.
+ */
+function giveUpTokens(core: Core, ino: Ino, handle: HandleId): void {
+  const used = core.sections.end(ino, handle)
+  if (used !== undefined && core.locks.isContended(ino)) core.tokens.giveUp(ino, used)
 }
 
 /** At close(2). The promise resolves when every member knows that the locks are gone. */
-export function releaseRecordLocks(core: Core, ino: Ino, owner: bigint): void | Promise<void> {
+export function closeRecordLocks(
+  core: Core,
+  ino: Ino,
+  handle: HandleId,
+  owner: bigint
+): void | Promise<void> {
+  giveUpTokens(core, ino, handle)
+  return releaseRecordLocks(core, ino, owner)
+}
+
+function releaseRecordLocks(core: Core, ino: Ino, owner: bigint): void | Promise<void> {
   if (!core.openFiles.forgetRecordOwner(ino, owner)) return
   return core.locks.releaseOwner(ino, owner, 'record')
 }
@@ -65,8 +102,10 @@ export function releaseRecordLocks(core: Core, ino: Ino, owner: bigint): void | 
 export async function releaseHandleLocks(
   core: Core,
   ino: Ino,
+  handle: HandleId,
   locks: readonly HandleLock[]
 ): Promise<void> {
+  giveUpTokens(core, ino, handle)
   const releases = locks.map(({ owner, kind }) => core.locks.releaseOwner(ino, owner, kind))
   await Promise.all(releases)
 }

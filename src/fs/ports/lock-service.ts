@@ -1,5 +1,6 @@
 /** File locks of the whole cluster, as the filesystem and the commands see them. */
 import type { Ino, MemberId } from '../primitives.ts'
+import type { TokenWant } from './token-service.ts'
 
 /**
  * 'record' locks cover byte ranges (fcntl and OFD locks, which the kernel does not tell apart);
@@ -40,6 +41,8 @@ export interface LockWait {
   readonly wait: boolean
   /** Ends the wait with EINTR. Only for interrupts that may end a lock's wait. */
   readonly signal?: AbortSignal
+  /** A token that will be wanted as soon as the lock is there: it may come along with it. */
+  readonly token?: TokenWant
 }
 
 /** One held lock, or one that is waited for. */
@@ -96,6 +99,9 @@ export interface LockService {
    * Costs nothing when nothing is held. Waits of the owner go on, as in the kernel.
    */
   releaseOwner(ino: Ino, owner: bigint, kind: LockKind): void | Promise<void>
+
+  /** True when processes of other members were waiting for locks of the inode lately. */
+  isContended(ino: Ino): boolean
 
   /** Held and waiting locks this member knows of: its own, and at the authority those shared. */
   list(): readonly LockRow[]

@@ -48,4 +48,9 @@ export interface TokenService {
    * caller holds: it is this member's, without a message, until a directory is given up.
    */
   own(ino: Ino): void
+  /**
+   * Says that the caller is done with what it did exclusively in that range and that another member
+   * is about to go on with it. A hint: it changes who has the token, never what is true.
+   */
+  giveUp(ino: Ino, range: ByteRange): void
 }

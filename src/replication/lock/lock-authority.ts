@@ -7,6 +7,8 @@
  *   decided nowhere else than at its delegate;
  * - a delegation is given only to a member that holds and waits for all there is on the inode;
  * - every want gets one answer, or the delegation of its inode;
+ * - the token request a want carries is made exactly when the want is answered as granted, before
+ *   the answer is sent; nothing about a lock depends on what comes of it;
  * - nothing is decided in an epoch before every live member has asserted what it holds (RULES 6,
  *   18); what only the last authority knew is settled by `settleDoubts`;
  * - EDEADLK goes to one waiter of a circle that was complete at one moment, never else: circles
@@ -26,6 +28,7 @@ import {
   LOCK_REQUESTS_MAX,
   LOCKS_HELD_MAX,
   type LockAssertMessage,
+  type LockBring,
   type LockHold,
   type LockResult,
   type LockToAuthority,
@@ -48,6 +51,13 @@ export type LockAuthorityEvent =
 
 export type LockAuthorityEffect =
   | { readonly type: 'send'; readonly to: MemberId; readonly message: LockToClient }
+  /** Make that token request for that member. */
+  | {
+      readonly type: 'bring'
+      readonly member: MemberId
+      readonly ino: Ino
+      readonly bring: LockBring
+    }
   /** That member breaks the protocol: cut it off. */
   | { readonly type: 'violation'; readonly member: MemberId; readonly reason: string }
 
@@ -200,7 +210,7 @@ export class LockAuthority {
     for (const member of impossible) {
       this.#violation(member, 'asserts a lock that conflicts with a lock of another member')
     }
-    for (const request of settled) this.#answer(request, 'granted')
+    for (const request of settled) this.#answer(request, 'granted', true)
     for (const request of early) if (!settled.has(request)) this.#admit(request, nowMs)
   }
 
@@ -280,7 +290,7 @@ export class LockAuthority {
     const { action, lock, start, end, pid } = message
     if (lock === 'unlock') {
       locks.table.set({ owner, type: 'unlock', start, end, pid, sinceMs: nowMs })
-      this.#answer(request, 'granted')
+      this.#answer(request, 'granted', locks.queue.length > 0)
       this.#settle(inode, nowMs)
       return
     }
@@ -290,12 +300,14 @@ export class LockAuthority {
     } else if (action === 'query') {
       this.#answerQuery(inode, request)
     } else if (action === 'try') {
-      this.#answer(request, locks.attempt(change) === undefined ? 'granted' : 'again')
+      const found = locks.attempt(change)
+      const contended = found !== undefined || locks.queue.length > 0
+      this.#answer(request, found === undefined ? 'granted' : 'again', contended)
     } else {
       const waiter: LockWaiter = { ...change, request: message.request }
       if (locks.isFree(waiter, nowMs)) {
         locks.grant(waiter, nowMs)
-        this.#answer(request, 'granted')
+        this.#answer(request, 'granted', locks.queue.length > 0)
       } else if (this.#graph.closesCircle(waiter, locks)) {
         this.#answer(request, 'deadlock')
       } else {
@@ -326,10 +338,15 @@ export class LockAuthority {
     this.#queued.add(inode)
   }
 
-  #answer(request: LockRequestState, result: LockResult): void {
+  #answer(request: LockRequestState, result: LockResult, contended = false): void {
     this.#forget(request)
     const { owner, message } = request
-    this.#send(owner.member, { type: 'answer', request: message.request, result })
+    const { member } = owner
+    const { ino, bring } = message
+    if (result === 'granted' && bring !== undefined) {
+      this.#effects.push({ type: 'bring', member, ino, bring })
+    }
+    this.#send(member, { type: 'answer', request: message.request, result, contended })
   }
 
   #forget({ owner, message }: LockRequestState): void {
@@ -341,7 +358,7 @@ export class LockAuthority {
       this.#graph.remove(waiter)
       const request = this.#members.get(waiter.owner.member)?.requests.get(waiter.request)
       assert(request !== undefined, 'a waiter without request')
-      this.#answer(request, 'granted')
+      this.#answer(request, 'granted', true)
     }
     if (inode.locks.queue.length === 0) this.#queued.delete(inode)
     this.#keepOrForget(inode)

@@ -6,18 +6,22 @@
 import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
 import { isLockRange } from '../../fs/lock/range.ts'
 import { LOCK_END, type LockKind, type LockType } from '../../fs/ports/lock-service.ts'
+import { RANGE_END, type TokenMode } from '../../fs/ports/token-service.ts'
 import { type Ino, MEMBER_MAX, type MemberId } from '../../fs/primitives.ts'
 import type { LinkPacket } from '../token/token-message.ts'
+import { TOKEN_PAGE_BYTES } from '../token/token-range.ts'
 import {
   LOCK_ITEMS_MAX,
   type LockAction,
+  type LockBring,
   type LockConflictBody,
   type LockEdge,
   type LockHold,
   type LockMessage,
   type LockResult,
   type LockSpan,
-  type LockWaiting
+  type LockWaiting,
+  type LockWantMessage
 } from './lock-message.ts'
 
 const Packet = { hello: 1, data: 2, ack: 3 } as const
@@ -38,6 +42,11 @@ const KINDS: readonly LockKind[] = ['record', 'flock']
 const LOCKS: readonly (LockType | 'unlock')[] = ['read', 'write', 'unlock']
 const ACTIONS: readonly LockAction[] = ['try', 'wait', 'query']
 const RESULTS: readonly LockResult[] = ['granted', 'again', 'deadlock', 'cancelled', 'no-locks']
+/** Beside the action of a want: it brings a token request, of the mode exclusive. */
+const BRING_BIT = 4
+const EXCLUSIVE_BIT = 8
+/** Beside the result of an answer. */
+const CONTENDED_BIT = 8
 /** The kernel's process numbers are positive 32 bit integers. */
 const PID_MAX = 2 ** 32 - 1
 const AGE_MAX_MS = 2 ** 48
@@ -86,8 +95,9 @@ function writeMessage(w: ByteWriter, message: LockMessage): void {
   w.u8(Message[message.type])
   switch (message.type) {
     case 'want':
-      w.uint(message.request).u8(ACTIONS.indexOf(message.action))
+      w.uint(message.request).u8(ACTIONS.indexOf(message.action) + bringBits(message.bring))
       writeSpan(w, message)
+      if (message.bring !== undefined) writeBring(w, message.bring)
       break
     case 'cancel':
       w.uint(message.request)
@@ -112,7 +122,8 @@ function writeMessage(w: ByteWriter, message: LockMessage): void {
       w.u8(message.last ? 1 : 0)
       break
     case 'answer':
-      w.uint(message.request).u8(RESULTS.indexOf(message.result))
+      w.uint(message.request)
+      w.u8(RESULTS.indexOf(message.result) + (message.contended ? CONTENDED_BIT : 0))
       break
     case 'conflict':
       w.uint(message.request)
@@ -131,11 +142,8 @@ function writeMessage(w: ByteWriter, message: LockMessage): void {
 function readMessage(r: ByteReader): LockMessage {
   const type = r.u8()
   switch (type) {
-    case Message.want: {
-      const request = r.uint()
-      const action = pick(ACTIONS, r.u8(), 'lock action')
-      return { type: 'want', request, action, ...readSpan(r) }
-    }
+    case Message.want:
+      return readWant(r)
     case Message.cancel:
       return { type: 'cancel', request: r.uint() }
     case Message.yield:
@@ -156,8 +164,12 @@ function readMessage(r: ByteReader): LockMessage {
         edges: readList(r, readEdge),
         last: readBit(r)
       }
-    case Message.answer:
-      return { type: 'answer', request: r.uint(), result: pick(RESULTS, r.u8(), 'lock result') }
+    case Message.answer: {
+      const request = r.uint()
+      const byte = r.u8()
+      const result = pick(RESULTS, byte & ~CONTENDED_BIT, 'lock result')
+      return { type: 'answer', request, result, contended: (byte & CONTENDED_BIT) !== 0 }
+    }
     case Message.conflict:
       return { type: 'conflict', request: r.uint(), conflict: readConflict(r) }
     case Message.delegate:
@@ -169,6 +181,40 @@ function readMessage(r: ByteReader): LockMessage {
     default:
       throw new DecodeError(`unknown lock message type ${type}`)
   }
+}
+
+function bringBits(bring: LockBring | undefined): number {
+  if (bring === undefined) return 0
+  return BRING_BIT + (bring.mode === 'exclusive' ? EXCLUSIVE_BIT : 0)
+}
+
+function readWant(r: ByteReader): LockWantMessage {
+  const request = r.uint()
+  const byte = r.u8()
+  const action = pick(ACTIONS, byte & ~(BRING_BIT | EXCLUSIVE_BIT), 'lock action')
+  const span = readSpan(r)
+  if ((byte & BRING_BIT) !== 0) {
+    if (span.lock === 'unlock') throw new DecodeError('an unlock brings nothing')
+    const mode = (byte & EXCLUSIVE_BIT) === 0 ? 'shared' : 'exclusive'
+    return { type: 'want', request, action, ...span, bring: readBring(r, mode) }
+  }
+  if ((byte & EXCLUSIVE_BIT) !== 0) throw new DecodeError('the mode of no token')
+  return { type: 'want', request, action, ...span }
+}
+
+/** Whole pages: the first, and how many; 0 = to the end. */
+function writeBring(w: ByteWriter, { request, range }: LockBring): void {
+  const first = range.start / TOKEN_PAGE_BYTES
+  const pages = range.end === RANGE_END ? 0 : range.end / TOKEN_PAGE_BYTES - first
+  w.uint(request).uint(first).uint(pages)
+}
+
+function readBring(r: ByteReader, mode: TokenMode): LockBring {
+  const request = r.uint()
+  const first = r.uint(RANGE_END / TOKEN_PAGE_BYTES - 1)
+  const pages = r.uint(RANGE_END / TOKEN_PAGE_BYTES - 1 - first)
+  const end = pages === 0 ? RANGE_END : (first + pages) * TOKEN_PAGE_BYTES
+  return { request, mode, range: { start: first * TOKEN_PAGE_BYTES, end } }
 }
 
 function pick<T>(values: readonly T[], index: number, what: string): T {

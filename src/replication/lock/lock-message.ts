@@ -4,6 +4,7 @@
  * named without their member, which is the one at the other end of the link.
  */
 import type { LockKind, LockType } from '../../fs/ports/lock-service.ts'
+import type { ByteRange, TokenMode } from '../../fs/ports/token-service.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
 
 /** Requests of one member that may be open at a time; more get ENOLCK. */
@@ -33,6 +34,15 @@ export interface LockWantMessage extends LockSpan {
   readonly request: number
   readonly action: LockAction
   readonly lock: LockType | 'unlock'
+  /** The token request to make for this member when its lock is granted by the authority. */
+  readonly bring?: LockBring
+}
+
+/** A token request about the inode of the lock, reserved by its member under that number. */
+export interface LockBring {
+  readonly request: number
+  readonly mode: TokenMode
+  readonly range: ByteRange
 }
 
 /** 'wait' queues where 'try' fails. */
@@ -106,6 +116,8 @@ export interface LockAnswerMessage {
   readonly type: 'answer'
   readonly request: number
   readonly result: LockResult
+  /** It had to wait, or others wait there now. */
+  readonly contended: boolean
 }
 
 export interface LockConflictMessage {

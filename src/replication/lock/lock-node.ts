@@ -14,28 +14,37 @@ import type {
   LockService,
   LockWait
 } from '../../fs/ports/lock-service.ts'
+import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
 import { type LinkEffect, type LinkEvent, TokenLink } from '../token/token-link.ts'
 import type { LinkPacket } from '../token/token-message.ts'
+import { rangePart } from '../token/token-range.ts'
 import {
   LockAuthority,
   type LockAuthorityEffect,
   type LockAuthorityEvent,
   type LockAuthorityOptions
 } from './lock-authority.ts'
-import type { LockClientOptions } from './lock-client.ts'
+import type { LockClientOptions } from './lock-client-events.ts'
 import { decodeLockPacket, encodeLockPacket } from './lock-codec.ts'
 import {
   isToLockAuthority,
+  type LockBring,
   type LockMessage,
   type LockToAuthority,
   type LockToClient
 } from './lock-message.ts'
 import { authorityRows } from './lock-rows.ts'
-import { type LockServiceComponents, MemberLocks } from './lock-service.ts'
+import { type LockServiceComponents, MemberLocks, type TokenReservations } from './lock-service.ts'
 import { Ticker } from './ticker.ts'
 
+/** The tokens of this member, so that a lock can bring one along (see TokenNode). */
+export interface LockTokens extends TokenReservations {
+  bring(member: MemberId, epoch: Epoch, request: number, want: TokenWant): void
+}
+
 export interface LockNodeComponents extends Omit<LockServiceComponents, 'send' | 'onViolation'> {
+  readonly tokens: LockTokens
   /** Sends a packet on the control connection to that member, if there is one; else drops it. */
   sendPacket(to: MemberId, epoch: Epoch, body: Buffer): void
   /** That member breaks the protocol: log it and cut its connection. */
@@ -73,10 +82,11 @@ export class LockNode implements LockService {
   constructor(components: LockNodeComponents, options: LockNodeOptions) {
     this.#components = components
     this.#options = options
-    const { clock, onLost } = components
+    const { clock, tokens, onLost } = components
     this.#service = new MemberLocks(
       {
         clock,
+        tokens,
         onLost: (locks) => onLost(locks),
         send: (message) => this.#sendToAuthority(message),
         onViolation: (reason) => {
@@ -106,6 +116,10 @@ export class LockNode implements LockService {
 
   releaseOwner(ino: Ino, owner: bigint, kind: LockKind): void | Promise<void> {
     return this.#service.releaseOwner(ino, owner, kind)
+  }
+
+  isContended(ino: Ino): boolean {
+    return this.#service.isContended(ino)
   }
 
   list(): readonly LockRow[] {
@@ -221,10 +235,21 @@ export class LockNode implements LockService {
       case 'send':
         this.#sendToClient(effect.to, effect.message)
         break
+      case 'bring':
+        this.#bring(effect.member, effect.ino, effect.bring)
+        break
       case 'violation':
         this.#components.onViolation(effect.member, effect.reason)
         break
     }
+  }
+
+  /** Both protocols are in the same epoch here, and that member was when it asked. */
+  #bring(member: MemberId, ino: Ino, { request, mode, range }: LockBring): void {
+    const epoch = this.#epoch?.epoch
+    if (epoch === undefined) return
+    const want = { ino, mode, ...rangePart(range.start, range.end) }
+    this.#components.tokens.bring(member, epoch, request, want)
   }
 
   #stepLink(member: MemberId, event: LinkEvent<LockMessage>): void {

@@ -15,20 +15,29 @@ import type {
   LockWait,
   LostLock
 } from '../../fs/ports/lock-service.ts'
+import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
-import {
-  LockClient,
-  type LockClientEffect,
-  type LockClientEvent,
-  type LockClientOptions,
-  type LockDecision
-} from './lock-client.ts'
-import type { LockAction, LockToAuthority, LockToClient } from './lock-message.ts'
+import { endOf, startOf } from '../token/token-range.ts'
+import { LockClient } from './lock-client.ts'
+import type {
+  LockClientEffect,
+  LockClientEvent,
+  LockClientOptions,
+  LockDecision
+} from './lock-client-events.ts'
+import type { LockAction, LockBring, LockToAuthority, LockToClient } from './lock-message.ts'
 import { clientRows } from './lock-rows.ts'
 import { Ticker } from './ticker.ts'
 
+/** The part of the token service that lets a lock bring a token along (see TokenNode). */
+export interface TokenReservations {
+  reserve(want: TokenWant): number | undefined
+  settleReserved(request: number, coming: boolean): void
+}
+
 export interface LockServiceComponents {
   readonly clock: Clock
+  readonly tokens: TokenReservations
   /** Reliable and in order within the epoch (see TokenLink). */
   send(message: LockToAuthority): void
   /** These locks are gone though nobody unlocked them: poison their handles (RULES 5). */
@@ -38,6 +47,7 @@ export interface LockServiceComponents {
 }
 
 interface OpenCall {
+  readonly bring: LockBring | undefined
   decision: LockDecision | undefined
   decided: ((decision: LockDecision) => void) | undefined
 }
@@ -66,12 +76,12 @@ export class MemberLocks implements LockService {
     signal?: AbortSignal
   ): LockConflict | undefined | Promise<LockConflict | undefined> {
     if (request.type === 'unlock') throw new FsError('EINVAL', 'query of an unlock')
-    const outcome = this.#request(ino, request, 'query', signal)
+    const outcome = this.#request(ino, request, 'query', { signal })
     return outcome instanceof Promise ? outcome.then(conflictOf) : conflictOf(outcome)
   }
 
-  setlk(ino: Ino, request: LockRequest, { wait, signal }: LockWait): void | Promise<void> {
-    const outcome = this.#request(ino, request, wait ? 'wait' : 'try', signal)
+  setlk(ino: Ino, request: LockRequest, options: LockWait): void | Promise<void> {
+    const outcome = this.#request(ino, request, options.wait ? 'wait' : 'try', options)
     if (outcome instanceof Promise) return outcome.then(check)
     check(outcome)
   }
@@ -79,6 +89,10 @@ export class MemberLocks implements LockService {
   releaseOwner(ino: Ino, owner: bigint, kind: LockKind): void | Promise<void> {
     if (!this.#client.concerns(ino, owner, kind)) return
     return this.setlk(ino, { kind, type: 'unlock', owner, pid: 0, ...WHOLE_FILE }, { wait: false })
+  }
+
+  isContended(ino: Ino): boolean {
+    return this.#client.isContended(ino)
   }
 
   /** What processes of this member hold and wait for. */
@@ -120,21 +134,36 @@ export class MemberLocks implements LockService {
     ino: Ino,
     request: LockRequest,
     action: LockAction,
-    signal: AbortSignal | undefined
+    { signal, token }: { signal?: AbortSignal | undefined; token?: TokenWant }
   ): LockDecision | Promise<LockDecision> {
     checkLockRequest(request)
     const { kind, type: lock, owner, pid, start, end } = request
     const nowMs = this.#components.clock.monotonicMs()
     const ask = { ino, kind, lock, action, owner, pid, start, end }
-    const asked = this.#client.request(ask, nowMs)
+    const bring = token === undefined || lock === 'unlock' ? undefined : this.#reserve(token)
+    const asked = this.#client.request(ask, nowMs, bring)
     if (typeof asked !== 'number') {
+      this.#settleReserved(bring, asked)
       this.#run(this.#client.takeEffects())
       return asked
     }
-    const call: OpenCall = { decision: undefined, decided: undefined }
+    const call: OpenCall = { bring, decision: undefined, decided: undefined }
     this.#calls.set(asked, call)
     this.#run(this.#client.takeEffects())
     return call.decision ?? this.#wait(asked, call, signal)
+  }
+
+  /** Under a delegation nobody would make the request. */
+  #reserve(want: TokenWant): LockBring | undefined {
+    if (this.#client.isDelegated(want.ino)) return undefined
+    const request = this.#components.tokens.reserve(want)
+    if (request === undefined) return undefined
+    return { request, mode: want.mode, range: { start: startOf(want), end: endOf(want) } }
+  }
+
+  #settleReserved(bring: LockBring | undefined, decision: LockDecision): void {
+    if (bring === undefined) return
+    this.#components.tokens.settleReserved(bring.request, decision.brought === true)
   }
 
   #wait(request: number, call: OpenCall, signal: AbortSignal | undefined): Promise<LockDecision> {
@@ -193,6 +222,7 @@ export class MemberLocks implements LockService {
     const call = this.#calls.get(request)
     assert(call !== undefined, 'a decision nobody asked for')
     this.#calls.delete(request)
+    this.#settleReserved(call.bring, decision)
     call.decision = decision
     call.decided?.(decision)
   }

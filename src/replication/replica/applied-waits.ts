@@ -16,8 +16,13 @@ export class AppliedWaits {
     this.#applied = applied
   }
 
+  /** True when nothing of it is missing. */
+  isOver(vector: Vector): boolean {
+    return vectorCovers(this.#applied(), vector)
+  }
+
   wait(vector: Vector): Promise<void> {
-    if (vectorCovers(this.#applied(), vector)) return Promise.resolve()
+    if (this.isOver(vector)) return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#waits.add({ vector, resolve, reject })
     })

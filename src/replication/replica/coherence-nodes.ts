@@ -21,13 +21,14 @@ export interface CoherenceComponents {
 export interface TokenComponents extends CoherenceComponents {
   /** Gives own ops gathered so far their entry; then, what is applied of the live writers. */
   readonly flush: () => Vector
-  readonly waitApplied: (vector: Vector) => Promise<void>
+  readonly waitApplied: (vector: Vector) => void | Promise<void>
   readonly dropCaches: (inos: readonly Ino[]) => void | Promise<void>
   readonly isDirectory: (ino: Ino) => boolean
   readonly onFatal: (error: Error) => void
 }
 
 export interface LockComponents extends CoherenceComponents {
+  readonly tokens: TokenNode
   readonly onLost: (locks: readonly LostLock[]) => void
 }
 
@@ -57,10 +58,11 @@ export function makeTokenNode(
 }
 
 export function makeLockNode(components: LockComponents): LockNode {
-  const { self, peers, clock, logger, onLost } = components
+  const { self, peers, clock, logger, tokens, onLost } = components
   return new LockNode(
     {
       clock,
+      tokens,
       onLost,
       sendPacket: (to, epoch, body) => {
         peers.sendControl(to, { type: 'lock', epoch, body })

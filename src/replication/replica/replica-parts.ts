@@ -214,7 +214,7 @@ export class ReplicaParts {
         clock,
         logger,
         flush: () => this.#flushedApplied(),
-        waitApplied: (vector) => this.waits.wait(vector),
+        waitApplied: (vector) => (this.waits.isOver(vector) ? undefined : this.waits.wait(vector)),
         dropCaches,
         isDirectory,
         onFatal: this.#life.onFatal
@@ -225,7 +225,8 @@ export class ReplicaParts {
 
   #makeLocks(): LockNode {
     const { clock, logger, onLocksLost: onLost } = this.#components
-    return makeLockNode({ self: this.#self, peers: this.peers, clock, logger, onLost })
+    const { peers, tokens } = this
+    return makeLockNode({ self: this.#self, peers, clock, logger, tokens, onLost })
   }
 
   #makeFollower(): LogFollower {

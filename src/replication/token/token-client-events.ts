@@ -1,5 +1,5 @@
 /** What goes into a TokenClient and what comes out of it. */
-import type { TokenWant } from '../../fs/ports/token-service.ts'
+import type { ByteRange, TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import type { ToAuthority, ToClient } from './token-message.ts'
@@ -16,6 +16,10 @@ export type ClientEvent =
   /** A guard ends: the wants it was given for. */
   | { readonly type: 'release'; readonly wants: readonly TokenWant[] }
   | { readonly type: 'own'; readonly ino: Ino }
+  /** This member is done with that range for now, and another one waits to go on with it. */
+  | { readonly type: 'give-up'; readonly ino: Ino; readonly range: ByteRange }
+  /** What became of a reserved request: its grant comes, or it is never made. */
+  | { readonly type: 'reserved'; readonly request: number; readonly coming: boolean }
   | { readonly type: 'message'; readonly message: ToClient; readonly nowMs: number }
   | { readonly type: 'applied'; readonly task: number; readonly nowMs: number }
   | { readonly type: 'flushed'; readonly task: number; readonly vector: Vector }

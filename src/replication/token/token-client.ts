@@ -97,6 +97,17 @@ export class TokenClient {
     })
   }
 
+  /**
+   * The number under which a file lock may bring what is wanted, with the lock's own grant; a
+   * `reserved` event ends it. Undefined when it is here or on its way already.
+   */
+  reserve(want: TokenWant): number | undefined {
+    if (!this.#open || this.#isInstalling([want])) return undefined
+    const state = this.#states.get(want.ino)
+    if (state === undefined ? want.mode === 'shared' : state.allows(want)) return undefined
+    return this.#requests.reserve(want)
+  }
+
   step(event: ClientEvent): readonly ClientEffect[] {
     if (event.type === 'release') return this.release(event.wants)
     return this.#collect(() => this.#handle(event))
@@ -150,6 +161,12 @@ export class TokenClient {
         break
       case 'own':
         this.#own(event.ino)
+        break
+      case 'give-up':
+        this.#releases.giveUpRange(event.ino, event.range)
+        break
+      case 'reserved':
+        this.#settleReserved(event.request, event.coming)
         break
       case 'message':
         this.#receive(event.message, event.nowMs)
@@ -246,6 +263,16 @@ export class TokenClient {
     this.#waiters.delete(id)
     const full = this.#requests.isFull
     this.#leave(waiter)
+    if (full) this.#serve()
+  }
+
+  #settleReserved(id: number, coming: boolean): void {
+    if (coming) {
+      this.#requests.announce(id)
+      return
+    }
+    const full = this.#requests.isFull
+    this.#requests.drop(id)
     if (full) this.#serve()
   }
 

@@ -4,7 +4,12 @@
  */
 
 import { DecodeError } from '../../fs/byte-codec.ts'
-import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
+import type {
+  ByteRange,
+  TokenGuard,
+  TokenService,
+  TokenWant
+} from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
 import { TokenAuthority } from './token-authority.ts'
 import type { AuthorityEffect, AuthorityEvent, AuthorityOptions } from './token-authority-events.ts'
@@ -87,6 +92,30 @@ export class TokenNode implements TokenService {
 
   own(ino: Ino): void {
     this.#service.own(ino)
+  }
+
+  giveUp(ino: Ino, range: ByteRange): void {
+    this.#service.giveUp(ino, range)
+  }
+
+  /**
+   * The number of a request for `want` that the authority makes for this member when it grants the
+   * lock that carries it; undefined when none is needed. `settleReserved` must follow, once.
+   */
+  reserve(want: TokenWant): number | undefined {
+    return this.#service.reserve(want)
+  }
+
+  /** `coming`: the authority has made the request, in this epoch. */
+  settleReserved(request: number, coming: boolean): void {
+    this.#service.settleReserved(request, coming)
+  }
+
+  /** At the authority: makes the request that a lock granted to `member` brings. */
+  bring(member: MemberId, epoch: Epoch, request: number, want: TokenWant): void {
+    if (epoch !== this.#epoch?.epoch) return
+    const message = { type: 'want', request, wants: [want] } as const
+    this.#stepAuthority({ type: 'message', from: member, message })
   }
 
   /** Gives no guard from here on; resolves when no exclusive guard runs any more. */

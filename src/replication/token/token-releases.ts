@@ -6,6 +6,7 @@
  * after the caches are dropped; before a directory is released all ownership ends (RULES 21).
  * A recall names the least to give up; what follows it up to the next place in use goes too.
  */
+import type { ByteRange } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import type { ClientContext } from './token-client-context.ts'
@@ -165,6 +166,23 @@ export class ClientReleases {
       }
     }
     this.#ready.push({ state, holding })
+  }
+
+  /**
+   * Gives up what is held of the range before anybody asks, as for a recall that leaves nothing: the
+   * next to use it then has it with one message less each way.
+   */
+  giveUpRange(ino: Ino, range: ByteRange): void {
+    const state = this.#context.states.get(ino)
+    if (state === undefined) return
+    const start = startOf({ range })
+    const end = endOf({ range })
+    for (const grant of new Set(state.holdings.map((holding) => holding.grant))) {
+      for (const piece of state.carveHoldings(grant, start, end)) {
+        piece.recall = { left: 'none', elapsed: false, ready: false, usesSeen: -1, gained: false }
+        this.#elapse(state, piece)
+      }
+    }
   }
 
   /** RULES 32: nobody waited for that grant any more, and nobody uses it. */

@@ -2,6 +2,9 @@
  * A member's waiters and its requests to the authority. Several waiters share a request that asks
  * for all they want; a request without waiters is of no use. Bounded by TOKEN_REQUESTS_MAX: waiters
  * beyond it have no request and are looked at again when one ends.
+ *
+ * A reserved request is not sent by its member: the authority makes it when it grants the file lock
+ * that brings it. Nobody may wait for it before it is known to be made.
  */
 import { assert } from '../../fs/assert.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
@@ -24,7 +27,12 @@ export interface ClientRequest {
   readonly waiters: Set<Waiter>
   /** The grant has arrived; its vector is being waited for. */
   granted: boolean
+  /** A file lock brings it: of use without waiters, since a process is about to have some. */
+  brought: boolean
 }
+
+/** Room is left for requests that are waited for. */
+const RESERVED_MAX = TOKEN_REQUESTS_MAX / 2
 
 export class ClientRequests {
   readonly #requests = new Map<number, ClientRequest>()
@@ -57,12 +65,37 @@ export class ClientRequests {
       id: ++this.#last,
       wants,
       waiters: new Set([waiter]),
-      granted: false
+      granted: false,
+      brought: false
     }
     this.#requests.set(request.id, request)
     this.#byFirst.set(first.ino, request)
     waiter.request = request
     return request
+  }
+
+  /** The number of a request that a file lock may bring. Undefined when there are too many. */
+  reserve(want: TokenWant): number | undefined {
+    if (this.#requests.size >= RESERVED_MAX) return undefined
+    const id = ++this.#last
+    const request = { id, wants: [want], waiters: new Set<Waiter>(), granted: false, brought: true }
+    this.#requests.set(id, request)
+    return id
+  }
+
+  /** Its lock was granted, so its grant is here or on its way: newcomers join it. */
+  announce(id: number): void {
+    const request = this.#requests.get(id)
+    const ino = request?.wants[0]?.ino
+    if (request !== undefined && ino !== undefined) this.#byFirst.set(ino, request)
+  }
+
+  /** Its lock was not granted by the authority: it is never made. */
+  drop(id: number): void {
+    const request = this.#requests.get(id)
+    if (request === undefined) return
+    request.brought = false
+    if (!request.granted) this.#forget(request)
   }
 
   /** The waiter needs its request no more. Returns that when it is to be cancelled. */
@@ -71,23 +104,26 @@ export class ClientRequests {
     waiter.request = undefined
     if (request === undefined) return undefined
     request.waiters.delete(waiter)
-    if (request.waiters.size > 0 || request.granted) return undefined
+    if (request.waiters.size > 0 || request.granted || request.brought) return undefined
     this.#forget(request)
     return request
   }
 
-  /** The request was granted and installed. True when somebody still waited for it. */
+  /** The request was granted and installed. True when somebody still waited for it, or will. */
   end(id: number): boolean {
     const request = this.#requests.get(id)
     if (request === undefined) return false
     this.#forget(request)
     for (const waiter of request.waiters) waiter.request = undefined
-    return request.waiters.size > 0
+    return request.waiters.size > 0 || request.brought
   }
 
   /** No request has waiters any more; what is granted from here on is given back. */
   abandon(): void {
-    for (const request of this.#requests.values()) request.waiters.clear()
+    for (const request of this.#requests.values()) {
+      request.waiters.clear()
+      request.brought = false
+    }
     this.#byFirst.clear()
   }
 

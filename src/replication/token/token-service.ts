@@ -5,7 +5,12 @@
 import { assert } from '../../fs/assert.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
-import type { TokenGuard, TokenService, TokenWant } from '../../fs/ports/token-service.ts'
+import type {
+  ByteRange,
+  TokenGuard,
+  TokenService,
+  TokenWant
+} from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import { TokenClient } from './token-client.ts'
@@ -101,6 +106,19 @@ export class MemberTokens implements TokenService {
 
   own(ino: Ino): void {
     this.#step({ type: 'own', ino })
+  }
+
+  giveUp(ino: Ino, range: ByteRange): void {
+    this.#step({ type: 'give-up', ino, range })
+  }
+
+  /** See TokenClient. */
+  reserve(want: TokenWant): number | undefined {
+    return this.#client.reserve(want)
+  }
+
+  settleReserved(request: number, coming: boolean): void {
+    this.#step({ type: 'reserved', request, coming })
   }
 
   /** For the guards of this service only. */

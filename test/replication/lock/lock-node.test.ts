@@ -18,7 +18,11 @@ class Cluster {
   readonly sent: string[] = []
   /** Directions in which everything is lost: 'from>to'. */
   readonly cut = new Set<string>()
+  /** What happened to token requests that come with locks. */
+  readonly tokens: string[] = []
+  reserves = false
   nowMs = 1000
+  #lastReserved = 0
   #epoch = 0
   readonly #queue: (() => void)[] = []
   readonly #timers: { atMs: number; fn: () => void }[] = []
@@ -49,6 +53,16 @@ class Cluster {
                 }
               }
             }
+          }
+        },
+        tokens: {
+          reserve: () => (this.reserves ? ++this.#lastReserved : undefined),
+          settleReserved: (request, coming) => {
+            this.tokens.push(`${member}: ${request} ${coming ? 'comes' : 'is dropped'}`)
+          },
+          bring: (to, epoch, request, want) => {
+            const { mode, range } = want
+            this.tokens.push(`${to}: ${request} made in ${epoch}, ${mode} ${JSON.stringify(range)}`)
           }
         },
         sendPacket: (to, epoch, body) => {
@@ -107,6 +121,15 @@ class Cluster {
   ask(member: MemberId, request: Partial<LockRequest>, wait = true, ino = INO): Asked {
     return new Asked(this, member, { ...WRITE, ...request }, wait, ino)
   }
+
+  /** Two members use the inode, so the authority decides; nothing is held. */
+  async share(ino = INO): Promise<void> {
+    for (const member of [M1, M2]) {
+      await this.ask(member, {}, true, ino).now()
+      await this.ask(member, { type: 'unlock' }, true, ino).now()
+    }
+    this.tokens.length = 0
+  }
 }
 
 const WRITE: LockRequest = {
@@ -128,7 +151,8 @@ class Asked {
     this.#cluster = cluster
     const { signal } = this.#controller
     try {
-      const done = cluster.node(member).setlk(ino, request, { wait, signal })
+      const token = { ino, mode: 'exclusive', range: { start: 5, end: 6 } } as const
+      const done = cluster.node(member).setlk(ino, request, { wait, signal, token })
       if (done === undefined) this.#answer('granted')
       else {
         done.then(
@@ -211,6 +235,65 @@ test('lock node - idle delegations are given back, the table stays small', async
   cluster.flush()
   t.ok(cluster.node(M2).status().member.inodes <= 4)
   t.ok((cluster.node(M1).status().authority?.inodes ?? 0) <= 4)
+})
+
+test('lock node - a token comes with a lock: asked for when the lock is granted', async (t) => {
+  const cluster = new Cluster(M1, M2)
+  cluster.reserves = true
+  await cluster.share()
+  t.is(await cluster.ask(M1, { owner: 1n }).now(), 'granted')
+  const first = cluster.tokens.splice(0)
+  t.alike(first.slice(1), [first[0]?.replace(/made.*/, 'comes')], 'at the authority itself')
+  const waiter = cluster.ask(M2, { owner: 2n })
+  t.is(await waiter.now(), 'waiting')
+  t.alike(cluster.tokens, [], 'not before it has the lock')
+  t.is(cluster.node(M2).isContended(INO), false)
+  await cluster.ask(M1, { owner: 1n, type: 'unlock' }).now()
+  t.is(await waiter.now(), 'granted')
+  const [made, comes] = cluster.tokens
+  t.ok(made?.endsWith('made in 1, exclusive {"start":0,"end":4096}'), made)
+  t.is(comes, made?.replace(/made.*/, 'comes'))
+  t.ok(cluster.node(M2).isContended(INO), 'it had to wait')
+})
+
+test('lock node - a token does not come with a lock that is not granted', async (t) => {
+  const cluster = new Cluster(M1, M2)
+  cluster.reserves = true
+  await cluster.share()
+  await cluster.ask(M1, { owner: 1n }).now()
+  cluster.tokens.length = 0
+  t.is(await cluster.ask(M2, { owner: 2n }, false).now(), 'EAGAIN')
+  const waiter = cluster.ask(M2, { owner: 2n })
+  t.is(await waiter.now(), 'waiting')
+  waiter.interrupt()
+  t.is(await waiter.now(), 'EINTR')
+  t.alike(
+    cluster.tokens.map((line) => line.replace(/\d+ is/, 'it is')),
+    ['2: it is dropped', '2: it is dropped']
+  )
+})
+
+test('lock node - a token that was to come with a lock: not in another epoch', async (t) => {
+  const cluster = new Cluster(M1, M2)
+  cluster.reserves = true
+  await cluster.share()
+  await cluster.ask(M1, { owner: 1n }).now()
+  cluster.tokens.length = 0
+  const waiter = cluster.ask(M2, { owner: 2n })
+  t.is(await waiter.now(), 'waiting')
+  cluster.startEpoch(M2)
+  await cluster.ask(M1, { owner: 1n, type: 'unlock' }).now()
+  t.is(await waiter.now(), 'granted')
+  t.is(cluster.tokens.length, 1)
+  t.ok(cluster.tokens[0]?.endsWith('is dropped'))
+})
+
+test('lock node - an inode decided here brings nothing', async (t) => {
+  const cluster = new Cluster(M1, M2)
+  await cluster.ask(M2, {}).now()
+  cluster.reserves = true
+  t.is(cluster.ask(M2, { owner: 2n, start: 20n, end: 29n }).state, 'granted')
+  t.alike(cluster.tokens, [])
 })
 
 test('lock node - an interrupt ends a wait once, and leaves no trace', async (t) => {
