@@ -52,7 +52,7 @@ export async function copyRange(
     const removal = capabilityRemoval(core, inode, time)
     if (removal !== undefined) ops.push(removal)
     const done = core.opLog.submitTogether(ops)
-    core.openFiles.noteWritten(handle)
+    core.sections.used(handle, { start: offset, end: offset + length }, true)
     await done
     return length
   })

@@ -31,7 +31,8 @@ const sharedOnly: TokenService = {
     return wants.every(({ mode }) => mode === 'shared') ? { release: () => {} } : undefined
   },
   acquire: () => Promise.reject(readOnly()),
-  own: () => {}
+  own: () => {},
+  giveUp: () => {}
 }
 
 function closedLog(live: OpLog): OpLog {
@@ -59,6 +60,7 @@ function closingLocks(live: LockService, components: FilesystemComponents): Lock
         components.logger.warn({ ino, error }, 'locks of a closed file not released')
       })
     },
+    isContended: () => false,
     list: () => live.list()
   }
 }
