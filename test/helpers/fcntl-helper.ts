@@ -1,9 +1,7 @@
 /** The small C program that takes file locks for tests, compiled when first needed. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { nativeProgram } from './native-program.ts'
 
 export type LockCommandKind = 'posix' | 'ofd' | 'flock'
 
@@ -41,33 +39,9 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-function projectRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return folder
-}
-
-let program: string | undefined
-
 /** Path of the program. Throws when there is no C compiler, with what it said. */
 export function fcntlHelper(): string {
-  if (program !== undefined) return program
-  const root = projectRoot()
-  const source = join(root, 'test/helpers/native/fcntl-helper.c')
-  const folder = join(root, 'build/test')
-  const binary = join(folder, 'fcntl-helper')
-  if (!existsSync(binary) || statSync(binary).mtimeMs < statSync(source).mtimeMs) {
-    mkdirSync(folder, { recursive: true })
-    const fresh = `${binary}.${process.pid}`
-    const args = ['-O2', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-o', fresh, source]
-    const result = spawnSync('cc', args, { encoding: 'utf8' })
-    if (result.status !== 0) {
-      throw new Error(`fcntl-helper does not compile: ${result.error ?? result.stderr}`)
-    }
-    renameSync(fresh, binary)
-  }
-  program = binary
-  return binary
+  return nativeProgram('fcntl-helper')
 }
 
 function start(args: readonly string[]): ChildProcess {
