@@ -1,14 +1,14 @@
 /**
  * How many requests a second the FUSE layer serves in one thread without a kernel: decode, dispatch,
- * an empty filesystem, encode. Usage: node .../bench/fuse-codec.js [COUNT]
+ * an empty filesystem, encode. Usage: node .../bench/micro/fuse-codec.js [COUNT]
  */
-import type { Attr } from '../src/fs/attr.ts'
-import type { Clock } from '../src/fs/ports/clock.ts'
-import type { FuseChannel, FuseChannelEvents } from '../src/mount/channel/channel.ts'
-import { Opcode } from '../src/mount/fuse/abi.ts'
-import { FuseDispatcher } from '../src/mount/fuse/dispatch.ts'
-import { openGate } from '../src/mount/fuse/gate.ts'
-import { uncachedPolicy } from '../src/mount/fuse/policy.ts'
+import type { Attr } from '../../src/fs/attr.ts'
+import type { Clock } from '../../src/fs/ports/clock.ts'
+import type { FuseChannel, FuseChannelEvents } from '../../src/mount/channel/channel.ts'
+import { Opcode } from '../../src/mount/fuse/abi.ts'
+import { FuseDispatcher } from '../../src/mount/fuse/dispatch.ts'
+import { openGate } from '../../src/mount/fuse/gate.ts'
+import { uncachedPolicy } from '../../src/mount/fuse/policy.ts'
 import {
   initMessage,
   MemoryLogger,
@@ -16,8 +16,8 @@ import {
   readBody,
   strings,
   writeBody
-} from '../test/mount/fuse/kernel-side.ts'
-import { NaiveFilesystem } from '../test/mount/fuse/naive-filesystem.ts'
+} from '../../test/mount/fuse/kernel-side.ts'
+import { NaiveFilesystem } from '../../test/mount/fuse/naive-filesystem.ts'
 
 const count = Number(process.argv[2] ?? 300_000)
 

@@ -6,12 +6,12 @@ import { fork } from 'node:child_process'
 import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import NoiseSecretStream from '@hyperswarm/secret-stream'
-import type { Clock } from '../src/fs/ports/clock.ts'
-import type { Logger } from '../src/fs/ports/logger.ts'
-import type { Epoch, MemberId } from '../src/fs/primitives.ts'
-import type { EpochRecord } from '../src/replication/record.ts'
-import { Connections } from '../src/replication/transport/connections.ts'
-import type { PeerConnection } from '../src/replication/transport/peer-connection.ts'
+import type { Clock } from '../../src/fs/ports/clock.ts'
+import type { Logger } from '../../src/fs/ports/logger.ts'
+import type { Epoch, MemberId } from '../../src/fs/primitives.ts'
+import type { EpochRecord } from '../../src/replication/record.ts'
+import { Connections } from '../../src/replication/transport/connections.ts'
+import type { PeerConnection } from '../../src/replication/transport/peer-connection.ts'
 
 const MIB = 1024 * 1024
 const TOTAL_MIB = Number(process.env['BENCH_MIB'] ?? 1024)

@@ -1,8 +1,8 @@
 /** How fast one member locks and unlocks when it is alone on an inode: no message, no promise. */
-import { assert } from '../src/fs/assert.ts'
-import { LOCK_END, type LockRequest } from '../src/fs/ports/lock-service.ts'
-import type { Epoch, Ino, MemberId } from '../src/fs/primitives.ts'
-import { LockNode } from '../src/replication/lock/lock-node.ts'
+import { assert } from '../../src/fs/assert.ts'
+import { LOCK_END, type LockRequest } from '../../src/fs/ports/lock-service.ts'
+import type { Epoch, Ino, MemberId } from '../../src/fs/primitives.ts'
+import { LockNode } from '../../src/replication/lock/lock-node.ts'
 
 const ROUNDS = 1_000_000
 const INODES = 64

@@ -2,15 +2,15 @@
  * Rates of a bare FUSE channel (no filesystem behind it): getattr and 4 KiB direct writes by one
  * child, for each channel, with and without spinning, and the CPU time the daemon side spent.
  *
- *   node dist/bench/fuse-channel.js [SECONDS]
+ *   node dist/bench/micro/fuse-channel.js [SECONDS]
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { NativeChannel } from '../src/mount/channel/native-channel.ts'
-import { type ChannelKind, mountVolume } from '../src/mount/mounting/mount-volume.ts'
-import { serveTiny } from '../test/mount/channel/tiny-responder.ts'
+import { NativeChannel } from '../../src/mount/channel/native-channel.ts'
+import { type ChannelKind, mountVolume } from '../../src/mount/mounting/mount-volume.ts'
+import { serveTiny } from '../../test/mount/channel/tiny-responder.ts'
 
 const seconds = Number(process.argv[2] ?? 2)
 

@@ -1,17 +1,17 @@
 /**
- * Rates of the on-disk stores: node dist/bench/storage.js [DIR]
+ * Rates of the on-disk stores: node dist/bench/micro/storage.js [DIR]
  * DIR must be on the disk to measure (default: a folder under the working directory).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Slice } from '../src/fs/op.ts'
-import type { LogFields, Logger } from '../src/fs/ports/logger.ts'
-import type { Incarnation, MemberId, Seq } from '../src/fs/primitives.ts'
-import { makeWriterId } from '../src/fs/primitives.ts'
-import type { SealedEntry } from '../src/replication/entry.ts'
-import { Journal } from '../src/replication/storage/journal.ts'
-import { SegmentStore } from '../src/replication/storage/segment-store.ts'
-import { WriterLogs } from '../src/replication/storage/writer-logs.ts'
+import type { Slice } from '../../src/fs/op.ts'
+import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
+import type { Incarnation, MemberId, Seq } from '../../src/fs/primitives.ts'
+import { makeWriterId } from '../../src/fs/primitives.ts'
+import type { SealedEntry } from '../../src/replication/entry.ts'
+import { Journal } from '../../src/replication/storage/journal.ts'
+import { SegmentStore } from '../../src/replication/storage/segment-store.ts'
+import { WriterLogs } from '../../src/replication/storage/writer-logs.ts'
 
 const MIB = 1024 * 1024
 const writer = makeWriterId(1 as MemberId, 1 as Incarnation)

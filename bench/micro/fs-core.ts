@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { decodeOps, encodeOps } from '../src/fs/op-codec.ts'
-import type { Epoch, Ino } from '../src/fs/primitives.ts'
-import { ROOT_INO } from '../src/fs/primitives.ts'
-import { name, openFixture, root, WRITER } from '../test/fs/fixture.ts'
+import { decodeOps, encodeOps } from '../../src/fs/op-codec.ts'
+import type { Epoch, Ino } from '../../src/fs/primitives.ts'
+import { ROOT_INO } from '../../src/fs/primitives.ts'
+import { name, openFixture, root, WRITER } from '../../test/fs/fixture.ts'
 
 const COUNT = 50_000
 const PER_DIRECTORY = 1000

@@ -1,0 +1,127 @@
+/**
+ * The measurements of one network: in each round every workload runs on every system, one right
+ * after the other and each time another one first, so that whatever disturbs the machine disturbs
+ * all of them.
+ */
+import { run } from './children.ts'
+import { LISTING_FOLDER, makeListing } from './fixtures.ts'
+import { runPingPong } from './ping-pong.ts'
+import type { Cell, Sample } from './results.ts'
+import { type LoadJob, runLoad } from './run-load.ts'
+import { SHAPES, type Shape, type ShapeName } from './shapes.ts'
+import type { System } from './systems/system.ts'
+import { WORKLOADS, type Workload, type WorkloadScale } from './workloads.ts'
+
+const REMOVE_LIMIT_MS = 10 * 60_000
+
+export interface RoundsOptions {
+  readonly rounds: number
+  readonly scale: WorkloadScale
+  readonly delayMs: number
+  /** Names of the workloads to measure. */
+  readonly chosen: ReadonlySet<string>
+  readonly shapes: ReadonlySet<ShapeName>
+  readonly repository: string
+  readonly progress: (line: string) => void
+}
+
+interface OpenCell {
+  readonly samples: Sample[]
+  readonly failures: string[]
+}
+
+export class Rounds {
+  readonly #systems: readonly System[]
+  readonly #options: RoundsOptions
+  readonly #cells = new Map<string, Cell & OpenCell>()
+  readonly #listed = new Set<System>()
+
+  constructor(systems: readonly System[], options: RoundsOptions) {
+    this.#systems = systems
+    this.#options = options
+  }
+
+  async run(): Promise<Cell[]> {
+    for (let round = 0; round < this.#options.rounds; round++) {
+      for (const shape of SHAPES) {
+        if (this.#options.shapes.has(shape.name)) await this.#runShape(shape, round)
+      }
+    }
+    return [...this.#cells.values()]
+  }
+
+  async #runShape(shape: Shape, round: number): Promise<void> {
+    const wanted = workloadsOf(shape, this.#options.chosen)
+    const families = [...new Set(wanted.map(({ family }) => family))]
+    for (const family of families) {
+      for (const workload of wanted.filter((one) => one.family === family)) {
+        for (let turn = 0; turn < this.#systems.length; turn++) {
+          const system = this.#systems[(turn + round) % this.#systems.length]
+          if (system !== undefined) await this.#measure(workload, shape, system, round)
+        }
+      }
+      for (const system of this.#systems) await this.#remove(system, folderOf(family, shape))
+    }
+  }
+
+  async #measure(workload: Workload, shape: Shape, system: System, round: number): Promise<void> {
+    const { scale, delayMs, repository } = this.#options
+    const cell = this.#cell(workload, shape, system)
+    const folder =
+      workload.fixture === 'listing' ? LISTING_FOLDER : folderOf(workload.family, shape)
+    const job: LoadJob = { workload, shape, system, scale, round, folder, repository }
+    const title = `${delayMs} ms, round ${round + 1}, ${workload.label}, ${shape.label}`
+    try {
+      if (workload.fixture === 'listing') await this.#fill(system)
+      const sample = typeof workload.load === 'string' ? await runPingPong(job) : await runLoad(job)
+      cell.samples.push(sample)
+      this.#options.progress(
+        `${title}, ${system.name}: ${sample.rate.toPrecision(4)} ${workload.unit}`
+      )
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error)
+      cell.failures.push(`round ${round + 1}: ${problem}`)
+      this.#options.progress(`${title}, ${system.name}: FAILED: ${problem}`)
+    }
+  }
+
+  async #fill(system: System): Promise<void> {
+    if (this.#listed.has(system)) return
+    this.#listed.add(system)
+    await makeListing(system, this.#options.scale.listed)
+  }
+
+  async #remove(system: System, folder: string): Promise<void> {
+    await run(['rm', '-rf', `${system.folders[0]}/${folder}`], { limitMs: REMOVE_LIMIT_MS })
+  }
+
+  #cell(workload: Workload, shape: Shape, system: System): OpenCell {
+    const key = `${workload.name} ${shape.name} ${system.name}`
+    const known = this.#cells.get(key)
+    if (known !== undefined) return known
+    const cell = {
+      workload: workload.name,
+      shape: shape.name,
+      delayMs: this.#options.delayMs,
+      system: system.name,
+      samples: [],
+      failures: []
+    }
+    this.#cells.set(key, cell)
+    return cell
+  }
+}
+
+function folderOf(family: string, shape: Shape): string {
+  return `bench-${family}-${shape.name}`
+}
+
+/** Those chosen and those whose files they need, which then run as well. */
+export function workloadsOf(shape: Shape, chosen: ReadonlySet<string>): Workload[] {
+  const needed = new Set(
+    WORKLOADS.filter(({ name, shapes }) => chosen.has(name) && shapes.includes(shape.name)).flatMap(
+      ({ name, needs }) => [name, ...(needs ?? [])]
+    )
+  )
+  return WORKLOADS.filter(({ name, shapes }) => needed.has(name) && shapes.includes(shape.name))
+}
