@@ -2,8 +2,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { compare } from './compare.ts'
 import { parseOptions, USAGE } from './options.ts'
-import { formatResult, writeDocument } from './report/document.ts'
+import { formatResult, writeDocument, writeScale } from './report/document.ts'
 import type { BenchResult } from './results.ts'
+import { formatScale, scale } from './scale.ts'
 
 const microFolder = new URL('./micro/', import.meta.url)
 
@@ -26,9 +27,21 @@ function report(file: string | undefined): void {
   writeDocument(result)
 }
 
+function needRoot(): void {
+  if (process.getuid?.() !== 0) throw new Error('it needs root: it mounts and drops caches')
+}
+
+async function runScale(args: readonly string[]): Promise<void> {
+  const options = parseOptions(args)
+  needRoot()
+  const text = formatScale(await scale(options))
+  process.stdout.write(`${text}\n`)
+  if (options.docs) writeScale(text)
+}
+
 async function runCompare(args: readonly string[]): Promise<void> {
   const options = parseOptions(args)
-  if (process.getuid?.() !== 0) throw new Error('it needs root: it mounts and drops caches')
+  needRoot()
   const result = await compare(options)
   writeFileSync(options.jsonPath, `${JSON.stringify(result, null, 1)}\n`)
   process.stdout.write(`${formatResult(result)}\n`)
@@ -41,6 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (command === '--help' || command === '-h') process.stdout.write(USAGE)
   else if (command === 'micro') await runMicro(rest[0], rest.slice(1))
   else if (command === 'report') report(rest[0])
+  else if (command === 'scale') await runScale(rest)
   else await runCompare(args)
 }
 

@@ -1,4 +1,4 @@
-/** Puts a result into docs/performance.md, between its marks, with the chart beside it. */
+/** Puts results into docs/performance.md, between their marks, with the chart beside it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '../compile.ts'
@@ -7,8 +7,8 @@ import type { SystemName } from '../systems/system.ts'
 import { chart } from './chart.ts'
 import { costTable, rateTable, rowsOf } from './tables.ts'
 
-const BEGIN = '<!-- figures: written by npm run bench, do not edit -->'
-const END = '<!-- end of figures -->'
+type Section = 'figures' | 'scale'
+
 const CHART = 'performance.svg'
 
 function delaysOf(result: BenchResult): number[] {
@@ -53,16 +53,26 @@ function chartBase(result: BenchResult): SystemName {
   return order.find((name) => name in result.systems) ?? 'tandemfs'
 }
 
-export function writeDocument(result: BenchResult): void {
-  const folder = join(projectRoot(), 'docs')
-  const path = join(folder, 'performance.md')
+/** Replaces what stands between the marks of the section. */
+function replaceSection(section: Section, content: string): void {
+  const path = join(projectRoot(), 'docs/performance.md')
+  const first = `<!-- ${section}: written by npm run bench, do not edit -->`
+  const last = `<!-- end of ${section} -->`
   const page = readFileSync(path, 'utf8')
-  const begin = page.indexOf(BEGIN)
-  const end = page.indexOf(END)
-  if (begin < 0 || end < begin) throw new Error(`${path}: the marks of the figures are missing`)
+  const begin = page.indexOf(first)
+  const end = page.indexOf(last)
+  if (begin < 0 || end < begin) throw new Error(`${path}: the marks of ${section} are missing`)
+  const text = [first, content, last].join('\n\n')
+  writeFileSync(path, page.slice(0, begin) + text + page.slice(end + last.length))
+}
+
+export function writeDocument(result: BenchResult): void {
   const [delayMs = 0] = delaysOf(result)
-  writeFileSync(join(folder, CHART), chart(rowsOf(result, delayMs), chartBase(result)))
-  const picture = `![Rates as ratios](${CHART})`
-  const figures = [BEGIN, picture, formatResult(result), END].join('\n\n')
-  writeFileSync(path, page.slice(0, begin) + figures + page.slice(end + END.length))
+  const picture = chart(rowsOf(result, delayMs), chartBase(result))
+  writeFileSync(join(projectRoot(), 'docs', CHART), picture)
+  replaceSection('figures', [`![Rates as ratios](${CHART})`, formatResult(result)].join('\n\n'))
+}
+
+export function writeScale(text: string): void {
+  replaceSection('scale', text)
 }

@@ -67,16 +67,6 @@ static void write_part(struct job *job)
 	sync_file(job);
 }
 
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
 /* Each process has a part of `bytes` for itself, the parts lie one after the other. */
 static uint64_t random_write(struct job *job, uint64_t i)
 {

@@ -1,7 +1,7 @@
 /*
  * load WORKLOAD FOLDER [NAME=VALUE ...]: prepares, prints "ready", waits for a line on its standard
  * input, works, and prints one JSON object. Values: index, processes, count, limit, min_ms, max_ms,
- * bytes, file, source. It works until `count` steps are done and `min_ms` have passed, at most `limit`
+ * bytes, from, files, file, source. It works until `count` steps are done and `min_ms` have passed, at most `limit`
  * steps and `max_ms`. Times are of CLOCK_MONOTONIC, so those of several processes can be compared.
  */
 #define _GNU_SOURCE
@@ -48,6 +48,16 @@ const char *path_of(const struct job *job, char letter, uint64_t i)
 	return path;
 }
 
+uint64_t next_random(void)
+{
+	static uint64_t state = 88172645463325252u;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -77,9 +87,10 @@ static double quantile_us(double share, uint64_t steps)
 
 static const struct workload *find_workload(const char *name)
 {
-	const struct workload *const tables[] = { name_workloads, file_workloads, program_workloads };
+	const struct workload *const tables[] = { name_workloads, file_workloads, tree_workloads,
+						   program_workloads };
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct workload *one = tables[i]; one->name != NULL; one++)
 			if (strcmp(one->name, name) == 0)
 				return one;
@@ -106,6 +117,10 @@ static void take_value(struct job *job, struct bounds *bounds, const char *argum
 		job->count = number;
 	else if (IS("limit"))
 		job->limit = number;
+	else if (IS("from"))
+		job->from = number;
+	else if (IS("files"))
+		job->files = number;
 	else if (IS("bytes"))
 		job->bytes = number;
 	else if (IS("min_ms"))

@@ -17,9 +17,10 @@ struct job {
 	uint64_t count; /* steps at least */
 	uint64_t limit; /* steps at most, 0 = none; prepare() may set it */
 	uint64_t bytes; /* of this process in its file; of list and clone: how many files */
+	uint64_t from;  /* of tree workloads: the first file */
+	uint64_t files; /* of tree workloads: how many there are; else set by the workload */
 	/* Of the workload itself. */
 	int fd;
-	uint64_t files;
 	char *chunk;
 };
 
@@ -32,11 +33,12 @@ struct workload {
 	void (*finish)(struct job *job); /* not measured; may be NULL */
 };
 
-extern const struct workload name_workloads[], file_workloads[], program_workloads[];
+extern const struct workload name_workloads[], file_workloads[], tree_workloads[], program_workloads[];
 
 /* Ends the process with `what`, the path and errno's words. */
 void die(const char *what, const char *path) __attribute__((noreturn));
 void write_all(int fd, const char *data, size_t length, const char *path);
+uint64_t next_random(void);
 /* Path of file `i` of this process, with `letter` in front; in one of two buffers in turn. */
 const char *path_of(const struct job *job, char letter, uint64_t i);
 
