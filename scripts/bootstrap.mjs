@@ -102,8 +102,8 @@ function runStep(root, label, command, args, env = process.env) {
 }
 
 /**
- * Installs what package-lock.json names and leaves that file alone. Not `npm ci`: that refuses when
- * a registry lacks the builds of an optional package for other platforms.
+ * Installs what package-lock.json names and leaves that file alone. Not `npm ci`: that begins by
+ * removing what is there, and refuses when a registry lacks something optional.
  */
 function installPackages(root) {
   const missing = firstMissingPackage(root)

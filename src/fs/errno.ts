@@ -32,6 +32,7 @@ export const Errno = {
   ENODATA: 61,
   EPROTO: 71,
   EOVERFLOW: 75,
+  EILSEQ: 84,
   EOPNOTSUPP: 95,
   ENOTCONN: 107,
   ETIMEDOUT: 110,

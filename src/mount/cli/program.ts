@@ -106,12 +106,14 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
     .description('mount a volume; returns when it is mounted and ready')
     .option('-f, --foreground', 'stay in the foreground, log to stderr')
     .option('-o <OPTIONS>', 'mount options, see below; may be repeated', collect)
+    .option('--driver <NAME>', 'the same as -o driver=NAME')
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .option('--log-level <LEVEL>', 'debug, info, warn or error', parseLogLevel, 'info')
     .addHelpText('after', `\n${mountOptionsHelp()}`)
     .addHelpText('after', examples('tandemfs mount mail /srv/mail -o allow_other,noexec'))
     .action(async (volume: string, mountPoint: string, flags) => {
-      const settings = parseMountOptions(flags.o ?? [])
+      const chosen = flags.driver === undefined ? [] : [`driver=${flags.driver}`]
+      const settings = parseMountOptions([...(flags.o ?? []), ...chosen])
       const foreground = flags.foreground === true
       const { dir, logLevel } = flags
       done(await commands.mount({ volume, mountPoint, dir, foreground, settings, logLevel }))

@@ -14,13 +14,13 @@ import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
-import { FuseDispatcher } from '../fuse/dispatch.ts'
-import { killPending } from '../fuse/kill-pending.ts'
+import { channelDriver } from '../driver/channel-driver.ts'
+import type { ServedMount } from '../driver/driver.ts'
+import { fuseNativeDriver } from '../driver/fuse-native-driver.ts'
 import { uncachedPolicy } from '../fuse/policy.ts'
 import { prepareMountPoint } from '../mounting/mount-point.ts'
-import type { MountedVolume } from '../mounting/mount-volume.ts'
-import { mountVolume } from '../mounting/mount-volume.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
+import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
 import { countLocks, type LockReport, lockRows } from './lock-report.ts'
@@ -68,8 +68,8 @@ class MountedNode implements TandemNode {
   #live = false
   /** The state is what this member last served, or newer; false while it is built anew. */
   #hasServed = false
-  #mounted: MountedVolume | undefined
-  #dispatcher: FuseDispatcher | undefined
+  #mount: ServedMount | undefined
+  #mounting: Promise<void> | undefined
   #unmounting = false
   #stopping: Promise<void> | undefined
   #firstLive: () => void = () => {}
@@ -95,7 +95,7 @@ class MountedNode implements TandemNode {
         current: () => (this.#live ? this.#incarnation?.filesystem : undefined),
         stale: () => this.#staleReads(),
         mayAnswer: () => this.#incarnation?.replica.membership.mayAnswer() ?? false,
-        onIsolated: (reason) => this.#dispatcher?.endWaits(reason)
+        onIsolated: (reason) => this.#mount?.endWaits(reason)
       },
       servingOptions(options.settings)
     )
@@ -110,7 +110,8 @@ class MountedNode implements TandemNode {
   }
 
   async start(): Promise<void> {
-    const { mountPoint, stateDir } = this.#options
+    const { mountPoint, stateDir, settings } = this.#options
+    checkDriver(settings)
     await prepareMountPoint(mountPoint, { stateDirectory: stateDir })
     const live = new Promise<void>((resolve, reject) => {
       this.#firstLive = resolve
@@ -121,7 +122,9 @@ class MountedNode implements TandemNode {
       await this.#open()
       await live
       this.#assertNotStopping()
-      await this.#mount()
+      this.#mounting = this.#serveMount()
+      await this.#mounting
+      this.#assertNotStopping()
       this.#started = true
     } catch (error) {
       if (this.#stopping === undefined) await this.#closeAll({ orderly: false })
@@ -133,7 +136,6 @@ class MountedNode implements TandemNode {
     const incarnation = this.#incarnation
     if (!incarnation) throw this.#notServing()
     const { mountPoint, stateDir } = this.#options
-    const mounted = this.#mounted
     return nodeStatus({
       replica: incarnation.replica,
       inodes: incarnation.state.counts().inodes,
@@ -142,10 +144,13 @@ class MountedNode implements TandemNode {
       stateDir,
       uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
       channel: {
-        kind: mounted?.channel.kind ?? 'native',
-        reason: mounted?.fallbackReason ?? null
+        kind: this.#mount?.kind ?? 'native',
+        reason: this.#mount?.fallbackReason ?? null
       },
-      warnings: this.#live ? [] : ['this member is not live: operations wait']
+      warnings: [
+        ...(this.#live ? [] : ['this member is not live: operations wait']),
+        ...driverWarnings(this.#settings)
+      ]
     })
   }
 
@@ -177,7 +182,7 @@ class MountedNode implements TandemNode {
     // The channel ends before the unmount returns: that is not somebody else's doing.
     this.#unmounting = true
     try {
-      await this.#mounted?.unmount(options)
+      await this.#mount?.unmount(options)
     } catch (error) {
       this.#unmounting = false
       throw error
@@ -309,48 +314,50 @@ class MountedNode implements TandemNode {
     return shownFilesystem(current, this.#options.settings, durable)
   }
 
-  async #mount(): Promise<void> {
+  async #serveMount(): Promise<void> {
     const { mountPoint, source, stateDir, settings } = this.#options
-    const mounted = await mountVolume({
-      mountPoint,
-      source,
-      stateDirectory: stateDir,
-      allowOther: settings.allowOther,
-      ...kernelFlags(settings)
-    })
-    this.#mounted = mounted
-    const dispatcher = new FuseDispatcher({
-      channel: mounted.channel,
-      fs: this.#servedFilesystem(),
-      policy: uncachedPolicy,
-      gate: this.#serving,
-      clock: this.#clock,
-      logger: this.#components.logger,
-      killPending
-    })
-    this.#dispatcher = dispatcher
-    void dispatcher.closed.then((error) => {
+    const driver = settings.driver === 'fuse-native' ? fuseNativeDriver : channelDriver
+    const mount = await driver(
+      {
+        fs: this.#servedFilesystem(),
+        gate: this.#serving,
+        policy: uncachedPolicy,
+        clock: this.#clock,
+        logger: this.#components.logger
+      },
+      {
+        mountPoint,
+        source,
+        stateDirectory: stateDir,
+        allowOther: settings.allowOther,
+        ...kernelFlags(settings)
+      }
+    )
+    this.#mount = mount
+    void mount.closed.then((error) => {
       if (error) this.#fatal(error)
       else if (!this.#unmounting && !this.#stopping) this.#onUnmounted()
     })
-    dispatcher.start()
-    await dispatcher.ready
   }
 
   async #finish(): Promise<void> {
     this.#startFailed(new Error('stopped while starting'))
-    if (!this.#started) await this.#mounted?.unmount({ lazy: true })
+    if (!this.#started) {
+      // A mount that is being made has to be there to be taken away; start() reports its failure.
+      await this.#mounting?.catch(() => {})
+      await this.#mount?.unmount({ lazy: true })
+    }
     await this.#closeAll({ orderly: true })
   }
 
   async #closeAll(options: { readonly orderly: boolean }): Promise<void> {
     this.#serving.stop()
-    const dispatcher = this.#dispatcher
-    if (dispatcher) {
-      // After the unmount the kernel ends the channel by itself; nothing is left to be answered.
-      await Promise.race([dispatcher.closed, this.#pause(CHANNEL_END_MS)])
+    const mount = this.#mount
+    if (mount) {
+      // After the unmount the kernel ends its side by itself; nothing is left to be answered.
+      await Promise.race([mount.closed, this.#pause(CHANNEL_END_MS)])
+      await mount.close()
     }
-    await this.#mounted?.channel.close()
     await this.#changing
     this.#live = false
     const incarnation = this.#incarnation
@@ -369,13 +376,7 @@ class MountedNode implements TandemNode {
     this.#startFailed(error)
     if (!this.#started) return
     const report = (): void => this.#onFatal(error)
-    const mounted = this.#mounted
-    if (mounted?.channel.kind !== 'threadpool') {
-      report()
-      return
-    }
-    // The process cannot end while reads of the device are blocked in the thread pool.
-    void Promise.race([mounted.channel.close(), this.#pause(CHANNEL_END_MS)]).then(report, report)
+    void Promise.race([this.#mount?.beforeExit(), this.#pause(CHANNEL_END_MS)]).then(report, report)
   }
 
   #assertNotStopping(): void {

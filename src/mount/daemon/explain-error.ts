@@ -52,6 +52,7 @@ const MOUNT_EXITS: Readonly<Record<MountErrorCode, ExitCodeName>> = {
   'fusermount-missing': 'system',
   'mount-program-missing': 'system',
   'addon-missing': 'system',
+  'driver-missing': 'system',
   'not-mounted': 'notMounted',
   busy: 'busy',
   failed: 'system'

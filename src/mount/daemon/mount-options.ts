@@ -24,6 +24,10 @@ export interface MountSettings {
   readonly shownGid: number | null
   readonly onIsolation: OnIsolation
   readonly durability: 'disk'
+  /** What stands between the kernel and the filesystem. */
+  readonly driver: 'default' | 'fuse-native'
+  /** Agreed: file locks hold on this member only. */
+  readonly localLocks: boolean
   /** How long an operation waits for the authority before it ends with EIO. */
   readonly isolationTimeoutMs: number
   /** How long `mount` waits for the daemon to be ready. */
@@ -48,6 +52,8 @@ export const DEFAULT_SETTINGS: MountSettings = {
   shownGid: null,
   onIsolation: 'block',
   durability: 'disk',
+  driver: 'default',
+  localLocks: false,
   isolationTimeoutMs: 30_000,
   mountTimeoutMs: 60_000
 }
@@ -85,7 +91,7 @@ interface IdOption {
 interface ChoiceOption {
   readonly kind: 'choice'
   readonly name: string
-  readonly setting: 'onIsolation' | 'durability'
+  readonly setting: 'onIsolation' | 'durability' | 'driver'
   readonly choices: readonly string[]
   /** Values that are known and not there, with the reason. */
   readonly lacking?: Readonly<Record<string, string>>
@@ -167,7 +173,15 @@ export const MOUNT_OPTIONS: readonly MountOption[] = [
     min: 1,
     max: 3600,
     help: 'mount gives up when the volume is not ready after S seconds'
-  }
+  },
+  {
+    kind: 'choice',
+    name: 'driver',
+    setting: 'driver',
+    choices: ['default', 'fuse-native'],
+    help: 'what serves the mount: our own code, or an optional package that can do less'
+  },
+  flag('local_locks', 'localLocks', 'agrees to locks of this member only; for driver=fuse-native')
 ]
 
 /** Those of fstab, mount(8) and systemd, which mean nothing to a filesystem. */

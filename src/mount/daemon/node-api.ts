@@ -43,7 +43,7 @@ export interface NodeStatus {
   readonly pid: number
   readonly uptimeMs: number
   readonly channel: {
-    readonly kind: 'native' | 'threadpool'
+    readonly kind: 'native' | 'threadpool' | 'fuse-native'
     /** Why it is not the native one. */
     readonly reason: string | null
   }

@@ -40,7 +40,9 @@ const FIXED = {
   shownUid: 'uid',
   shownGid: 'gid',
   sync: 'sync',
-  dirSync: 'dirsync'
+  dirSync: 'dirsync',
+  driver: 'driver',
+  localLocks: 'local_locks'
 } as const satisfies Partial<Record<keyof MountSettings, string>>
 
 /** Throws UserError 'usage' for what a mount that is there cannot be changed into. */

@@ -11,6 +11,7 @@ export type MountErrorCode =
   | 'fusermount-missing'
   | 'mount-program-missing'
   | 'addon-missing'
+  | 'driver-missing'
   | 'not-mounted'
   | 'busy'
   | 'failed'

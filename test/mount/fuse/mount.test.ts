@@ -13,9 +13,9 @@ import { KernelNotifier } from '../../../src/mount/fuse/notify.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { mountVolume } from '../../../src/mount/mounting/mount-volume.ts'
 import { openFixture } from '../../fs/fixture.ts'
+import { wholeConformance } from '../conformance.ts'
 import { MemoryLogger, realClock } from './kernel-side.ts'
 import { NaiveFilesystem } from './naive-filesystem.ts'
-import { smokeScript } from './smoke-script.ts'
 
 interface Mounted {
   readonly path: string
@@ -79,7 +79,7 @@ for (const kind of ['native', 'threadpool'] as const) {
     timeout: 120_000
   }, async (t) => {
     const { path, dispatcher, logger } = await mounted(t, new NaiveFilesystem(), kind)
-    const result = await outcome(spawn('python3', ['-c', smokeScript, path]))
+    const result = await outcome(spawn('python3', ['-c', wholeConformance, path, '5000']))
     t.is(result.code, 0, result.output)
     t.comment(result.output.trim(), JSON.stringify(logger.lines[0]?.fields))
     await dispatcher.idle()
@@ -95,7 +95,7 @@ test('mount - the same on the real filesystem and state', { timeout: 120_000 }, 
   const { fs, state } = openFixture(await t.tmp())
   t.teardown(() => state.close(), { order: 3 })
   const { path, dispatcher, logger } = await mounted(t, fs, 'native')
-  const result = await outcome(spawn('python3', ['-c', smokeScript, path]))
+  const result = await outcome(spawn('python3', ['-c', wholeConformance, path, '5000']))
   t.is(result.code, 0, result.output)
   await dispatcher.idle()
   t.alike(

@@ -1,6 +1,7 @@
 /** `tandemfs mount`: checks what can be checked here, then starts the daemon and waits for it. */
 import { ControlClient } from '../../daemon/control-client.ts'
 import { BEING_UNMOUNTED } from '../../daemon/control-protocol.ts'
+import { checkDriver, driverWarnings } from '../../daemon/driver-limits.ts'
 import { launchDaemon } from '../../daemon/launch.ts'
 import { UserError } from '../../daemon/user-error.ts'
 import { prepareMountPoint } from '../../mounting/mount-point.ts'
@@ -15,11 +16,13 @@ const PAUSE_MS = 20
 export async function runMount(options: MountOptions, _context: CommandContext): Promise<number> {
   const { stateDir, source } = existingVolume(options.volume, { dir: options.dir })
   const { settings, foreground, logLevel } = options
+  checkDriver(settings)
   const deadlineMs = performance.now() + settings.mountTimeoutMs
   while (await isEnding(options.volume, stateDir)) await waitUntilEnded(stateDir, deadlineMs)
   const mountPoint = await prepareMountPoint(options.mountPoint, { stateDirectory: stateDir })
   const daemon = { stateDir, mountPoint, source, settings, foreground, logLevel }
   const launched = await launchDaemon(daemon)
+  for (const line of driverWarnings(settings)) process.stderr.write(`tandemfs: warning: ${line}\n`)
   return foreground ? await launched.ended : 0
 }
 
