@@ -1,16 +1,23 @@
 /**
- * Runs the integration tests at full size, again and again with new seeds, until the time is over:
+ * Runs the integration tests, the model and the fuzz tests at full size, again and again with new seeds, until the time is over:
  * `npm run soak -- --minutes N [--seed S] [FILTER...]`. Output of failures is kept.
  */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const FILE_LIMIT_MS = 90 * 60_000
-const testFolder = fileURLToPath(new URL('../test/integration', import.meta.url))
+const testRoot = fileURLToPath(new URL('../test', import.meta.url))
+/** Tests outside of test/integration that have a full size of their own. */
+const LONG_TESTS = [
+  'fs/op-codec.test.js',
+  'model/filesystem-model.test.js',
+  'mount/fuse/fuzz.test.js',
+  'mount/fuse/hostile.test.js'
+]
 
 interface Outcome {
   readonly ok: boolean
@@ -18,7 +25,7 @@ interface Outcome {
 }
 
 function run(file: string, seed: number): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--enable-source-maps', join(testFolder, file)], {
+  const child = spawn(process.execPath, ['--enable-source-maps', join(testRoot, file)], {
     env: { ...process.env, TANDEMFS_TEST_SIZE: 'soak', TANDEMFS_TEST_SEED: String(seed) },
     stdio: ['ignore', 'pipe', 'pipe']
   })
@@ -56,8 +63,10 @@ function parseCommandLine() {
 
 async function main(): Promise<number> {
   const { minutes, seed, filters } = parseCommandLine()
-  const files = readdirSync(testFolder)
+  const integration = readdirSync(join(testRoot, 'integration'))
     .filter((file) => file.endsWith('.test.js'))
+    .map((file) => `integration/${file}`)
+  const files = [...integration, ...LONG_TESTS]
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
     .sort()
   if (files.length === 0) throw new Error(`soak: no test matches ${filters.join(' ')}`)
@@ -77,7 +86,7 @@ async function main(): Promise<number> {
     failures++
     keptIn ??= mkdtempSync(join(tmpdir(), 'tandemfs-soak-'))
     mkdirSync(keptIn, { recursive: true })
-    const kept = join(keptIn, `${file}-${runSeed}.txt`)
+    const kept = join(keptIn, `${basename(file)}-${runSeed}.txt`)
     writeFileSync(kept, output)
     process.stdout.write(`  output: ${kept}\n`)
   }

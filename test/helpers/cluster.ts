@@ -24,6 +24,8 @@ export interface ClusterOptions {
   /** Called with each node's folder before its state is made there. */
   readonly prepare?: (folder: string, index: number) => void
   readonly mounted?: boolean
+  /** Further words of the mount command. */
+  readonly mountOptions?: readonly string[]
 }
 
 const VOLUME = 'shared'
@@ -219,7 +221,9 @@ export async function makeCluster(options: ClusterOptions = {}): Promise<Cluster
     for (let index = 0; index < (options.nodeCount ?? 2); index++) {
       const node = await cluster.addNode(options)
       // The first member must run to admit the others.
-      if (options.mounted !== false || index === 0) await node.mount()
+      if (options.mounted !== false || index === 0) {
+        await node.mount(...(options.mountOptions ?? []))
+      }
     }
     return cluster
   } catch (error) {

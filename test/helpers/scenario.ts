@@ -4,7 +4,7 @@
  */
 import test, { type Test } from 'brittle'
 import { type Cluster, type ClusterNode, type ClusterOptions, makeCluster } from './cluster.ts'
-import { missingHere } from './sizes.ts'
+import { isSoak, missingHere } from './sizes.ts'
 import type { Worker } from './worker-client.ts'
 
 export interface ScenarioOptions {
@@ -12,6 +12,8 @@ export interface ScenarioOptions {
   readonly programs?: readonly string[]
   /** Needs daemons of its own, so it has no meaning in a reference run. */
   readonly daemons?: boolean
+  /** Too long for every `npm test`. */
+  readonly soak?: boolean
 }
 
 /** Two nodes with a fresh worker on each and a new folder that both see. */
@@ -89,7 +91,8 @@ export function scenario(
   volume: SharedVolume | undefined,
   body: (t: Test) => Promise<void>
 ): void {
-  const missing = missingHere(options.programs ?? [], options.daemons ?? false)
+  const tooLong = options.soak === true && !isSoak ? 'runs with TANDEMFS_TEST_SIZE=soak' : undefined
+  const missing = tooLong ?? missingHere(options.programs ?? [], options.daemons ?? false)
   if (missing !== undefined) {
     void test(`${name} # ${missing}`, { skip: true }, () => {})
     return

@@ -1,9 +1,13 @@
 import test from 'brittle'
+import { seed as drawn, isSoak } from '../helpers/sizes.ts'
 import { ModelRun, randomCommands, runCommands, shrink } from './run-model.ts'
 
-/** TANDEMFS_MODEL_SEEDS=FROM-TO runs others. */
-const [FROM = 1, TO = 12] = (process.env['TANDEMFS_MODEL_SEEDS'] ?? '1-12').split('-').map(Number)
 const COMMANDS = 2500
+/** A million commands in the soak. */
+const USUAL_SEEDS = isSoak ? `${drawn}-${drawn + 399}` : '1-12'
+/** TANDEMFS_MODEL_SEEDS=FROM-TO runs others. */
+const SEEDS = (process.env['TANDEMFS_MODEL_SEEDS'] ?? USUAL_SEEDS).split('-').map(Number)
+const [FROM = 1, TO = FROM] = SEEDS
 
 for (let seed = FROM; seed <= TO; seed++) {
   test(`filesystem - agrees with the naive one, seed ${seed}`, async (t) => {

@@ -6,6 +6,7 @@ import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { printRequest } from '../../../src/mount/fuse/print.ts'
 import { SeededRandom } from '../../helpers/random.ts'
+import { isSoak, seed, size } from '../../helpers/sizes.ts'
 import {
   bodyOf,
   FakeChannel,
@@ -22,7 +23,8 @@ import {
 } from './kernel-side.ts'
 import { NaiveFilesystem } from './naive-filesystem.ts'
 
-const ROUNDS = 20_000
+const ROUNDS = size(20_000, 2_000_000)
+const FUZZ_SEED = Number(process.env['FUZZ_SEED'] ?? (isSoak ? seed : 20261122))
 
 const seeds: readonly Buffer[] = [
   message(Opcode.LOOKUP, strings('name')),
@@ -69,9 +71,8 @@ function noise(random: SeededRandom): Buffer {
 }
 
 test('decode - random, truncated and mutated requests never throw', (t) => {
-  const seed = Number(process.env['FUZZ_SEED'] ?? 20261122)
-  t.comment(`FUZZ_SEED=${seed}`)
-  const random = new SeededRandom(seed)
+  t.comment(`FUZZ_SEED=${FUZZ_SEED}`)
+  const random = new SeededRandom(FUZZ_SEED)
   const decoder = new RequestDecoder()
   let valid = 0
   let refused = 0
@@ -92,7 +93,7 @@ test('decode - random, truncated and mutated requests never throw', (t) => {
 })
 
 test('dispatch - every mutated request is answered at most once and leaves nothing behind', async (t) => {
-  const random = new SeededRandom(Number(process.env['FUZZ_SEED'] ?? 20261122))
+  const random = new SeededRandom(FUZZ_SEED)
   const channel = new FakeChannel()
   const dispatcher = new FuseDispatcher({
     channel,
@@ -106,7 +107,7 @@ test('dispatch - every mutated request is answered at most once and leaves nothi
   dispatcher.start()
   await channel.ask(initMessage())
   const sent = new Map<bigint, number>()
-  for (let round = 0; round < 5000; round += 1) {
+  for (let round = 0; round < size(5000, 200_000); round += 1) {
     const bytes = mutated(random)
     if (bytes.length >= 16) bytes.writeBigUInt64LE(BigInt(1000 + round * 2), 8)
     if (bytes.length >= 40) sent.set(BigInt(1000 + round * 2), bytes.readUInt32LE(4))
