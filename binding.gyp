@@ -5,6 +5,7 @@
       "sources": [
         "src/mount/native/addon.c",
         "src/mount/native/async-call.c",
+        "src/mount/native/datagram.c",
         "src/mount/native/device-mount.c",
         "src/mount/native/errors.c",
         "src/mount/native/message.c",

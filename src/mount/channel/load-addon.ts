@@ -48,6 +48,8 @@ export interface NativeAddon {
   fallocateSync(fd: number, mode: number, offset: number, length: number): void
   tryLockFile(fd: number): boolean
   boottimeMs(): number
+  /** One datagram to a Unix socket (`@` = abstract name); text of at most 1023 bytes. */
+  sendDatagram(path: string, text: string): void
 }
 
 export type AddonResult =

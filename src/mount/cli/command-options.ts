@@ -38,6 +38,8 @@ export interface MountOptions {
   readonly dir: string
   readonly foreground: boolean
   readonly settings: MountSettings
+  /** The options are those of the mount point's line in /etc/fstab, not `settings`. */
+  readonly fstab: boolean
   readonly logLevel: LogLevel
 }
 
@@ -69,6 +71,18 @@ export interface MembersOptions {
   readonly remove: string | undefined
 }
 
+export interface FstabOptions {
+  readonly volume: string
+  /** Undefined for a witness, which mounts nothing. */
+  readonly mountPoint: string | undefined
+  readonly dir: string
+  readonly action: 'show' | 'install' | 'uninstall'
+  /** List of mount options for the line; undefined = none, and a line that is there stays. */
+  readonly mountOptions: string | undefined
+  /** Stands for / in the paths of the system's files. */
+  readonly root: string
+}
+
 /** Where commands print; errors are thrown instead. */
 export interface CommandContext {
   print(text: string): void
@@ -84,4 +98,5 @@ export interface Commands {
   status(options: StatusOptions): Promise<number>
   locks(options: LocksOptions): Promise<number>
   members(options: MembersOptions): Promise<number>
+  fstab(options: FstabOptions): Promise<number>
 }

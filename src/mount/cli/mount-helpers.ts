@@ -33,7 +33,7 @@ export function mountHelper(args: readonly string[]): Promise<number> {
       done(`(state in ${stateDir}) could be mounted at`)
       return HelperExit.ok
     }
-    const common = { dir: DEFAULT_DIR, foreground: false, logLevel: 'info' } as const
+    const common = { dir: DEFAULT_DIR, foreground: false, fstab: false, logLevel: 'info' } as const
     await runMount({ ...common, volume, mountPoint, settings }, silent)
     done('mounted at')
     return HelperExit.ok

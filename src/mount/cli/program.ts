@@ -107,16 +107,23 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
     .option('-f, --foreground', 'stay in the foreground, log to stderr')
     .option('-o <OPTIONS>', 'mount options, see below; may be repeated', collect)
     .option('--driver <NAME>', 'the same as -o driver=NAME')
+    .option('--fstab', 'with the options of the line in /etc/fstab')
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .option('--log-level <LEVEL>', 'debug, info, warn or error', parseLogLevel, 'info')
     .addHelpText('after', `\n${mountOptionsHelp()}`)
     .addHelpText('after', examples('tandemfs mount mail /srv/mail -o allow_other,noexec'))
     .action(async (volume: string, mountPoint: string, flags) => {
       const chosen = flags.driver === undefined ? [] : [`driver=${flags.driver}`]
-      const settings = parseMountOptions([...(flags.o ?? []), ...chosen])
+      const lists: readonly string[] = [...(flags.o ?? []), ...chosen]
+      const settings = parseMountOptions(lists)
+      const fstab = flags.fstab === true
+      if (fstab && lists.length > 0) {
+        throw usageError('mount', 'options are given beside --fstab', 'leave one of them out')
+      }
       const foreground = flags.foreground === true
       const { dir, logLevel } = flags
-      done(await commands.mount({ volume, mountPoint, dir, foreground, settings, logLevel }))
+      const options = { volume, mountPoint, dir, foreground, settings, fstab, logLevel }
+      done(await commands.mount(options))
     })
   program
     .command('unmount <MOUNTPOINT>')
@@ -153,6 +160,32 @@ function describeMounting(program: Command, commands: Commands, done: Done): voi
     })
 }
 
+function describeSystem(program: Command, commands: Commands, done: Done): void {
+  program
+    .command('fstab <VOLUME> [MOUNTPOINT]')
+    .description('show or install what mounts a volume at boot: fstab line, helpers, systemd unit')
+    .option('--install', 'install it; twice changes nothing')
+    .option('--uninstall', 'take all of it away again')
+    .option('-o <OPTIONS>', 'mount options for the line', collect)
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .option('--root <DIR>', 'folder that stands for / in the paths of the files', '/')
+    .addHelpText(
+      'after',
+      examples('tandemfs fstab mail /srv/mail', 'tandemfs fstab mail /srv/mail --install -o noexec')
+    )
+    .action(async (volume: string, mountPoint: string | undefined, flags) => {
+      if (flags.install && flags.uninstall) {
+        throw usageError('fstab', '--install and --uninstall at once', 'leave one of them out')
+      }
+      const action = flags.install ? 'install' : flags.uninstall ? 'uninstall' : 'show'
+      const lists: readonly string[] = flags.o ?? []
+      parseMountOptions(lists)
+      const mountOptions = lists.length === 0 ? undefined : lists.join(',')
+      const { dir, root } = flags
+      done(await commands.fstab({ volume, mountPoint, dir, action, mountOptions, root }))
+    })
+}
+
 type Done = (code: number) => void
 
 function collect(value: string, previous: readonly string[] = []): string[] {
@@ -172,6 +205,7 @@ function buildProgram(commands: Commands, context: CommandContext, done: Done): 
     })
   describeMembership(program, commands, done)
   describeMounting(program, commands, done)
+  describeSystem(program, commands, done)
   for (const command of program.commands) {
     command.exitOverride().copyInheritedSettings(program)
     command.allowExcessArguments(false)

@@ -200,7 +200,10 @@ class MountedNode implements TandemNode {
     this.#serving.configure(servingOptions(settings))
     if (!settings.readOnly || !wasWritable) return
     const durable = this.#incarnation?.replica.durable().catch((error: unknown) => {
-      this.#components.logger.warn({ error }, 'read-only, but not everything is durable')
+      this.#components.logger.warn(
+        { error: String(error) },
+        'read-only, but not everything is durable'
+      )
     })
     await Promise.race([durable, this.#pause(FLUSH_MS)])
   }

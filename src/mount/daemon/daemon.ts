@@ -15,7 +15,8 @@ import { ExitCode } from './exit-codes.ts'
 import { explainError, toControlError } from './explain-error.ts'
 import type { HandBack } from './hand-back.ts'
 import { formatMountOptions, parseMountOptions } from './mount-options.ts'
-import type { ComposeNode, StopReason, TandemNode } from './node-api.ts'
+import type { ComposeNode, NodeStatus, StopReason, TandemNode } from './node-api.ts'
+import type { ServiceManager } from './service-manager.ts'
 import { type StateFiles, stateFiles } from './state-files.ts'
 import { StateLock } from './state-lock.ts'
 import { errorLine, UserError } from './user-error.ts'
@@ -25,6 +26,7 @@ const SIGNAL_STOP_LIMIT_MS = 60_000
 export interface DaemonComponents {
   readonly compose: ComposeNode
   readonly logger: Logger
+  readonly services: ServiceManager
   /** Tells the launcher; resolves when it has been sent. */
   readonly handBack: (message: HandBack) => Promise<void>
   readonly exit: (code: number) => void
@@ -64,6 +66,7 @@ export class Daemon {
       node.onFatal((error) => this.fail(error))
       node.onUnmounted(() => void this.stop('unmounted'))
       await this.#listen(node)
+      this.#components.services.status('starting: waiting until the volume can be served')
       await node.start()
     } catch (error) {
       if (this.#phase === 'starting') await this.#giveUp(error)
@@ -72,7 +75,17 @@ export class Daemon {
     if (this.#phase !== 'starting') return
     this.#phase = 'serving'
     this.#logger.info({ mountPoint, stateDir }, 'serving')
+    this.#components.services.ready(() => this.#describe())
     await this.#components.handBack({ kind: 'ready', pid: process.pid })
+  }
+
+  #describe(): string {
+    try {
+      return this.#node === undefined ? 'starting' : statusLine(this.#node.status())
+    } catch (error) {
+      if (error instanceof UserError) return error.why
+      throw error
+    }
   }
 
   /** Unmounts, even when files are open, and ends the process. Breaks off a start. */
@@ -161,6 +174,7 @@ export class Daemon {
     if (this.#stopping === undefined) {
       this.#phase = 'stopping'
       this.#logger.info({ reason, lazy }, 'stopping')
+      this.#components.services.stopping()
       this.#stopping = node.stop(reason, { lazy })
     }
     try {
@@ -171,6 +185,7 @@ export class Daemon {
       if (explained.exitCode === ExitCode.busy && this.#phase === 'stopping') {
         this.#phase = 'serving'
         this.#logger.info({ reason }, 'not stopped, the mount is in use')
+        this.#components.services.ready(() => this.#describe())
       } else {
         setImmediate(() => this.fail(error))
       }
@@ -204,4 +219,14 @@ export class Daemon {
     this.#logger.info({ code }, 'ended')
     this.#components.exit(code)
   }
+}
+
+/** One line for the service manager. */
+function statusLine({ volume, mountPoint, authority, members, leaseLeftMs }: NodeStatus): string {
+  const where = `${volume.name} at ${mountPoint}`
+  if (!authority.reachable || (leaseLeftMs !== null && leaseLeftMs <= 0)) {
+    return `isolated: ${where}: ${authority.name} cannot be reached`
+  }
+  const live = members.filter((member) => member.live).length
+  return `serving ${where}: ${live} of ${members.length} members live`
 }

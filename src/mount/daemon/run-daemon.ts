@@ -5,6 +5,7 @@ import { parseDaemonArguments } from './daemon-arguments.ts'
 import type { HandBack } from './hand-back.ts'
 import { createLogger, LogFile } from './log-file.ts'
 import type { ComposeNode } from './node-api.ts'
+import { serviceManager } from './service-manager.ts'
 import { stateFiles } from './state-files.ts'
 
 const SEND_LIMIT_MS = 2000
@@ -34,6 +35,7 @@ export async function runDaemon(compose: ComposeNode, args: readonly string[]): 
     {
       compose,
       logger,
+      services: serviceManager(logger, foreground ? process.env : {}),
       handBack: async (message) => {
         await handBack(message)
         launched = true

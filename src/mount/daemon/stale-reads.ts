@@ -57,7 +57,7 @@ function closingLocks(live: LockService, components: FilesystemComponents): Lock
     setlk: () => Promise.reject(unproven()),
     releaseOwner: (ino, owner, kind) => {
       Promise.resolve(live.releaseOwner(ino, owner, kind)).catch((error: unknown) => {
-        components.logger.warn({ ino, error }, 'locks of a closed file not released')
+        components.logger.warn({ ino, error: String(error) }, 'locks of a closed file not released')
       })
     },
     isContended: () => false,

@@ -34,7 +34,8 @@ async function run(line: string): Promise<Outcome> {
       return 6
     },
     locks: record('locks'),
-    members: record('members')
+    members: record('members'),
+    fstab: record('fstab')
   }
   const print = (text: string) => {
     printed += `${text}\n`
@@ -106,6 +107,7 @@ const GOOD: readonly (readonly [string, string, object])[] = [
       dir,
       foreground: false,
       settings,
+      fstab: false,
       logLevel: 'info'
     }
   ],
@@ -118,6 +120,7 @@ const GOOD: readonly (readonly [string, string, object])[] = [
       dir,
       foreground: true,
       settings: { ...settings, readOnly: true, noExec: true, isolationTimeoutMs: 5000 },
+      fstab: false,
       logLevel: 'debug'
     }
   ],
@@ -131,6 +134,42 @@ const GOOD: readonly (readonly [string, string, object])[] = [
   ['locks', 'locks', { target: undefined, dir, json: false }],
   ['locks /srv/mail/a --json', 'locks', { target: '/srv/mail/a', dir, json: true }],
   ['status mail --json --watch', 'status', { target: 'mail', dir, json: true, watch: true }],
+  [
+    'fstab mail /srv/mail',
+    'fstab',
+    {
+      volume: 'mail',
+      mountPoint: '/srv/mail',
+      dir,
+      action: 'show',
+      mountOptions: undefined,
+      root: '/'
+    }
+  ],
+  [
+    'fstab mail /srv --install -o ro -o noexec --root /r',
+    'fstab',
+    {
+      volume: 'mail',
+      mountPoint: '/srv',
+      dir,
+      action: 'install',
+      mountOptions: 'ro,noexec',
+      root: '/r'
+    }
+  ],
+  [
+    'fstab mail --uninstall',
+    'fstab',
+    {
+      volume: 'mail',
+      mountPoint: undefined,
+      dir,
+      action: 'uninstall',
+      mountOptions: undefined,
+      root: '/'
+    }
+  ],
   ['members mail', 'members', { volume: 'mail', dir, remove: undefined }],
   ['members mail remove b', 'members', { volume: 'mail', dir, remove: 'b' }]
 ]
@@ -172,7 +211,12 @@ const BAD: readonly string[] = [
   'status a b',
   'members',
   'members mail rename b',
-  'members mail remove'
+  'members mail remove',
+  'mount mail /srv --fstab -o ro',
+  'mount mail /srv -o remount,ro',
+  'fstab',
+  'fstab mail /srv -o nonsense',
+  'fstab mail /srv --install --uninstall'
 ]
 
 test('command line - what each command is called with', async (t) => {

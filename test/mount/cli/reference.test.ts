@@ -34,7 +34,8 @@ async function help(args: readonly string[]): Promise<string> {
     unmount: never,
     status: never,
     locks: never,
-    members: never
+    members: never,
+    fstab: never
   }
   let text = ''
   const print = (part: string) => {

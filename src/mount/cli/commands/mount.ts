@@ -1,13 +1,17 @@
 /** `tandemfs mount`: checks what can be checked here, then starts the daemon and waits for it. */
+import path from 'node:path'
 import { ControlClient } from '../../daemon/control-client.ts'
 import { BEING_UNMOUNTED } from '../../daemon/control-protocol.ts'
 import { checkDriver, driverWarnings } from '../../daemon/driver-limits.ts'
 import { launchDaemon } from '../../daemon/launch.ts'
+import { type MountSettings, parseMountOptions } from '../../daemon/mount-options.ts'
 import { UserError } from '../../daemon/user-error.ts'
 import { prepareMountPoint } from '../../mounting/mount-point.ts'
 import { findMount } from '../../mounting/mountinfo.ts'
 import type { CommandContext, MountOptions } from '../command-options.ts'
 import { daemonServing, waitForEnd } from '../daemon-processes.ts'
+import { entryAt, isOurs } from '../fstab/fstab-file.ts'
+import { SystemFiles } from '../fstab/system-files.ts'
 import { existingVolume } from '../volume-path.ts'
 
 const ANSWER_LIMIT_MS = 5000
@@ -15,7 +19,8 @@ const PAUSE_MS = 20
 
 export async function runMount(options: MountOptions, _context: CommandContext): Promise<number> {
   const { stateDir, source } = existingVolume(options.volume, { dir: options.dir })
-  const { settings, foreground, logLevel } = options
+  const { foreground, logLevel } = options
+  const settings = options.fstab ? settingsOfFstab(options.mountPoint) : options.settings
   checkDriver(settings)
   const deadlineMs = performance.now() + settings.mountTimeoutMs
   while (await isEnding(options.volume, stateDir)) await waitUntilEnded(stateDir, deadlineMs)
@@ -24,6 +29,17 @@ export async function runMount(options: MountOptions, _context: CommandContext):
   const launched = await launchDaemon(daemon)
   for (const line of driverWarnings(settings)) process.stderr.write(`tandemfs: warning: ${line}\n`)
   return foreground ? await launched.ended : 0
+}
+
+function settingsOfFstab(mountPoint: string): MountSettings {
+  const files = new SystemFiles('/')
+  const entry = entryAt(files.readFstab(), path.resolve(mountPoint))
+  if (entry !== undefined && isOurs(entry)) return parseMountOptions([entry.options])
+  throw new UserError('usage', {
+    what: `mount ${mountPoint} --fstab`,
+    why: `${files.fstab} has no line of type tandemfs for it`,
+    remedy: "make one with 'tandemfs fstab --install'"
+  })
 }
 
 /**

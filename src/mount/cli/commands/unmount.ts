@@ -30,17 +30,17 @@ export async function runUnmount(
   const target = find(options.mountPoint)
   const { mounted, stateDir } = target
   const deadlineMs = performance.now() + options.timeoutMs
-  const client = await ControlClient.connect(stateDir).catch(silentIsUndefined)
+  const client = await connect(stateDir)
   if (client === undefined) {
-    const daemon = daemonServing(stateDir)
-    if (daemon) return await endFrozen(target, daemon.pid, context)
+    const daemon = daemonServing(stateDir) ?? daemonFor(target.mountPoint)
+    if (daemon) return await endWithoutSocket(target, daemon.pid, context)
     return mounted ? await detachDead(mounted, context) : ExitCode.ok
   }
+  if (client === 'silent') return await endSilent(target, context)
   try {
     const state = await probe(client, target)
     if (state === 'elsewhere' && mounted) return await detachDead(mounted, context)
-    const daemon = daemonServing(stateDir)
-    if (state === 'silent' && daemon) return await endFrozen(target, daemon.pid, context)
+    if (state === 'silent') return await endSilent(target, context)
     const params = { lazy: options.lazy }
     const { pid } = await client.request('stop', params, { timeoutMs: options.timeoutMs })
     if (await waitForEnd(pid, deadlineMs)) return ExitCode.ok
@@ -73,9 +73,14 @@ function find(path: string): Target {
   })
 }
 
-function silentIsUndefined(error: unknown): undefined {
-  if (isTimeout(error)) return undefined
-  throw error
+/** Undefined when nobody listens. */
+async function connect(stateDir: string): Promise<ControlClient | 'silent' | undefined> {
+  try {
+    return await ControlClient.connect(stateDir)
+  } catch (error) {
+    if (isTimeout(error)) return 'silent'
+    throw error
+  }
 }
 
 /** Whether the daemon answers, and whether it is the one of this mount. */
@@ -98,6 +103,27 @@ async function detachDead(mounted: MountedVolume, context: CommandContext): Prom
   await detach(mounted.mountPoint)
   context.print(`detached ${mounted.mountPoint}; its daemon had ended before`)
   return ExitCode.ok
+}
+
+/** It does not listen yet, or somebody removed its socket: a signal asks it the same. */
+async function endWithoutSocket(
+  target: Target,
+  pid: number,
+  context: CommandContext
+): Promise<number> {
+  process.kill(pid, 'SIGTERM')
+  if (await waitForEnd(pid, performance.now() + SILENCE_MS)) return ExitCode.ok
+  return await endFrozen(target, pid, context)
+}
+
+async function endSilent(target: Target, context: CommandContext): Promise<number> {
+  const daemon = daemonServing(target.stateDir)
+  if (daemon) return await endFrozen(target, daemon.pid, context)
+  throw new UserError('timeout', {
+    what: `unmount ${target.mountPoint}`,
+    why: 'its daemon does not answer, and which process it is cannot be found',
+    remedy: `see daemon.pid and daemon.log in ${target.stateDir}`
+  })
 }
 
 async function endFrozen(target: Target, pid: number, context: CommandContext): Promise<number> {
