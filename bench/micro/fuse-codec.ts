@@ -34,7 +34,12 @@ class CountingChannel implements FuseChannel {
     this.answered += 1
   }
 
-  async notify(): Promise<void> {}
+  async notify(): Promise<boolean> {
+    return true
+  }
+  notifyNow(): boolean {
+    return true
+  }
   async close(): Promise<void> {}
 }
 

@@ -22,9 +22,12 @@ export interface FuseChannel {
   reply(parts: readonly Uint8Array[]): void
   /**
    * Writes one notification off the event loop, because the kernel may block it until other
-   * requests are answered. Resolves when the kernel has taken it; ENOENT (not cached) is fine.
+   * requests are answered. Resolves when the kernel has taken it: false when it caches nothing of
+   * what the message names (ENOENT).
    */
-  notify(message: Uint8Array): Promise<void>
+  notify(message: Uint8Array): Promise<boolean>
+  /** The same at once, only for notifications the kernel never holds. */
+  notifyNow(message: Uint8Array): boolean
   /** Stops reading and closes the descriptor; the kernel then answers ENOTCONN. */
   close(): Promise<void>
 }

@@ -81,8 +81,15 @@ export class NativeChannel implements FuseChannel {
     if (errno !== 0 && errno !== Errno.ENOENT) throw new ChannelError('reply', errno)
   }
 
-  notify(message: Uint8Array): Promise<void> {
+  notify(message: Uint8Array): Promise<boolean> {
     return this.#notifications.push(message)
+  }
+
+  notifyNow(message: Uint8Array): boolean {
+    if (this.#closing !== undefined) return false
+    const errno = this.#components.addon.writeReply(this.#components.fd, [message])
+    if (errno !== 0 && errno !== Errno.ENOENT) throw new ChannelError('notify', errno)
+    return errno === 0
   }
 
   /** Bytes of requests that are read and not yet released, with the read buffer. */

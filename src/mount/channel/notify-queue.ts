@@ -13,7 +13,7 @@ export interface NotifyQueueOptions {
 
 interface Waiting {
   readonly message: Uint8Array
-  readonly resolve: () => void
+  readonly resolve: (knew: boolean) => void
   readonly reject: (error: Error) => void
 }
 
@@ -34,10 +34,10 @@ export class NotifyQueue {
   }
 
   /**
-   * Resolves when the kernel took the message, also when it had nothing cached (ENOENT). Rejects
+   * Resolves when the kernel took the message: false when it had nothing cached (ENOENT). Rejects
    * with ENOBUFS when too many wait, ENOTCONN after close, else with the kernel's errno.
    */
-  push(message: Uint8Array): Promise<void> {
+  push(message: Uint8Array): Promise<boolean> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed)
     if (this.#waiting.length >= this.#options.waitingMax) {
       return Promise.reject(new ChannelError('notify', ENOBUFS))
@@ -68,7 +68,7 @@ export class NotifyQueue {
       if (next === undefined) return
       this.#running++
       this.#write(next.message).then(
-        () => this.#done(next.resolve),
+        () => this.#done(() => next.resolve(true)),
         (error: unknown) => this.#done(() => settle(next, error))
       )
     }
@@ -83,7 +83,7 @@ export class NotifyQueue {
 }
 
 function settle(waiting: Waiting, error: unknown): void {
-  if (codeOf(error) === 'ENOENT') waiting.resolve()
+  if (codeOf(error) === 'ENOENT') waiting.resolve(false)
   else waiting.reject(toChannelError('notify', error))
 }
 

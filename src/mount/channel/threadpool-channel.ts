@@ -78,8 +78,19 @@ export class ThreadpoolChannel implements FuseChannel {
     }
   }
 
-  notify(message: Uint8Array): Promise<void> {
+  notify(message: Uint8Array): Promise<boolean> {
     return this.#notifications.push(message)
+  }
+
+  notifyNow(message: Uint8Array): boolean {
+    if (this.#closing !== undefined) return false
+    try {
+      writevSync(this.#components.fd, [message])
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false
+      throw toChannelError('notify', error)
+    }
   }
 
   /** Bytes of requests that are read and not yet released, with the read buffers. */

@@ -17,7 +17,7 @@ import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.t
 import { channelDriver } from '../driver/channel-driver.ts'
 import type { ServedMount } from '../driver/driver.ts'
 import { fuseNativeDriver } from '../driver/fuse-native-driver.ts'
-import { uncachedPolicy } from '../fuse/policy.ts'
+import { KernelCache } from '../fuse/kernel-cache.ts'
 import { prepareMountPoint } from '../mounting/mount-point.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
@@ -62,10 +62,13 @@ class MountedNode implements TandemNode {
   readonly #punchHole: PunchHole | undefined
   readonly #openFiles = new OpenFiles()
   readonly #serving: Serving
+  readonly #kernelCache: KernelCache
   #settings: MountSettings
   readonly #startedMs: number
   #incarnation: Incarnation | undefined
   #live = false
+  /** Incarnations that have ended. */
+  #ends = 0
   /** The state is what this member last served, or newer; false while it is built anew. */
   #hasServed = false
   #mount: ServedMount | undefined
@@ -99,6 +102,11 @@ class MountedNode implements TandemNode {
       },
       servingOptions(options.settings)
     )
+    this.#kernelCache = new KernelCache({
+      clock: this.#clock,
+      logger: components.logger,
+      leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0)
+    })
   }
 
   onFatal(callback: (error: Error) => void): void {
@@ -250,6 +258,7 @@ class MountedNode implements TandemNode {
         logger,
         openFiles: this.#openFiles,
         punchHole: this.#punchHole,
+        kernelCache: this.#kernelCache,
         onLive: () => {
           if (isCurrent()) this.#becameLive()
         },
@@ -264,15 +273,28 @@ class MountedNode implements TandemNode {
     await opened.replica.start()
   }
 
+  /** The kernel still has what an earlier incarnation gave it. */
   #becameLive(): void {
-    this.#live = true
-    this.#hasServed = true
-    this.#serving.wake()
-    this.#firstLive()
+    const ends = this.#ends
+    this.#kernelCache.dropAll().then(
+      () => {
+        if (ends !== this.#ends) return
+        this.#live = true
+        this.#hasServed = true
+        this.#serving.wake()
+        this.#firstLive()
+      },
+      (error: unknown) => this.#fatal(error)
+    )
+  }
+
+  #leaseLeftMs(): number {
+    return this.#incarnation?.replica.membership.leaseLeftMs() ?? 0
   }
 
   #ended(reason: EndReason): void {
     this.#live = false
+    this.#ends++
     const { logger } = this.#components
     if (reason === 'removed') {
       this.#fatal(new VolumeError('refused', 'this member was removed from the volume'))
@@ -324,7 +346,7 @@ class MountedNode implements TandemNode {
       {
         fs: this.#servedFilesystem(),
         gate: this.#serving,
-        policy: uncachedPolicy,
+        policy: this.#kernelCache,
         clock: this.#clock,
         logger: this.#components.logger
       },

@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import { isDirectory } from '../../fs/attr.ts'
 import { Filesystem } from '../../fs/filesystem.ts'
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
+import type { Op } from '../../fs/op.ts'
 import type { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
+import type { OpLog } from '../../fs/ports/op-log.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import { Checkpointer } from '../../fs/state/checkpointer.ts'
 import { openState } from '../../fs/state/open-state.ts'
@@ -23,6 +25,7 @@ import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import type { AlternativeRoute } from '../../replication/transport/connections.ts'
 import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
+import type { KernelCache } from '../fuse/kernel-cache.ts'
 import { commandOf } from './lock-report.ts'
 import { staleReads } from './stale-reads.ts'
 
@@ -31,6 +34,7 @@ export interface IncarnationComponents {
   readonly logger: Logger
   readonly openFiles: OpenFiles
   readonly punchHole: PunchHole | undefined
+  readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
@@ -58,7 +62,7 @@ export async function openIncarnation(
   components: IncarnationComponents,
   options: IncarnationOptions
 ): Promise<Incarnation> {
-  const { clock, logger, openFiles, punchHole } = components
+  const { clock, logger, openFiles, punchHole, kernelCache } = components
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
@@ -81,7 +85,7 @@ export async function openIncarnation(
         ...(alternative ? { alternative } : {}),
         closeForGood: (inos) => openFiles.closedForGood(inos),
         forgetReaped: (inos) => filesystem?.forgetReaped(inos),
-        dropCaches: () => {},
+        dropCaches: (inos) => kernelCache.drop(inos),
         isDirectory: (ino) => mayBeDirectory(state, ino),
         onVoid: (entry, sealed) => salvage(directory, openFiles, logger, entry, sealed),
         onLocksLost: (locks) => {
@@ -96,7 +100,7 @@ export async function openIncarnation(
     )
     const parts = {
       state,
-      opLog: replica,
+      opLog: reportingOps(replica, (op) => kernelCache.submitted(op)),
       slices: replica.slices,
       tokens: replica.tokens,
       locks: replica.locks,
@@ -118,6 +122,22 @@ export async function openIncarnation(
     await checkpointer.close()
     state.close()
     throw error
+  }
+}
+
+/** The log, with every op shown to `report` when it is applied; who submitted it waits for that too. */
+function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined): OpLog {
+  const both = (done: Promise<void>, ops: readonly Op[]): Promise<void> => {
+    const reports = ops.map(report).filter((wait) => wait !== undefined)
+    return reports.length === 0 ? done : Promise.all([done, ...reports]).then(() => undefined)
+  }
+  return {
+    submit: (op, payload) => both(log.submit(op, payload), [op]),
+    submitTogether: (ops) => both(log.submitTogether(ops), ops),
+    durable: () => log.durable(),
+    allocateIno: () => log.allocateIno(),
+    assertSpace: (bytes) => log.assertSpace(bytes),
+    space: () => log.space()
   }
 }
 

@@ -17,19 +17,20 @@ function init(reader: BodyReader): RequestBody {
   return { op: 'init', major, minor, maxReadahead, flags, flags2 }
 }
 
+/** Counts of lookups; one beyond all reason forgets all there can be. */
+function lookups(reader: BodyReader): number {
+  return reader.u64() ?? Number.MAX_SAFE_INTEGER
+}
+
 function batchForget(reader: BodyReader): RequestBody {
   const count = reader.u32()
   reader.skip(4)
   if (count * Size.FORGET_ONE !== reader.remaining()) {
     throw new DecodeError(Errno.EINVAL, 'count does not fit the message')
   }
-  reader.skip(reader.remaining())
-  return { op: 'forget', count }
-}
-
-function forget(reader: BodyReader): RequestBody {
-  reader.skip(8)
-  return { op: 'forget', count: 1 }
+  const forgotten = []
+  for (let i = 0; i < count; i++) forgotten.push({ ino: reader.ino(), lookups: lookups(reader) })
+  return { op: 'batchForget', forgotten }
 }
 
 export const sessionDecoders: DecoderTable = {
@@ -40,6 +41,6 @@ export const sessionDecoders: DecoderTable = {
     uniqueLow: reader.u32(),
     uniqueHigh: reader.u32()
   }),
-  [Opcode.FORGET]: forget,
+  [Opcode.FORGET]: (reader) => ({ op: 'forget', lookups: lookups(reader) }),
   [Opcode.BATCH_FORGET]: batchForget
 }

@@ -22,7 +22,7 @@ import { RequestDecoder } from './decode.ts'
 import { ReplyEncoder } from './encode.ts'
 import type { RequestGate } from './gate.ts'
 import { Interrupts, type KillPending } from './interrupts.ts'
-import type { ValidityPolicy } from './policy.ts'
+import type { CachePolicy } from './policy.ts'
 import { printReply, printRequest } from './print.ts'
 import { errorReply, okReply, type Reply } from './reply.ts'
 import type { BodyOf, FuseRequest, MalformedRequest, RequestHeader } from './request.ts'
@@ -41,7 +41,7 @@ import { FuseStatistics } from './statistics.ts'
 export interface DispatcherComponents {
   readonly channel: FuseChannel
   readonly fs: FilesystemApi
-  readonly policy: ValidityPolicy
+  readonly policy: CachePolicy
   readonly gate: RequestGate
   readonly clock: Clock
   readonly logger: Logger
@@ -166,6 +166,12 @@ export class FuseDispatcher {
     const { header, body } = request
     switch (body.op) {
       case 'forget':
+        this.#components.policy.forgotten(header.nodeid, body.lookups)
+        break
+      case 'batchForget':
+        for (const { ino, lookups } of body.forgotten) {
+          this.#components.policy.forgotten(ino, lookups)
+        }
         break
       case 'interrupt':
         this.#interrupt(header, body)
@@ -203,6 +209,7 @@ export class FuseDispatcher {
     if (result.kind === 'again') return
     this.#session = result.session
     this.#decoder.begin(result.session.flags)
+    this.#components.policy.begin(result.session, this.#components.channel)
     logger.info({ ...result.session }, 'FUSE session begun')
     this.#resolveReady(result.session)
   }
@@ -227,6 +234,7 @@ export class FuseDispatcher {
     const request = new ServedRequest(decoded, {
       costBytes: costOf(decoded),
       startedMs: performance.now(),
+      cacheMark: this.#components.policy.mark(),
       releaseBuffer: keep
     })
     if (keep === undefined) release()
@@ -350,11 +358,20 @@ export class FuseDispatcher {
     this.#requests.delete(request.key)
     this.#interrupts.settled(request)
     request.releaseBuffer()
-    const failed = reply.kind === 'error'
-    if (failed) this.#failedClose(request)
+    if (reply.kind === 'error') this.#failedClose(request)
+    const failed = reply.kind === 'error' || reply.kind === 'absent'
     this.statistics.add(request.opcode, failed, performance.now() - request.startedMs)
-    if (!this.#isClosed && !this.#send(request, reply)) this.#giveBack(request, reply)
+    if (!this.#isClosed) this.#deliver(request, reply)
     if (this.#requests.size === 0) this.#wakeIdle()
+  }
+
+  /** From the policy's word to the kernel in one piece. */
+  #deliver(request: ServedRequest, reply: Reply): void {
+    const { policy } = this.#components
+    policy.complete(request, reply)
+    if (this.#send(request, reply)) return
+    policy.undelivered(reply)
+    this.#giveBack(request, reply)
   }
 
   /** False when the reply did not reach the kernel. */

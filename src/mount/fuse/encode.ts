@@ -5,6 +5,7 @@
  */
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
+import { Errno } from '../../fs/errno.ts'
 import type { LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
 import { LockTypeCode, Size, STATX_MASK } from './abi.ts'
 import type { InitReply, Reply } from './reply.ts'
@@ -86,6 +87,15 @@ export function writeEntry(
   buffer.writeUInt32LE((entryMs % 1000) * 1_000_000, at + 32)
   buffer.writeUInt32LE((attrMs % 1000) * 1_000_000, at + 36)
   writeAttr(buffer, attr, at + 40)
+}
+
+/** struct fuse_entry_out without an inode: a name that is not there. */
+function writeAbsent(buffer: Buffer, entryValidMs: number, at: number): number {
+  const entryMs = wholeValidMs(entryValidMs)
+  buffer.fill(0, at, at + Size.ENTRY_OUT)
+  writeU64(buffer, Math.floor(entryMs / 1000), at + 16)
+  buffer.writeUInt32LE((entryMs % 1000) * 1_000_000, at + 32)
+  return Size.ENTRY_OUT
 }
 
 function writeAttrOut(buffer: Buffer, attr: Attr, attrValidMs: number, at: number): void {
@@ -175,10 +185,9 @@ export class ReplyEncoder {
 
   /** The parts of one reply, its header first; valid until the next call. */
   encode(uniqueLow: number, uniqueHigh: number, reply: Reply): readonly Uint8Array[] {
-    if (reply.kind === 'error') {
-      assert(reply.errno > 0 && reply.errno < 512, 'errno the kernel does not take')
-      writeOutHeader(this.#scratch, BODY, -reply.errno, uniqueLow, uniqueHigh)
-      return this.#view(BODY)
+    if (reply.kind === 'error') return this.#error(uniqueLow, uniqueHigh, reply.errno)
+    if (reply.kind === 'absent' && reply.entryValidMs === 0) {
+      return this.#error(uniqueLow, uniqueHigh, Errno.ENOENT)
     }
     if (reply.kind === 'data') {
       const sizeBytes = BODY + reply.data.length
@@ -190,6 +199,12 @@ export class ReplyEncoder {
     const sizeBytes = BODY + this.#writeBody(reply)
     writeOutHeader(this.#scratch, sizeBytes, 0, uniqueLow, uniqueHigh)
     return this.#view(sizeBytes)
+  }
+
+  #error(uniqueLow: number, uniqueHigh: number, errno: number): readonly Uint8Array[] {
+    assert(errno > 0 && errno < 512, 'errno the kernel does not take')
+    writeOutHeader(this.#scratch, BODY, -errno, uniqueLow, uniqueHigh)
+    return this.#view(BODY)
   }
 
   #view(sizeBytes: number): readonly Uint8Array[] {
@@ -210,6 +225,8 @@ export class ReplyEncoder {
       case 'entry':
         writeEntry(out, reply.attr, reply.entryValidMs, reply.attrValidMs, BODY)
         return Size.ENTRY_OUT
+      case 'absent':
+        return writeAbsent(out, reply.entryValidMs, BODY)
       case 'attr':
         writeAttrOut(out, reply.attr, reply.attrValidMs, BODY)
         return Size.ATTR_OUT

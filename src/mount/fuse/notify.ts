@@ -67,37 +67,42 @@ export function encodeIncEpoch(): Buffer {
   return message(NotifyCode.INC_EPOCH, 0)
 }
 
-/** Each method resolves when the kernel has done it; nothing cached there is no error. */
+/** Methods resolve when the kernel has done it: false when nothing of it was cached there. */
 export class KernelNotifier {
-  readonly #channel: FuseChannel
+  readonly #channel: Pick<FuseChannel, 'notify' | 'notifyNow'>
 
-  constructor(channel: FuseChannel) {
+  constructor(channel: Pick<FuseChannel, 'notify' | 'notifyNow'>) {
     this.#channel = channel
   }
 
-  invalInode(ino: Ino, offset: number, length: number): Promise<void> {
+  invalInode(ino: Ino, offset: number, length: number): Promise<boolean> {
     return this.#channel.notify(encodeInvalInode(ino, offset, length))
   }
 
-  invalAttributes(ino: Ino): Promise<void> {
+  invalAttributes(ino: Ino): Promise<boolean> {
     return this.#channel.notify(encodeInvalAttributes(ino))
   }
 
-  invalEntry(parent: Ino, name: Uint8Array): Promise<void> {
+  /** At once; only for an inode that cannot be on its way out of the kernel's memory. */
+  invalAttributesNow(ino: Ino): boolean {
+    return this.#channel.notifyNow(encodeInvalAttributes(ino))
+  }
+
+  invalEntry(parent: Ino, name: Uint8Array): Promise<boolean> {
     return this.#channel.notify(encodeInvalEntry(parent, name, false))
   }
 
   /** Only where Session.expireOnly. */
-  expireEntry(parent: Ino, name: Uint8Array): Promise<void> {
+  expireEntry(parent: Ino, name: Uint8Array): Promise<boolean> {
     return this.#channel.notify(encodeInvalEntry(parent, name, true))
   }
 
-  deleteEntry(parent: Ino, child: Ino, name: Uint8Array): Promise<void> {
+  deleteEntry(parent: Ino, child: Ino, name: Uint8Array): Promise<boolean> {
     return this.#channel.notify(encodeDelete(parent, child, name))
   }
 
-  /** Only where Session.incEpoch. */
-  incEpoch(): Promise<void> {
-    return this.#channel.notify(encodeIncEpoch())
+  /** Only where Session.incEpoch. The kernel only counts, so it is done at once. */
+  incEpochNow(): boolean {
+    return this.#channel.notifyNow(encodeIncEpoch())
   }
 }

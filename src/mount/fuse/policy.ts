@@ -1,28 +1,50 @@
 /**
- * What the kernel may believe and for how long. RULES 23 and 26 are kept by whoever implements
- * this; the FUSE layer only asks at each answer.
+ * What the kernel may believe, and for how long. Asked at a request's arrival, and again when its
+ * answer is written; kernel-cache.ts is the one that lets the kernel cache.
  */
 import type { Ino } from '../../fs/primitives.ts'
+import type { FuseChannel } from '../channel/channel.ts'
 import { OpenReplyFlag } from './abi.ts'
+import type { Reply } from './reply.ts'
+import type { ServedRequest } from './served-request.ts'
+import type { Session } from './session.ts'
 
-/** The kind of answer the validity is for. */
-export type AnswerKind = 'lookup' | 'create' | 'getattr' | 'setattr' | 'readdirplus'
-
-export interface ValidityPolicy {
-  /** Milliseconds the attributes of `ino` may be cached from this answer on. */
-  attrValidMs(ino: Ino, kind: AnswerKind): number
-  /** Milliseconds the name may be cached; not asked for READDIRPLUS, where it is always 0. */
-  entryValidMs(parent: Ino, kind: AnswerKind): number
-  /** OpenReplyFlag bits of an opened regular file. */
-  fileOpenFlags(ino: Ino, flags: number): number
-  /** OpenReplyFlag bits of an opened directory. */
-  directoryOpenFlags(ino: Ino): number
+/** Positions in the drops and changes seen so far. */
+export interface CacheMark {
+  readonly drops: number
+  readonly changes: number
 }
 
+export interface CachePolicy {
+  /** INIT was answered; nothing was asked of this policy before. */
+  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void
+  /** Taken when a request arrives: what is dropped after it makes the answer uncacheable. */
+  mark(): CacheMark
+  /** What an answer about the inode has to wait for; it rejects only when the mount is over. */
+  beforeAnswer(ino: Ino): Promise<void> | undefined
+  /**
+   * Puts validity and open flags into an answer. The answer is written in the same synchronous
+   * piece, so that no drop comes between.
+   */
+  complete(request: ServedRequest, reply: Reply): void
+  /** The answer did not reach the kernel. */
+  undelivered(reply: Reply): void
+  /** FORGET: the kernel lets go of `lookups` of the times an answer gave it the inode. */
+  forgotten(ino: Ino, lookups: number): void
+}
+
+const NO_MARK: CacheMark = { drops: 0, changes: 0 }
+
 /** No kernel caching at all: every stat asks, every read and write goes past the page cache. */
-export const uncachedPolicy: ValidityPolicy = {
-  attrValidMs: () => 0,
-  entryValidMs: () => 0,
-  fileOpenFlags: () => OpenReplyFlag.DIRECT_IO,
-  directoryOpenFlags: () => 0
+export const uncachedPolicy: CachePolicy = {
+  begin: () => {},
+  mark: () => NO_MARK,
+  beforeAnswer: () => undefined,
+  complete: (_request, reply) => {
+    if (reply.kind === 'create' || (reply.kind === 'open' && reply.regular)) {
+      reply.openFlags = OpenReplyFlag.DIRECT_IO
+    }
+  },
+  undelivered: () => {},
+  forgotten: () => {}
 }

@@ -71,7 +71,9 @@ function printBody(body: RequestBody): string {
     case 'interrupt':
       return `unique=${unique(body)}`
     case 'forget':
-      return `count=${body.count}`
+      return `lookups=${body.lookups}`
+    case 'batchForget':
+      return body.forgotten.map(({ ino, lookups }) => `${ino}:${lookups}`).join(' ')
     case 'setattr':
       return `changes=${JSON.stringify(body.changes)}`
     case 'symlink':
@@ -215,6 +217,8 @@ function printReplyBody(reply: Reply): string {
       return `${printInit(reply)} maxWrite=${reply.maxWrite} maxBackground=${reply.maxBackground}`
     case 'entry':
       return `${printAttr(reply.attr)} entryMs=${reply.entryValidMs} attrMs=${reply.attrValidMs}`
+    case 'absent':
+      return `ENOENT entryMs=${reply.entryValidMs}`
     case 'attr':
     case 'statx':
       return `${printAttr(reply.attr)} attrMs=${reply.attrValidMs}`
@@ -222,7 +226,7 @@ function printReplyBody(reply: Reply): string {
       return `fh=${reply.handle} openFlags=${flagNames(reply.openFlags, OpenReplyFlag)}`
     case 'create':
       return (
-        `${printAttr(reply.attr)} fh=${reply.handle}` +
+        `${printAttr(reply.attr)} entryMs=${reply.entryValidMs} fh=${reply.handle}` +
         ` openFlags=${flagNames(reply.openFlags, OpenReplyFlag)}`
       )
   }

@@ -15,41 +15,52 @@ export interface InitReply {
   readonly maxPages: number
 }
 
-/** What a process is told of an inode, and for how long the kernel may believe it. */
+/**
+ * What a process is told of an inode. Validity in milliseconds, and open flags, are the policy's:
+ * nothing until it puts them in.
+ */
 export interface EntryReply {
   readonly kind: 'entry'
   readonly attr: Attr
-  readonly entryValidMs: number
-  readonly attrValidMs: number
+  entryValidMs: number
+  attrValidMs: number
+}
+
+/** There is no such name: ENOENT, which the kernel may remember. */
+export interface AbsentReply {
+  readonly kind: 'absent'
+  entryValidMs: number
 }
 
 export interface AttrReply {
   readonly kind: 'attr'
   readonly attr: Attr
-  readonly attrValidMs: number
+  attrValidMs: number
 }
 
 /** Everything STATX_BTIME and the basic fields of statx(2) ask for. */
 export interface StatxReply {
   readonly kind: 'statx'
   readonly attr: Attr
-  readonly attrValidMs: number
+  attrValidMs: number
 }
 
 export interface OpenReply {
   readonly kind: 'open'
   readonly handle: HandleId
+  /** False for a directory. */
+  readonly regular: boolean
   /** OpenReplyFlag bits. */
-  readonly openFlags: number
+  openFlags: number
 }
 
 export interface CreateReply {
   readonly kind: 'create'
   readonly attr: Attr
-  readonly entryValidMs: number
-  readonly attrValidMs: number
+  entryValidMs: number
+  attrValidMs: number
   readonly handle: HandleId
-  readonly openFlags: number
+  openFlags: number
 }
 
 export type Reply =
@@ -65,6 +76,7 @@ export type Reply =
   | { readonly kind: 'lock'; readonly conflict: LockInTheWay | undefined }
   | InitReply
   | EntryReply
+  | AbsentReply
   | AttrReply
   | StatxReply
   | OpenReply

@@ -41,13 +41,21 @@ export interface LockBody {
   readonly request: LockRequest
 }
 
+/** The kernel lets go of so many of the times an answer gave it this inode. */
+export interface Forgotten {
+  readonly ino: Ino
+  readonly lookups: number
+}
+
 /** Names and other byte strings are copies; only `write` refers to the request's buffer. */
 export type RequestBody =
   | InitBody
   | WriteBody
   | { readonly op: 'destroy' }
   | { readonly op: 'interrupt'; readonly uniqueLow: number; readonly uniqueHigh: number }
-  | { readonly op: 'forget'; readonly count: number }
+  /** Of the inode in the header. */
+  | { readonly op: 'forget'; readonly lookups: number }
+  | { readonly op: 'batchForget'; readonly forgotten: readonly Forgotten[] }
   | { readonly op: 'lookup'; readonly name: Buffer }
   | { readonly op: 'getattr' }
   | { readonly op: 'statx' }

@@ -1,8 +1,8 @@
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
-import type { ValidityPolicy } from './policy.ts'
+import type { CachePolicy } from './policy.ts'
 
 /** What serving a request needs. */
 export interface ServeComponents {
   readonly fs: FilesystemApi
-  readonly policy: ValidityPolicy
+  readonly policy: CachePolicy
 }

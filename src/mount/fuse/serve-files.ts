@@ -15,44 +15,31 @@ export async function serveOpen(
   body: BodyOf<'open'>
 ): Promise<OpenReply> {
   const handle = await fs.open(request, request.nodeid, body.flags)
+  const dropping = policy.beforeAnswer(request.nodeid)
+  if (dropping !== undefined) await dropping
   // The kernel sends OPEN for regular files only; FIFOs, devices and sockets it opens itself.
-  const openFlags = policy.fileOpenFlags(request.nodeid, body.flags)
-  return { kind: 'open', handle, openFlags }
+  return { kind: 'open', handle, regular: true, openFlags: 0 }
 }
 
 export async function serveCreate(
-  { fs, policy }: ServeComponents,
+  { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'create'>
 ): Promise<CreateReply> {
   const mode = body.mode & 0o7777
   const { attr, handle } = await fs.create(request, request.nodeid, body.name, mode, body.flags)
   assert(isRegular(attr.mode), 'create gave something that is no regular file')
-  return {
-    kind: 'create',
-    attr,
-    entryValidMs: policy.entryValidMs(request.nodeid, 'create'),
-    attrValidMs: policy.attrValidMs(attr.ino, 'create'),
-    handle,
-    openFlags: policy.fileOpenFlags(attr.ino, body.flags)
-  }
+  return { kind: 'create', attr, entryValidMs: 0, attrValidMs: 0, handle, openFlags: 0 }
 }
 
 export async function serveTmpfile(
-  { fs, policy }: ServeComponents,
+  { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'tmpfile'>
 ): Promise<CreateReply> {
   const mode = body.mode & 0o7777
   const { attr, handle } = await fs.tmpfile(request, request.nodeid, mode, body.flags)
-  return {
-    kind: 'create',
-    attr,
-    entryValidMs: 0,
-    attrValidMs: policy.attrValidMs(attr.ino, 'create'),
-    handle,
-    openFlags: policy.fileOpenFlags(attr.ino, body.flags)
-  }
+  return { kind: 'create', attr, entryValidMs: 0, attrValidMs: 0, handle, openFlags: 0 }
 }
 
 export async function serveCopy(
@@ -105,16 +92,18 @@ export async function serveOpendir(
   request: ServedRequest
 ): Promise<OpenReply> {
   const handle = await fs.opendir(request, request.nodeid)
-  return { kind: 'open', handle, openFlags: policy.directoryOpenFlags(request.nodeid) }
+  const dropping = policy.beforeAnswer(request.nodeid)
+  if (dropping !== undefined) await dropping
+  return { kind: 'open', handle, regular: false, openFlags: 0 }
 }
 
 export async function serveReaddir(
-  { fs, policy }: ServeComponents,
+  { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'readdir'>
 ): Promise<Reply> {
   const packer = new DirentPacker(
-    { attrValidMs: (entry) => policy.attrValidMs(entry.ino, 'readdirplus') },
+    { attrValidMs: () => 0 },
     { sizeBytes: body.size, plus: body.plus }
   )
   await fs.readdir(

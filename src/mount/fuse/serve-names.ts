@@ -1,9 +1,9 @@
 /** Serves requests that answer with an entry, and those that move or remove one. */
 import { assert } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
+import { Errno, FsError } from '../../fs/errno.ts'
 import { RenameFlag } from './abi.ts'
-import type { AnswerKind } from './policy.ts'
-import { type EntryReply, okReply, type Reply } from './reply.ts'
+import { type AbsentReply, type EntryReply, okReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
 import type { ServedRequest } from './served-request.ts'
@@ -14,23 +14,18 @@ export async function serveEntry(
   components: ServeComponents,
   request: ServedRequest,
   body: EntryBody
-): Promise<EntryReply> {
-  const attr = await makeOrFind(components, request, body)
-  return entryReply(components, request, attr, body.op === 'lookup' ? 'lookup' : 'create')
-}
-
-function entryReply(
-  { policy }: ServeComponents,
-  request: ServedRequest,
-  attr: Attr,
-  kind: AnswerKind
-): EntryReply {
-  return {
-    kind: 'entry',
-    attr,
-    entryValidMs: policy.entryValidMs(request.nodeid, kind),
-    attrValidMs: policy.attrValidMs(attr.ino, kind)
+): Promise<EntryReply | AbsentReply> {
+  let attr: Attr
+  try {
+    attr = await makeOrFind(components, request, body)
+  } catch (error) {
+    const isAbsent = error instanceof FsError && error.errno === Errno.ENOENT
+    if (body.op === 'lookup' && isAbsent) return { kind: 'absent', entryValidMs: 0 }
+    throw error
   }
+  const dropping = components.policy.beforeAnswer(attr.ino)
+  if (dropping !== undefined) await dropping
+  return { kind: 'entry', attr, entryValidMs: 0, attrValidMs: 0 }
 }
 
 function makeOrFind(

@@ -85,13 +85,13 @@ async function serveAttr(
   body: Extract<RequestBody, { readonly op: 'getattr' | 'setattr' | 'statx' }>
 ): Promise<Reply> {
   const ino = request.nodeid
-  if (body.op === 'setattr') {
-    const attr = await fs.setattr(request, ino, body.changes)
-    return { kind: 'attr', attr, attrValidMs: policy.attrValidMs(ino, 'setattr') }
-  }
-  const attr = await fs.getattr(request, ino)
-  const kind = body.op === 'statx' ? 'statx' : 'attr'
-  return { kind, attr, attrValidMs: policy.attrValidMs(ino, 'getattr') }
+  const attr =
+    body.op === 'setattr'
+      ? await fs.setattr(request, ino, body.changes)
+      : await fs.getattr(request, ino)
+  const dropping = policy.beforeAnswer(ino)
+  if (dropping !== undefined) await dropping
+  return { kind: body.op === 'statx' ? 'statx' : 'attr', attr, attrValidMs: 0 }
 }
 
 async function serveQuery(

@@ -1,5 +1,6 @@
 /** One request between its arrival and its answer, as the context the filesystem sees. */
 import type { RequestContext } from '../../fs/filesystem-api.ts'
+import type { CacheMark } from './policy.ts'
 import type { FuseRequest, RequestBody } from './request.ts'
 
 /** Key of a request in tables; exact for every `unique` the kernel gives (it counts up by 2). */
@@ -20,6 +21,8 @@ export class ServedRequest implements RequestContext {
   /** Memory the request and its answer may pin. */
   readonly costBytes: number
   readonly startedMs: number
+  /** CachePolicy.mark at its arrival. */
+  readonly cacheMark: CacheMark
   state: 'waiting' | 'serving' | 'answered' = 'waiting'
   #releaseBuffer: (() => void) | undefined
   #controller: AbortController | undefined
@@ -30,6 +33,7 @@ export class ServedRequest implements RequestContext {
     options: {
       readonly costBytes: number
       readonly startedMs: number
+      readonly cacheMark: CacheMark
       readonly releaseBuffer: (() => void) | undefined
     }
   ) {
@@ -45,6 +49,7 @@ export class ServedRequest implements RequestContext {
     this.body = request.body
     this.costBytes = options.costBytes
     this.startedMs = options.startedMs
+    this.cacheMark = options.cacheMark
     this.#releaseBuffer = options.releaseBuffer
   }
 

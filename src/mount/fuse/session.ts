@@ -2,9 +2,11 @@
  * INIT: what this side and the kernel agree on. Pure. Only flags the kernel offers are asked for;
  * FUSE_WRITEBACK_CACHE never (RULES 24), FUSE_AUTO_INVAL_DATA always (RULES 23: without it attribute
  * timeouts do not bound cached reads). ATOMIC_O_TRUNC stays off: the kernel sends SETATTR for it.
- * EXPORT_SUPPORT stays off: lookups of "." and ".." are not served. POSIX_LOCKS and FLOCK_LOCKS
- * come together: without them fcntl and flock exclude processes of this machine only. DONT_MASK goes
- * with POSIX_ACL: a default access control list takes the place of the umask.
+ * CACHE_SYMLINKS: the target of an inode never changes. DO_READDIRPLUS stays off: its names would
+ * have no validity (RULES 26), so each would be asked for again. EXPORT_SUPPORT stays off: lookups of
+ * "." and ".." are not served. POSIX_LOCKS and FLOCK_LOCKS come together: without them fcntl and
+ * flock exclude processes of this machine only. DONT_MASK goes with POSIX_ACL: a default access
+ * control list takes the place of the umask.
  */
 import {
   InitFlag,
@@ -31,8 +33,7 @@ const wantedFlags =
   requiredFlags |
   InitFlag.ASYNC_READ |
   InitFlag.PARALLEL_DIROPS |
-  InitFlag.DO_READDIRPLUS |
-  InitFlag.READDIRPLUS_AUTO |
+  InitFlag.CACHE_SYMLINKS |
   InitFlag.HANDLE_KILLPRIV_V2 |
   InitFlag.DONT_MASK |
   InitFlag.POSIX_ACL |

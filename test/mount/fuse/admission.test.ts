@@ -2,6 +2,7 @@ import test from 'brittle'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
 import { Admission } from '../../../src/mount/fuse/admission.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
+import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { ServedRequest } from '../../../src/mount/fuse/served-request.ts'
 import { message } from './kernel-side.ts'
 
@@ -11,7 +12,12 @@ function costing(costBytes: number): ServedRequest {
   unique += 2n
   const decoded = new RequestDecoder().decode(message(Opcode.STATFS, Buffer.alloc(0), { unique }))
   if (!decoded.ok) throw new Error(decoded.reason)
-  return new ServedRequest(decoded, { costBytes, startedMs: 0, releaseBuffer: undefined })
+  return new ServedRequest(decoded, {
+    costBytes,
+    startedMs: 0,
+    cacheMark: uncachedPolicy.mark(),
+    releaseBuffer: undefined
+  })
 }
 
 test('admission - a bound on the number, in order of arrival', (t) => {

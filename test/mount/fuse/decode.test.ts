@@ -277,7 +277,14 @@ test('decode - INIT of old and new kernels', (t) => {
 
 test('decode - forgets', (t) => {
   const batch = bodyOf(u32(2, 0), u64(5, 1, 6, 1))
-  t.alike(decoded(message(Opcode.BATCH_FORGET, batch, { nodeid: 0n })), { op: 'forget', count: 2 })
+  t.alike(decoded(message(Opcode.BATCH_FORGET, batch, { nodeid: 0n })), {
+    op: 'batchForget',
+    forgotten: [
+      { ino: 5, lookups: 1 },
+      { ino: 6, lookups: 1 }
+    ]
+  })
+  t.alike(decoded(message(Opcode.FORGET, u64(3), { nodeid: 5n })), { op: 'forget', lookups: 3 })
   const lying = bodyOf(u32(0x10000001, 0), u64(5, 1))
   t.is(refused(message(Opcode.BATCH_FORGET, lying, { nodeid: 0n })), Errno.EINVAL)
 })

@@ -386,7 +386,7 @@ test('dispatch - debug lines', async (t) => {
   await channel.ask(lookup)
   t.alike(lines.slice(-2), [
     '> 8 LOOKUP ino=1 uid=1000 gid=100 pid=77 name="a\\nb"',
-    '< 8 LOOKUP ENOENT'
+    '< 8 LOOKUP ENOENT entryMs=0'
   ])
   t.ok(lines[0]?.includes('flags=ASYNC_READ|POSIX_LOCKS'))
 })

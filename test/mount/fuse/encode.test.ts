@@ -119,7 +119,7 @@ test('encode - small replies', (t) => {
   t.is(encoded({ kind: 'data', data: Buffer.from('ab') }), `1200000000000000${unique}6162`)
   t.is(encoded({ kind: 'data', data: Buffer.alloc(0) }), `1000000000000000${unique}`)
   t.is(
-    encoded({ kind: 'open', handle: 3 as HandleId, openFlags: 9 }),
+    encoded({ kind: 'open', handle: 3 as HandleId, regular: true, openFlags: 9 }),
     `2000000000000000${unique}03000000000000000900000000000000`
   )
 })

@@ -3,6 +3,7 @@ import { Opcode } from '../../../src/mount/fuse/abi.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import { Interrupts } from '../../../src/mount/fuse/interrupts.ts'
 import { hasSigkill, killPending } from '../../../src/mount/fuse/kill-pending.ts'
+import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { ServedRequest } from '../../../src/mount/fuse/served-request.ts'
 import { ManualClock, message } from './kernel-side.ts'
 
@@ -11,7 +12,12 @@ function served(unique: bigint, pid: number): ServedRequest {
     message(Opcode.STATFS, Buffer.alloc(0), { unique, pid })
   )
   if (!decoded.ok) throw new Error(decoded.reason)
-  return new ServedRequest(decoded, { costBytes: 0, startedMs: 0, releaseBuffer: undefined })
+  return new ServedRequest(decoded, {
+    costBytes: 0,
+    startedMs: 0,
+    cacheMark: uncachedPolicy.mark(),
+    releaseBuffer: undefined
+  })
 }
 
 function world(): {

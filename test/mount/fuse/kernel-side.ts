@@ -118,8 +118,13 @@ export class FakeChannel implements FuseChannel {
     this.#waiters = this.#waiters.filter((waiter) => waiter.unique !== reply.unique)
   }
 
-  async notify(notification: Uint8Array): Promise<void> {
+  async notify(notification: Uint8Array): Promise<boolean> {
+    return this.notifyNow(notification)
+  }
+
+  notifyNow(notification: Uint8Array): boolean {
     this.notifications.push(Buffer.from(notification))
+    return true
   }
 
   async close(): Promise<void> {

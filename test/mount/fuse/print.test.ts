@@ -49,7 +49,7 @@ test('print - requests', (t) => {
 test('print - replies', (t) => {
   const header = { opcode: Opcode.OPEN, uniqueLow: 8, uniqueHigh: 0 }
   t.is(
-    printReply(header, { kind: 'open', handle: 4 as HandleId, openFlags: 1 }),
+    printReply(header, { kind: 'open', handle: 4 as HandleId, regular: true, openFlags: 1 }),
     '< 8 OPEN fh=4 openFlags=DIRECT_IO'
   )
   t.is(printReply(header, { kind: 'error', errno: 5 }), '< 8 OPEN EIO')

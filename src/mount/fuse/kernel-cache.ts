@@ -1,0 +1,302 @@
+/**
+ * What the kernel of this member caches of the volume, exactly as long as the token rule allows: a
+ * member may cache what no other member holds exclusively. Owns the knowledge of what was given to
+ * the kernel and not taken back. docs/caching.md has the argument; in short:
+ *
+ * - An answer is cacheable only if nothing it is about was dropped since its request arrived. The
+ *   kernel took its attribute version and its epoch before it sent the request, so it refuses by
+ *   itself what was on its way when the drop came (RULES 26) - but only where it compares them:
+ *   attributes are given a validity in answers to LOOKUP and GETATTR alone. The kernel drops nothing
+ *   of an inode it does not know yet, so a drop is repeated until it does or has let go of it.
+ * - A drop, of attributes or names, waits for no other request: the note it belongs to is
+ *   acknowledged at once (RULES 29, 30, 31). Names go by the epoch of the whole mount.
+ * - A validity never outlives the lease (RULES 23).
+ * - What this mount itself changes is dropped before it is answered, where an older answer may
+ *   still be on its way and the kernel does not compare.
+ *
+ * Only for kernels with NOTIFY_INC_EPOCH; with others nothing is cached.
+ */
+import { Errno } from '../../fs/errno.ts'
+import type { Op } from '../../fs/op.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
+import type { Logger } from '../../fs/ports/logger.ts'
+import type { Ino } from '../../fs/primitives.ts'
+import type { FuseChannel } from '../channel/channel.ts'
+import { ChannelError } from '../channel/channel-error.ts'
+import { Opcode, OpenReplyFlag, WriteFlag } from './abi.ts'
+import { DropLog } from './drop-log.ts'
+import { KnownInodes } from './known-inodes.ts'
+import { KernelNotifier } from './notify.ts'
+import type { CacheMark, CachePolicy } from './policy.ts'
+import type { CreateReply, EntryReply, Reply } from './reply.ts'
+import type { ServedRequest } from './served-request.ts'
+import type { Session } from './session.ts'
+
+export interface KernelCacheComponents {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Milliseconds this member may still answer for, its margin taken off; 0 when it may not. */
+  readonly leaseLeftMs: () => number
+}
+
+/** The kernel counts in jiffies and rounds up. */
+const KERNEL_CLOCK_MS = 50
+/** Less is not worth the bookkeeping. */
+const VALID_MIN_MS = 100
+/** Names of a directory that another member changed this lately are not cached. */
+const CONTENDED_MS = 1000
+/** Inodes dropped lately that are remembered as contended. */
+const CONTENDED_MAX = 4096
+/** A drop that meets an inode the kernel does not know yet is tried again for so long. */
+const UNKNOWN_MS = 10_000
+const RETRY_MS = 1
+const RETRY_MAX_MS = 50
+/** Drops under way at a time when all is dropped. */
+const DROP_BATCH = 256
+
+export class KernelCache implements CachePolicy {
+  readonly #components: KernelCacheComponents
+  /** Changes of other members. */
+  readonly #drops = new DropLog()
+  /** Changes of this mount's own that the kernel does not count itself. */
+  readonly #changes = new DropLog()
+  readonly #known = new KnownInodes()
+  /** Directories of which names were given since the last epoch. */
+  readonly #named = new Set<Ino>()
+  /** Attributes on their way out of the kernel. */
+  readonly #dropping = new Map<Ino, Promise<void>>()
+  /** When an inode was dropped last. */
+  readonly #contended = new Map<Ino, number>()
+  #notifier: KernelNotifier | undefined
+
+  constructor(components: KernelCacheComponents) {
+    this.#components = components
+  }
+
+  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void {
+    if (session.incEpoch) this.#notifier = new KernelNotifier(channel)
+  }
+
+  mark(): CacheMark {
+    return { drops: this.#drops.position, changes: this.#changes.position }
+  }
+
+  beforeAnswer(_ino: Ino): Promise<void> | undefined {
+    return undefined
+  }
+
+  complete(request: ServedRequest, reply: Reply): void {
+    switch (reply.kind) {
+      case 'entry':
+      case 'create':
+        this.#completeEntry(request, reply)
+        break
+      case 'absent':
+        reply.entryValidMs = this.#nameValidMs(request)
+        break
+      case 'attr':
+      case 'statx':
+        if (request.opcode === Opcode.SETATTR) break
+        reply.attrValidMs = this.#attrValidMs(request, request.nodeid)
+        break
+      case 'open':
+        if (reply.regular) reply.openFlags = OpenReplyFlag.DIRECT_IO
+        break
+      case 'ok':
+      case 'written':
+        this.#changed(request)
+        break
+    }
+  }
+
+  undelivered(reply: Reply): void {
+    if (reply.kind === 'entry' || reply.kind === 'create') this.forgotten(reply.attr.ino, 1)
+  }
+
+  forgotten(ino: Ino, lookups: number): void {
+    if (this.#known.forgotten(ino, lookups)) this.#named.delete(ino)
+  }
+
+  /**
+   * Takes back what the kernel has of these inodes, because another member is about to change them.
+   * When it returns, or its promise resolves, no system call is answered from it any more.
+   */
+  drop(inos: readonly Ino[]): void | Promise<void> {
+    let named = false
+    const waits: Promise<void>[] = []
+    for (const ino of inos) {
+      this.#drops.note(ino)
+      this.#noteContended(ino)
+      const dropped = this.#dropAttributes(ino)
+      if (dropped !== undefined) waits.push(dropped)
+      if (this.#named.has(ino)) named = true
+    }
+    if (named) this.#dropNames()
+    if (waits.length > 0) return Promise.all(waits).then(() => undefined)
+  }
+
+  /** Takes back everything: the state of this member is about to be another one. */
+  async dropAll(): Promise<void> {
+    this.#drops.noteAll()
+    if (this.#notifier === undefined) return
+    this.#dropNames()
+    const inos = this.#known.withAttributes()
+    for (let at = 0; at < inos.length; at += DROP_BATCH) {
+      const batch = inos.slice(at, at + DROP_BATCH)
+      await Promise.all(batch.map((ino) => this.#dropAttributes(ino)))
+    }
+    await Promise.all(this.#dropping.values())
+  }
+
+  /**
+   * An op of this member was applied. What the kernel itself does not take for changed, or not in
+   * all cases, is dropped; its request is answered after that.
+   */
+  submitted(op: Op): Promise<void> | undefined {
+    if (op.type !== 'rename') return undefined
+    const waits: Promise<void>[] = []
+    // A replaced inode may have come to its name without the kernel's knowledge.
+    for (const ino of [op.ino, op.replaced as Ino]) {
+      this.#changes.note(ino)
+      const dropped = this.#dropAttributes(ino)
+      if (dropped !== undefined) waits.push(dropped)
+    }
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
+  }
+
+  #completeEntry(request: ServedRequest, reply: EntryReply | CreateReply): void {
+    const { ino } = reply.attr
+    if (this.#notifier !== undefined) this.#known.lookedUp(ino)
+    reply.entryValidMs = this.#nameValidMs(request)
+    if (request.opcode === Opcode.LOOKUP) reply.attrValidMs = this.#attrValidMs(request, ino)
+    else this.#changed(request)
+    if (reply.kind === 'create') reply.openFlags = OpenReplyFlag.DIRECT_IO
+  }
+
+  #attrValidMs(request: ServedRequest, ino: Ino): number {
+    const { drops, changes } = request.cacheMark
+    if (this.#notifier === undefined || this.#drops.droppedSince(ino, drops)) return 0
+    if (this.#changes.droppedSince(ino, changes)) return 0
+    const validMs = this.#validMs()
+    return validMs > 0 && this.#known.giveAttributes(ino) ? validMs : 0
+  }
+
+  #nameValidMs({ nodeid, cacheMark }: ServedRequest): number {
+    if (this.#notifier === undefined || this.#drops.droppedSince(nodeid, cacheMark.drops)) {
+      return 0
+    }
+    if (this.#isContended(nodeid)) return 0
+    const validMs = this.#validMs()
+    if (validMs > 0) this.#named.add(nodeid)
+    return validMs
+  }
+
+  #validMs(): number {
+    const validMs = this.#components.leaseLeftMs() - KERNEL_CLOCK_MS
+    return validMs >= VALID_MIN_MS ? validMs : 0
+  }
+
+  /**
+   * A request of this mount changed attributes of the inodes it names. The kernel marks most of that
+   * as changed, but an older GETATTR still on its way would undo the mark; a drop makes the kernel
+   * refuse it. The inodes are in use by the request, so the kernel never holds the drop.
+   */
+  #changed(request: ServedRequest): void {
+    if (this.#notifier === undefined) return
+    const { body, nodeid } = request
+    switch (body.op) {
+      case 'rename':
+        this.#dropNow(body.newParent)
+        this.#dropNow(nodeid)
+        // A name takes its validity with it.
+        this.#named.add(body.newParent)
+        this.#named.add(nodeid)
+        break
+      case 'create':
+      case 'mkdir':
+      case 'mknod':
+      case 'symlink':
+      case 'link':
+      case 'unlink':
+      case 'rmdir':
+      case 'setxattr':
+      case 'removexattr':
+      case 'fallocate':
+        this.#dropNow(nodeid)
+        break
+      case 'write':
+        // The mode may have changed, which the kernel does not expect; pages that are written back
+        // may belong to an inode on its way out.
+        if ((body.writeFlags & WriteFlag.CACHE) !== 0) break
+        if ((body.writeFlags & WriteFlag.KILL_SUIDGID) !== 0) this.#dropNow(nodeid)
+        break
+    }
+  }
+
+  #dropNow(ino: Ino): void {
+    this.#changes.note(ino)
+    const notifier = this.#notifier
+    if (notifier === undefined || !this.#known.takeAttributes(ino)) return
+    ignoreUnmounted(() => notifier.invalAttributesNow(ino))
+  }
+
+  #dropNames(): void {
+    this.#named.clear()
+    const notifier = this.#notifier
+    if (notifier !== undefined) ignoreUnmounted(() => notifier.incEpochNow())
+  }
+
+  /** Undefined when the kernel has none. */
+  #dropAttributes(ino: Ino): Promise<void> | undefined {
+    const notifier = this.#notifier
+    const before = this.#dropping.get(ino)
+    if (notifier === undefined || !this.#known.takeAttributes(ino)) return before
+    const dropping = Promise.all([before, this.#invalidate(notifier, ino)]).then(() => {
+      if (this.#dropping.get(ino) === dropping) this.#dropping.delete(ino)
+    })
+    this.#dropping.set(ino, dropping)
+    return dropping
+  }
+
+  /** An answer that gives the inode may be on its way while the kernel does not know it yet. */
+  async #invalidate(notifier: KernelNotifier, ino: Ino): Promise<void> {
+    const { clock, logger } = this.#components
+    const startMs = clock.monotonicMs()
+    for (let pauseMs = RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS)) {
+      try {
+        if (await notifier.invalAttributes(ino)) return
+      } catch (error) {
+        if (isUnmounted(error)) return
+        throw error
+      }
+      if (!this.#known.knows(ino)) return
+      if (clock.monotonicMs() - startMs >= UNKNOWN_MS) break
+      await new Promise<void>((resolve) => clock.setTimer(pauseMs, resolve))
+    }
+    logger.warn({ ino }, 'the kernel knows nothing of an inode it was told of')
+  }
+
+  #noteContended(ino: Ino): void {
+    if (this.#contended.size >= CONTENDED_MAX) this.#contended.clear()
+    this.#contended.set(ino, this.#components.clock.monotonicMs())
+  }
+
+  #isContended(ino: Ino): boolean {
+    const atMs = this.#contended.get(ino)
+    return atMs !== undefined && this.#components.clock.monotonicMs() - atMs < CONTENDED_MS
+  }
+}
+
+/** A kernel without the mount has nothing cached any more. */
+function isUnmounted(error: unknown): boolean {
+  const errno = error instanceof ChannelError ? error.errno : 0
+  return errno === Errno.ENOTCONN || errno === Errno.ENODEV
+}
+
+function ignoreUnmounted(notify: () => void): void {
+  try {
+    notify()
+  } catch (error) {
+    if (!isUnmounted(error)) throw error
+  }
+}
