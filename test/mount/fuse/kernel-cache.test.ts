@@ -1,0 +1,262 @@
+import test from 'brittle'
+import type { Ino } from '../../../src/fs/primitives.ts'
+import { ROOT_INO } from '../../../src/fs/primitives.ts'
+import { Opcode } from '../../../src/mount/fuse/abi.ts'
+import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
+import { DropLog } from '../../../src/mount/fuse/drop-log.ts'
+import { openGate } from '../../../src/mount/fuse/gate.ts'
+import { KernelCache } from '../../../src/mount/fuse/kernel-cache.ts'
+import { KnownInodes } from '../../../src/mount/fuse/known-inodes.ts'
+import {
+  bodyOf,
+  FakeChannel,
+  initBody,
+  ManualClock,
+  MemoryLogger,
+  message,
+  type ParsedReply,
+  strings,
+  u32,
+  u64
+} from './kernel-side.ts'
+import { NaiveFilesystem } from './naive-filesystem.ts'
+
+const context = { uid: 0, gid: 0, pid: 1 }
+
+test('drop log - what was dropped since a position', (t) => {
+  const log = new DropLog()
+  const before = log.position
+  log.note(5 as Ino)
+  const between = log.position
+  log.note(6 as Ino)
+  t.alike(
+    [before, between, log.position].map((at) => log.droppedSince(5 as Ino, at)),
+    [true, false, false]
+  )
+  t.ok(log.droppedSince(6 as Ino, between))
+  t.absent(log.droppedSince(7 as Ino, before))
+  log.noteAll()
+  t.ok(log.droppedSince(7 as Ino, between), 'all')
+  t.absent(log.droppedSince(5 as Ino, log.position))
+})
+
+test('drop log - bounded: what is long past counts as dropped', (t) => {
+  const log = new DropLog()
+  log.note(1 as Ino)
+  const start = log.position
+  for (let i = 0; i < 4096; i++) log.note((100 + i) as Ino)
+  t.absent(log.droppedSince(1 as Ino, start), 'still exact')
+  for (let i = 0; i < 8192; i++) log.note((10_000 + i) as Ino)
+  t.ok(log.droppedSince(1 as Ino, start), 'not known any more')
+  t.ok(log.droppedSince(18_191 as Ino, log.position - 1))
+  t.absent(log.droppedSince(1 as Ino, log.position - 10))
+})
+
+test('known inodes - lookups are counted to the last', (t) => {
+  const known = new KnownInodes()
+  const ino = 9 as Ino
+  t.absent(known.giveAttributes(ino), 'nothing is given of an inode the kernel does not know')
+  known.lookedUp(ino)
+  known.lookedUp(ino)
+  t.ok(known.giveAttributes(ino))
+  t.absent(known.forgotten(ino, 1))
+  t.ok(known.takeAttributes(ino))
+  t.absent(known.takeAttributes(ino), 'taken once')
+  t.ok(known.knows(ino))
+  t.ok(known.forgotten(ino, 1))
+  t.absent(known.knows(ino))
+  t.absent(known.forgotten(ROOT_INO, 1), 'the root is always known')
+  t.ok(known.giveAttributes(ROOT_INO))
+  t.alike(known.withAttributes(), [ROOT_INO])
+})
+
+/** A channel whose kernel can be told not to know inodes. */
+class CachingChannel extends FakeChannel {
+  unknown = 0
+
+  override notifyNow(notification: Uint8Array): boolean {
+    super.notifyNow(notification)
+    if (this.unknown === 0) return true
+    this.unknown--
+    return false
+  }
+}
+
+interface World {
+  readonly channel: CachingChannel
+  readonly fs: NaiveFilesystem
+  readonly clock: ManualClock
+  readonly cache: KernelCache
+  readonly ask: (opcode: number, body: Uint8Array, nodeid?: bigint) => Promise<ParsedReply>
+  /** Codes and nodeids of the notifications since the last call. */
+  readonly told: () => string[]
+}
+
+let lastUnique = 1000n
+
+async function world(options: { minor?: number; leaseLeftMs?: number } = {}): Promise<World> {
+  const { minor = 45, leaseLeftMs = 3050 } = options
+  const channel = new CachingChannel()
+  const fs = new NaiveFilesystem()
+  const clock = new ManualClock()
+  const logger = new MemoryLogger()
+  const cache = new KernelCache({ clock, logger, leaseLeftMs: () => leaseLeftMs })
+  const dispatcher = new FuseDispatcher({
+    channel,
+    fs,
+    policy: cache,
+    gate: openGate,
+    clock,
+    logger,
+    killPending: () => false
+  })
+  dispatcher.start()
+  const ask: World['ask'] = (opcode, body, nodeid = 1n) => {
+    lastUnique += 2n
+    return channel.ask(message(opcode, body, { unique: lastUnique, nodeid }))
+  }
+  await ask(Opcode.INIT, initBody(7, minor), 0n)
+  const told = (): string[] =>
+    channel.notifications.splice(0).map((bytes) => {
+      const code = bytes.readInt32LE(4)
+      return code === 8 ? 'epoch' : `${code} of ${bytes.readBigUInt64LE(16)}`
+    })
+  return { channel, fs, clock, cache, ask, told }
+}
+
+/** Milliseconds of validity in the answer to a LOOKUP: of the name, of the attributes. */
+function validities({ body }: ParsedReply): number[] {
+  const ms = (sec: number, nsec: number): number =>
+    Number(body.readBigUInt64LE(sec)) * 1000 + body.readUInt32LE(nsec) / 1e6
+  return [ms(16, 32), ms(24, 36)]
+}
+
+const getattr = u64(0, 0)
+const attrMs = ({ body }: ParsedReply): number =>
+  Number(body.readBigUInt64LE(0)) * 1000 + body.readUInt32LE(8) / 1e6
+
+test('kernel cache - names and attributes are valid for what is left of the lease', async (t) => {
+  const { fs, ask, cache, told } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [3000, 3000])
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('none'))), [3000, 0])
+  t.is(attrMs(await ask(Opcode.GETATTR, getattr)), 3000)
+  t.is(cache.drop([7 as Ino]), undefined, 'nothing of it was given')
+  t.alike(told(), [])
+  await cache.drop([ino])
+  t.alike(told(), [`2 of ${ino}`], 'attributes')
+  await cache.drop([ROOT_INO])
+  t.alike(told(), ['2 of 1', 'epoch'], 'attributes and names')
+  t.is(cache.drop([ROOT_INO, ino]), undefined, 'once')
+})
+
+test('kernel cache - nothing without a lease, nothing for a kernel without epochs', async (t) => {
+  for (const options of [{ leaseLeftMs: 120 }, { minor: 43 }]) {
+    const { fs, ask, cache, told } = await world(options)
+    await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+    t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [0, 0])
+    t.is((await ask(Opcode.LOOKUP, strings('none'))).errno, 2)
+    t.is(attrMs(await ask(Opcode.GETATTR, getattr)), 0)
+    t.is(cache.drop([ROOT_INO]), undefined)
+    t.alike(told(), [])
+  }
+})
+
+test('kernel cache - what was dropped while it was looked up is not cached', async (t) => {
+  const { fs, ask, cache } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  const lookup = fs.lookup.bind(fs)
+  const dropping = (inos: readonly Ino[]): void => {
+    fs.lookup = async (...args) => {
+      const attr = await lookup(...args)
+      void cache.drop(inos)
+      return attr
+    }
+  }
+  dropping([ino])
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [3000, 0], 'the child')
+  dropping([ROOT_INO])
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [0, 3000], 'the directory')
+})
+
+test('kernel cache - names of a contended directory are not cached until it is idle', async (t) => {
+  const { fs, ask, cache, clock } = await world()
+  await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  await cache.drop([ROOT_INO])
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [0, 3000])
+  clock.advance(1001)
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [3000, 3000])
+})
+
+test('kernel cache - a drop waits for an answer on its way to the kernel', async (t) => {
+  const { channel, fs, ask, cache, clock, told } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  await ask(Opcode.LOOKUP, strings('d'))
+  channel.unknown = 2
+  let done = false
+  const drop = Promise.resolve(cache.drop([ino])).then(() => {
+    done = true
+  })
+  const second = cache.drop([ino])
+  t.ok(second instanceof Promise, 'a second drop waits for the first')
+  for (let i = 0; i < 2; i++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    t.absent(done)
+    clock.advance(60)
+  }
+  await drop
+  await second
+  t.is(told().length, 3)
+  // Or until the kernel has let go of it.
+  await ask(Opcode.GETATTR, getattr, BigInt(ino))
+  channel.unknown = 1e6
+  const last = cache.drop([ino])
+  channel.send(message(Opcode.FORGET, u64(1), { unique: 7n, nodeid: BigInt(ino) }))
+  clock.advance(60)
+  await last
+  t.pass()
+})
+
+test('kernel cache - own changes make older answers void', async (t) => {
+  const { fs, ask, told } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  await ask(Opcode.LOOKUP, strings('d'))
+  await ask(Opcode.GETATTR, getattr)
+  await ask(Opcode.MKDIR, bodyOf(u32(0o755, 0), strings('e')), BigInt(ino))
+  t.alike(told(), [`2 of ${ino}`])
+  // A GETATTR that read the state before a change must not be cached after it.
+  let answer: () => void = () => {}
+  const waiting = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const get = fs.getattr.bind(fs)
+  fs.getattr = async (...args) => {
+    const attr = await get(...args)
+    await waiting
+    return attr
+  }
+  const reply = ask(Opcode.GETATTR, getattr, BigInt(ino))
+  await ask(Opcode.RMDIR, strings('e'), BigInt(ino))
+  answer()
+  t.is(attrMs(await reply), 0)
+})
+
+test('kernel cache - a renamed name keeps its validity in its new directory', async (t) => {
+  const { fs, ask, cache, told } = await world()
+  await fs.mkdir(context, ROOT_INO, Buffer.from('a'), 0o755)
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('b'), 0o755)
+  await ask(Opcode.LOOKUP, strings('a'))
+  await ask(Opcode.RENAME, bodyOf(u64(ino), strings('a', 'c')))
+  told()
+  await cache.drop([ino])
+  t.alike(told(), ['epoch'])
+})
+
+test('kernel cache - a new incarnation begins with nothing cached', async (t) => {
+  const { fs, ask, cache, told } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  await ask(Opcode.LOOKUP, strings('d'))
+  await ask(Opcode.GETATTR, getattr)
+  await cache.dropAll()
+  t.alike(told().sort(), ['2 of 1', `2 of ${ino}`, 'epoch'])
+})
