@@ -19,6 +19,7 @@ import type { ServedMount } from '../driver/driver.ts'
 import { fuseNativeDriver } from '../driver/fuse-native-driver.ts'
 import { KernelCache } from '../fuse/kernel-cache.ts'
 import { prepareMountPoint } from '../mounting/mount-point.ts'
+import { hasSubmounts } from '../mounting/submounts.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
@@ -105,7 +106,8 @@ class MountedNode implements TandemNode {
     this.#kernelCache = new KernelCache({
       clock: this.#clock,
       logger: components.logger,
-      leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0)
+      leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0),
+      hasSubmounts: () => hasSubmounts(options.mountPoint)
     })
   }
 

@@ -37,6 +37,8 @@ export interface KernelCacheComponents {
   readonly logger: Logger
   /** Milliseconds this member may still answer for, its margin taken off; 0 when it may not. */
   readonly leaseLeftMs: () => number
+  /** Something is mounted below this mount, wherever it can be seen; looks anew each time. */
+  readonly hasSubmounts: () => boolean
 }
 
 /** The kernel counts in jiffies and rounds up. */
@@ -45,6 +47,10 @@ const KERNEL_CLOCK_MS = 50
 const VALID_MIN_MS = 100
 /** Names of a directory that another member changed this lately are not cached. */
 const CONTENDED_MS = 1000
+/** After all names were forgotten none are given for so long: at most ten epochs a second. */
+const EPOCH_PAUSE_MS = 100
+/** While names are given, mounts below are looked for this often. */
+const SUBMOUNTS_MS = 1000
 /** Inodes dropped lately that are remembered as contended. */
 const CONTENDED_MAX = 4096
 /** A drop that meets an inode the kernel does not know yet is tried again for so long. */
@@ -67,6 +73,12 @@ export class KernelCache implements CachePolicy {
   readonly #dropping = new Map<Ino, Promise<void>>()
   /** When an inode was dropped last. */
   readonly #contended = new Map<Ino, number>()
+  /** When the last of the names given runs out. */
+  #namesEndMs = 0
+  /** No names are given before. */
+  #namesPauseMs = 0
+  /** Mounts below were looked for then. */
+  #lookedMs = Number.NEGATIVE_INFINITY
   #notifier: KernelNotifier | undefined
 
   constructor(components: KernelCacheComponents) {
@@ -131,7 +143,8 @@ export class KernelCache implements CachePolicy {
       if (dropped !== undefined) waits.push(dropped)
       if (this.#named.has(ino)) named = true
     }
-    if (named) this.#dropNames()
+    const forgotten = named ? this.#dropNames() : undefined
+    if (forgotten !== undefined) waits.push(forgotten)
     if (waits.length > 0) return Promise.all(waits).then(() => undefined)
   }
 
@@ -139,7 +152,7 @@ export class KernelCache implements CachePolicy {
   async dropAll(): Promise<void> {
     this.#drops.noteAll()
     if (this.#notifier === undefined) return
-    this.#dropNames()
+    await this.#dropNames()
     const inos = this.#known.withAttributes()
     for (let at = 0; at < inos.length; at += DROP_BATCH) {
       const batch = inos.slice(at, at + DROP_BATCH)
@@ -186,9 +199,25 @@ export class KernelCache implements CachePolicy {
       return 0
     }
     if (this.#isContended(nodeid)) return 0
-    const validMs = this.#validMs()
-    if (validMs > 0) this.#named.add(nodeid)
+    const validMs = this.#mayGiveNames() ? this.#validMs() : 0
+    if (validMs === 0) return 0
+    this.#named.add(nodeid)
+    this.#namesEndMs = Math.max(this.#namesEndMs, this.#components.clock.monotonicMs() + validMs)
     return validMs
+  }
+
+  #mayGiveNames(): boolean {
+    const nowMs = this.#components.clock.monotonicMs()
+    if (nowMs < this.#namesPauseMs) return false
+    if (nowMs - this.#lookedMs >= SUBMOUNTS_MS) this.#lookForSubmounts(nowMs)
+    return nowMs >= this.#namesPauseMs
+  }
+
+  #lookForSubmounts(nowMs: number): boolean {
+    this.#lookedMs = nowMs
+    const found = this.#components.hasSubmounts()
+    if (found) this.#namesPauseMs = nowMs + SUBMOUNTS_MS
+    return found
   }
 
   #validMs(): number {
@@ -240,10 +269,24 @@ export class KernelCache implements CachePolicy {
     ignoreUnmounted(() => notifier.invalAttributesNow(ino))
   }
 
-  #dropNames(): void {
+  /**
+   * An epoch makes the kernel let go of every name at its next use, and of mounts below it. While
+   * there are any, the names given are left to run out, and no more are given.
+   */
+  #dropNames(): Promise<void> | undefined {
+    const { clock } = this.#components
+    const nowMs = clock.monotonicMs()
+    if (this.#lookForSubmounts(nowMs)) {
+      const leftMs = this.#namesEndMs - nowMs + KERNEL_CLOCK_MS
+      if (leftMs > 0) return new Promise((resolve) => clock.setTimer(leftMs, resolve))
+      this.#named.clear()
+      return undefined
+    }
     this.#named.clear()
+    this.#namesPauseMs = nowMs + EPOCH_PAUSE_MS
     const notifier = this.#notifier
     if (notifier !== undefined) ignoreUnmounted(() => notifier.incEpochNow())
+    return undefined
   }
 
   /** Undefined when the kernel has none. */

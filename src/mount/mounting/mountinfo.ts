@@ -5,6 +5,8 @@ export const FUSE_TYPE = 'fuse.tandemfs'
 
 export interface MountEntry {
   readonly mountId: number
+  /** The mount it lies on. */
+  readonly parentId: number
   /** Device number of the mounted filesystem; the minor one names the FUSE connection. */
   readonly major: number
   readonly minor: number
@@ -25,13 +27,14 @@ function unescapeOctal(field: string): string {
 export function parseMountinfoLine(line: string): MountEntry | undefined {
   const separator = line.indexOf(' - ')
   if (separator < 0) return undefined
-  const [id, , device = '', , mountPoint, options] = line.slice(0, separator).split(' ')
+  const [id, parent, device = '', , mountPoint, options] = line.slice(0, separator).split(' ')
   const [type, source] = line.slice(separator + 3).split(' ')
   const numbers = /^(\d+):(\d+)$/.exec(device)
   if (numbers === null || mountPoint === undefined || options === undefined) return undefined
   if (type === undefined || source === undefined) return undefined
   return {
     mountId: Number(id),
+    parentId: Number(parent),
     major: Number(numbers[1]),
     minor: Number(numbers[2]),
     mountPoint: unescapeOctal(mountPoint),

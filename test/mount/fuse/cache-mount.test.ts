@@ -11,6 +11,7 @@ import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { KernelCache } from '../../../src/mount/fuse/kernel-cache.ts'
 import { killPending } from '../../../src/mount/fuse/kill-pending.ts'
 import { mountVolume } from '../../../src/mount/mounting/mount-volume.ts'
+import { hasSubmounts } from '../../../src/mount/mounting/submounts.ts'
 import { Worker } from '../../helpers/worker-client.ts'
 import { MemoryLogger, realClock } from './kernel-side.ts'
 import { NaiveFilesystem } from './naive-filesystem.ts'
@@ -32,7 +33,12 @@ async function mounted(t: Test, fs: NaiveFilesystem): Promise<Mounted | undefine
   const volume = await mountVolume({ mountPoint: root, source: 'naive' })
   const logger = new MemoryLogger()
   const clock = realClock()
-  const cache = new KernelCache({ clock, logger, leaseLeftMs: () => 60_000 })
+  const cache = new KernelCache({
+    clock,
+    logger,
+    leaseLeftMs: () => 60_000,
+    hasSubmounts: () => hasSubmounts(root)
+  })
   const dispatcher = new FuseDispatcher({
     channel: volume.channel,
     fs,

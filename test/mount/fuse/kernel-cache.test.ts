@@ -88,6 +88,8 @@ interface World {
   readonly clock: ManualClock
   readonly cache: KernelCache
   readonly ask: (opcode: number, body: Uint8Array, nodeid?: bigint) => Promise<ParsedReply>
+  /** What is mounted below. */
+  readonly submounts: string[]
   /** Codes and nodeids of the notifications since the last call. */
   readonly told: () => string[]
 }
@@ -100,7 +102,13 @@ async function world(options: { minor?: number; leaseLeftMs?: number } = {}): Pr
   const fs = new NaiveFilesystem()
   const clock = new ManualClock()
   const logger = new MemoryLogger()
-  const cache = new KernelCache({ clock, logger, leaseLeftMs: () => leaseLeftMs })
+  const submounts: string[] = []
+  const cache = new KernelCache({
+    clock,
+    logger,
+    leaseLeftMs: () => leaseLeftMs,
+    hasSubmounts: () => submounts.length > 0
+  })
   const dispatcher = new FuseDispatcher({
     channel,
     fs,
@@ -121,7 +129,7 @@ async function world(options: { minor?: number; leaseLeftMs?: number } = {}): Pr
       const code = bytes.readInt32LE(4)
       return code === 8 ? 'epoch' : `${code} of ${bytes.readBigUInt64LE(16)}`
     })
-  return { channel, fs, clock, cache, ask, told }
+  return { channel, fs, clock, cache, ask, submounts, told }
 }
 
 /** Milliseconds of validity in the answer to a LOOKUP: of the name, of the attributes. */
@@ -250,6 +258,28 @@ test('kernel cache - a renamed name keeps its validity in its new directory', as
   told()
   await cache.drop([ino])
   t.alike(told(), ['epoch'])
+})
+
+test('kernel cache - with a mount below, names run out and no epoch is told', async (t) => {
+  const { fs, ask, cache, clock, submounts, told } = await world()
+  await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  await ask(Opcode.LOOKUP, strings('d'))
+  submounts.push('/d')
+  let done = false
+  const drop = Promise.resolve(cache.drop([ROOT_INO])).then(() => {
+    done = true
+  })
+  clock.advance(3000)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.absent(done, 'not while a name is valid')
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [0, 3000], 'no more are given')
+  clock.advance(50)
+  await drop
+  t.is(cache.drop([ROOT_INO]), undefined)
+  t.alike(told(), [])
+  submounts.pop()
+  clock.advance(1001)
+  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [3000, 3000], 'until it is gone')
 })
 
 test('kernel cache - a new incarnation begins with nothing cached', async (t) => {
