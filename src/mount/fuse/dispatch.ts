@@ -245,6 +245,7 @@ export class FuseDispatcher {
       return
     }
     this.#requests.set(request.key, request)
+    this.#components.policy.arrived(request)
     if (isUnwatched(request.opcode)) {
       void this.#run(request, false)
       return

@@ -71,6 +71,11 @@ export class KernelCache implements CachePolicy {
   readonly #named = new Set<Ino>()
   /** Attributes on their way out of the kernel. */
   readonly #dropping = new Map<Ino, Promise<void>>()
+  /**
+   * Inodes whose pages came back as WRITE. The kernel holds a notification while it evicts the inode,
+   * and that waits for such WRITEs: only for these a drop has to leave the event loop.
+   */
+  readonly #mapped = new Set<Ino>()
   /** When an inode was dropped last. */
   readonly #contended = new Map<Ino, number>()
   /** When the last of the names given runs out. */
@@ -87,6 +92,10 @@ export class KernelCache implements CachePolicy {
 
   begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void {
     if (session.incEpoch) this.#notifier = new KernelNotifier(channel)
+  }
+
+  arrived({ body, nodeid }: ServedRequest): void {
+    if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) this.#mapped.add(nodeid)
   }
 
   mark(): CacheMark {
@@ -126,7 +135,9 @@ export class KernelCache implements CachePolicy {
   }
 
   forgotten(ino: Ino, lookups: number): void {
-    if (this.#known.forgotten(ino, lookups)) this.#named.delete(ino)
+    if (!this.#known.forgotten(ino, lookups)) return
+    this.#named.delete(ino)
+    this.#mapped.delete(ino)
   }
 
   /**
@@ -289,11 +300,18 @@ export class KernelCache implements CachePolicy {
     return undefined
   }
 
-  /** Undefined when the kernel has none. */
+  /** Undefined when it is done, or nothing was given. */
   #dropAttributes(ino: Ino): Promise<void> | undefined {
     const notifier = this.#notifier
     const before = this.#dropping.get(ino)
     if (notifier === undefined || !this.#known.takeAttributes(ino)) return before
+    if (!this.#mapped.has(ino)) {
+      let known = true
+      ignoreUnmounted(() => {
+        known = notifier.invalAttributesNow(ino)
+      })
+      if (known) return before
+    }
     const dropping = Promise.all([before, this.#invalidate(notifier, ino)]).then(() => {
       if (this.#dropping.get(ino) === dropping) this.#dropping.delete(ino)
     })

@@ -18,6 +18,8 @@ export interface CacheMark {
 export interface CachePolicy {
   /** INIT was answered; nothing was asked of this policy before. */
   begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void
+  /** A request has arrived and is not served yet. */
+  arrived(request: ServedRequest): void
   /** Taken when a request arrives: what is dropped after it makes the answer uncacheable. */
   mark(): CacheMark
   /** What an answer about the inode has to wait for; it rejects only when the mount is over. */
@@ -38,6 +40,7 @@ const NO_MARK: CacheMark = { drops: 0, changes: 0 }
 /** No kernel caching at all: every stat asks, every read and write goes past the page cache. */
 export const uncachedPolicy: CachePolicy = {
   begin: () => {},
+  arrived: () => {},
   mark: () => NO_MARK,
   beforeAnswer: () => undefined,
   complete: (_request, reply) => {

@@ -200,7 +200,7 @@ test('kernel cache - a drop waits for an answer on its way to the kernel', async
   const { channel, fs, ask, cache, clock, told } = await world()
   const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
   await ask(Opcode.LOOKUP, strings('d'))
-  channel.unknown = 2
+  channel.unknown = 3
   let done = false
   const drop = Promise.resolve(cache.drop([ino])).then(() => {
     done = true
@@ -214,7 +214,7 @@ test('kernel cache - a drop waits for an answer on its way to the kernel', async
   }
   await drop
   await second
-  t.is(told().length, 3)
+  t.is(told().length, 4)
   // Or until the kernel has let go of it.
   await ask(Opcode.GETATTR, getattr, BigInt(ino))
   channel.unknown = 1e6
