@@ -8,14 +8,14 @@ import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { RequestGate } from '../fuse/gate.ts'
-import type { ValidityPolicy } from '../fuse/policy.ts'
+import type { CachePolicy } from '../fuse/policy.ts'
 import type { FuseMountOptions } from '../mounting/mount-options.ts'
 import type { UnmountOptions } from '../mounting/unmount.ts'
 
 export interface DriverComponents {
   readonly fs: FilesystemApi
   readonly gate: RequestGate
-  readonly policy: ValidityPolicy
+  readonly policy: CachePolicy
   readonly clock: Clock
   readonly logger: Logger
 }
