@@ -35,6 +35,7 @@ import type {
   TandemNode
 } from './node-api.ts'
 import { nodeStatus } from './node-status.ts'
+import { giveRootTo } from './root-owner.ts'
 import { Serving } from './serving.ts'
 import {
   assertChangeable,
@@ -132,6 +133,7 @@ class MountedNode implements TandemNode {
       await this.#open()
       await live
       this.#assertNotStopping()
+      await this.#giveRootToUser()
       this.#mounting = this.#serveMount()
       await this.#mounting
       this.#assertNotStopping()
@@ -140,6 +142,13 @@ class MountedNode implements TandemNode {
       if (this.#stopping === undefined) await this.#closeAll({ orderly: false })
       throw error
     }
+  }
+
+  async #giveRootToUser(): Promise<void> {
+    const { geteuid, getegid } = process
+    const incarnation = this.#incarnation
+    if (!geteuid || !getegid || !incarnation?.replica.membership.isAuthority) return
+    await giveRootTo(incarnation.filesystem, { uid: geteuid(), gid: getegid() })
   }
 
   status(): NodeStatus {
