@@ -29,7 +29,11 @@ async function prepare(fixture: Fixture): Promise<{ directories: Ino[]; both: In
     directories.push((await fs.mkdir(root, ROOT_INO, name(`d${member}`), 0o755)).ino)
   }
   const { ino } = await fs.mknod(root, ROOT_INO, name('both'), 0o100644, 0)
-  await fs.setattr(root, ino, { size: 4000 })
+  const handle = await fs.open(root, ino, 2)
+  // One slice for both, which each may copy from and overwrite its half of.
+  const options = { append: false, killSuidGid: false }
+  await fs.write(root, ino, handle, 0, Buffer.alloc(4000, 1), options)
+  await fs.release(ino, handle)
   return { directories, both: ino }
 }
 
@@ -53,6 +57,27 @@ async function step(fixture: Fixture, random: Random, directory: Ino): Promise<v
     await fs.fallocate(root, ino, handle, 3, random.below(2000), 1 + random.below(500))
     await fs.release(ino, handle)
   }
+}
+
+/** From the member's half of the one file to a file of its own, or back. */
+async function copy(
+  { fs, state }: Fixture,
+  random: Random,
+  both: Ino,
+  half: number,
+  directory: Ino
+): Promise<void> {
+  const own = state.dentry(directory, random.pick(NAMES))?.ino
+  if (own === undefined) return
+  const places = [
+    { ino: both, handle: await fs.open(root, both, 2), at: half + random.below(1500) },
+    { ino: own, handle: await fs.open(root, own, 2), at: random.below(1500) }
+  ] as const
+  const [from, to] = random.chance(0.5) ? places : ([places[1], places[0]] as const)
+  const source = { source: from.ino, sourceHandle: from.handle, sourceOffset: from.at }
+  const target = { ino: to.ino, handle: to.handle, offset: to.at }
+  await fs.copyRange(root, { ...source, ...target, length: 1 + random.below(500) })
+  for (const { ino, handle } of places) await fs.release(ino, handle)
 }
 
 async function write(
@@ -117,7 +142,8 @@ for (let seed = 1; seed <= 4; seed++) {
       const directory = directories[i] ?? ROOT_INO
       const half = i * 2000
       const ops = await stream(t, member, prepared, seed, async (fixture, random) => {
-        if (random.chance(0.7)) return step(fixture, random, directory)
+        if (random.chance(0.6)) return step(fixture, random, directory)
+        if (random.chance(0.5)) return copy(fixture, random, both, half, directory)
         const handle = await fixture.fs.open(root, both, 2)
         await write(fixture, random, both, handle, half + random.below(1600))
         await fixture.fs.release(both, handle)
@@ -137,6 +163,7 @@ for (let seed = 1; seed <= 4; seed++) {
       state.close()
     }
     t.ok(streams.every((ops) => ops.length > STEPS / 2))
+    t.ok(streams.every((ops) => ops.filter(({ type }) => type === 'clone').length > 10))
     t.is(digests.size, 1)
   })
 }
