@@ -96,6 +96,19 @@ test('copy - both ranges are wanted exclusively, the end of file when it grows',
   ])
 })
 
+test('copy - what another member has just appended is copied as well', async (t) => {
+  const fixture = await open(t)
+  const { fs, tokens } = fixture
+  const from = await file(fixture, 'from', 'one')
+  const to = await file(fixture, 'to', '')
+  tokens.whenAsked = async () => {
+    tokens.whenAsked = undefined
+    await fs.write(root, from.ino, from.handle, 3, name('two'), PLAIN)
+  }
+  t.is(await fs.copyRange(root, range(from, 0, to, 0, 100)), 6)
+  t.is(await content(fixture, to), 'onetwo')
+})
+
 test('copy - one op takes a bounded number of extents', async (t) => {
   const fixture = await open(t)
   const { fs, log } = fixture

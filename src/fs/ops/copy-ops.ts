@@ -11,7 +11,14 @@ import type { ByteRange, TokenWant } from '../ports/token-service.ts'
 import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
-import { exclusive, METADATA_OP_BYTES, needInode, now, underTokens } from './core.ts'
+import {
+  exclusive,
+  METADATA_OP_BYTES,
+  needInode,
+  now,
+  underShared,
+  underTokens
+} from './core.ts'
 import { assertFile } from './data-ops.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
@@ -27,6 +34,7 @@ export async function copyRange(
   if (offset < 0 || sourceOffset < 0 || request.length < 0) throw new FsError('EINVAL', 'range')
   if (request.length === 0) return 0
   if (offset >= FILE_SIZE_MAX) throw new FsError('EFBIG')
+  await learnEnd(core, ctx, request)
   // The kernel leaves it to us without saying whether the caller may keep set-id bits.
   const kills = ctx.uid !== 0
   const resolve = () => {
@@ -56,6 +64,14 @@ export async function copyRange(
     await done
     return length
   })
+}
+
+/** How much of the range the source fills is certain under a token of all of that range. */
+function learnEnd(core: Core, ctx: RequestContext, request: CopyRequest): Promise<void> | void {
+  const { source, sourceOffset, length } = request
+  const end = sourceOffset + length
+  if (end <= (core.state.inode(source)?.size ?? 0)) return
+  return underShared(core, ctx, source, () => undefined, { start: sourceOffset, end })
 }
 
 /** How much is copied: up to the source's end, and as many extents as one op may take. */
