@@ -11,14 +11,7 @@ import type { ByteRange, TokenWant } from '../ports/token-service.ts'
 import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
-import {
-  exclusive,
-  METADATA_OP_BYTES,
-  needInode,
-  now,
-  underShared,
-  underTokens
-} from './core.ts'
+import { exclusive, METADATA_OP_BYTES, needInode, now, underShared, underTokens } from './core.ts'
 import { assertFile } from './data-ops.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
