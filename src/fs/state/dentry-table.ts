@@ -1,5 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3'
 import type { Ino } from '../primitives.ts'
+import { LIMIT_PARAMETER } from './limit-parameter.ts'
 
 export interface Dentry {
   readonly parent: Ino
@@ -34,10 +35,10 @@ export class DentryTable {
     this.#insert = database.prepare(`INSERT INTO dentry (${COLUMNS}) VALUES (?, ?, ?, ?, ?)`)
     this.#delete = database.prepare('DELETE FROM dentry WHERE parent = ? AND name = ?')
     this.#list = database
-      .prepare(`${from} WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?`)
+      .prepare(`${from} WHERE parent = ? AND cookie > ? ORDER BY cookie ${LIMIT_PARAMETER}`)
       .raw(true)
     this.#after = database
-      .prepare(`${from} WHERE (parent, name) > (?, ?) ORDER BY parent, name LIMIT ?`)
+      .prepare(`${from} WHERE (parent, name) > (?, ?) ORDER BY parent, name ${LIMIT_PARAMETER}`)
       .raw(true)
     this.#nameIn = database
       .prepare('SELECT name FROM dentry WHERE parent = ? AND ino = ? LIMIT 1')

@@ -7,6 +7,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 import type { Slice } from '../op.ts'
 import type { Ino, SegmentId } from '../primitives.ts'
+import { LIMIT_PARAMETER } from './limit-parameter.ts'
 
 /** Bytes [offset, offset + length) of the file are bytes [delta, delta + length) of the slice. */
 export interface Extent {
@@ -69,7 +70,7 @@ export class ExtentTable {
       .prepare(
         `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset < ? AND offset >= ` +
           'coalesce((SELECT max(offset) FROM extent WHERE ino = ? AND offset <= ?), ?) ' +
-          'ORDER BY offset LIMIT ?'
+          `ORDER BY offset ${LIMIT_PARAMETER}`
       )
       .raw(true)
     this.#insert = database.prepare(

@@ -2,6 +2,7 @@ import type { Database, Statement } from 'better-sqlite3'
 import type { Slice } from '../op.ts'
 import type { FreedSlice, Origin, StatePosition } from '../ports/state-machine.ts'
 import type { Epoch, SegmentId, Seq, WriterId } from '../primitives.ts'
+import { LIMIT_PARAMETER } from './limit-parameter.ts'
 
 export interface Totals {
   /** Inodes, orphans included. */
@@ -27,7 +28,9 @@ export class LocalTables {
       'INSERT INTO freed_slice (segment, offset, length, writer, seq) VALUES (?, ?, ?, ?, ?)'
     )
     this.#listFreed = database
-      .prepare('SELECT segment, offset, length, writer, seq FROM freed_slice ORDER BY id LIMIT ?')
+      .prepare(
+        `SELECT segment, offset, length, writer, seq FROM freed_slice ORDER BY id ${LIMIT_PARAMETER}`
+      )
       .raw(true)
     this.#forgetFreed = database.prepare('DELETE FROM freed_slice WHERE segment = ? AND offset = ?')
     this.#clearPosition = database.prepare('DELETE FROM position')

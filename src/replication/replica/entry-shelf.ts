@@ -6,6 +6,7 @@
  */
 import type { Database, Statement } from 'better-sqlite3'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
+import { LIMIT_PARAMETER } from '../../fs/state/limit-parameter.ts'
 
 interface ShelfRow {
   readonly seq: number
@@ -28,7 +29,7 @@ export class EntryShelf {
       'SELECT seq, head FROM local_entry_shelf WHERE writer = ? AND seq = ?'
     )
     this.#first = database.prepare(
-      'SELECT seq, head FROM local_entry_shelf WHERE writer = ? ORDER BY seq LIMIT ?'
+      `SELECT seq, head FROM local_entry_shelf WHERE writer = ? ORDER BY seq ${LIMIT_PARAMETER}`
     )
     this.#delete = database.prepare('DELETE FROM local_entry_shelf WHERE writer = ? AND seq <= ?')
     this.#writers = database.prepare('SELECT DISTINCT writer FROM local_entry_shelf')
