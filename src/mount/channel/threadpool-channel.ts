@@ -19,6 +19,9 @@ import {
 import { NotifyQueue } from './notify-queue.ts'
 import { RequestPool } from './request-pool.ts'
 
+/** Reads end at once when the connection has; a busy machine notices late. */
+const READS_END_MS = 5000
+
 export interface ThreadpoolChannelComponents {
   /** /dev/fuse, mounted and blocking; the channel closes it. */
   readonly fd: number
@@ -109,7 +112,7 @@ export class ThreadpoolChannel implements FuseChannel {
     if (this.#reads > 0 || !idle) {
       await this.#components.abort()
       const quiet = await this.#notifications.close(this.#limits.closeWaitMs)
-      if (!quiet || !(await this.#readsOver(this.#limits.closeWaitMs))) {
+      if (!quiet || !(await this.#readsOver(READS_END_MS))) {
         throw new ChannelError('close /dev/fuse: a blocked call does not return', Errno.ETIMEDOUT)
       }
     }
