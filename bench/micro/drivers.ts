@@ -1,6 +1,6 @@
 /**
- * The drivers of a mount beside each other, on one-node volumes of this machine in one run. After
- * `npm run build`: node dist/bench/drivers.js [--rounds N]
+ * The drivers of a mount beside each other, on one-node volumes of this machine in one run:
+ * npm run bench -- micro drivers [--rounds N]
  *
  * Prints the median rate of each and the ratio to the default of every round, lowest to highest.
  */
@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Cluster, makeCluster } from '../test/helpers/cluster.ts'
+import { type Cluster, makeCluster } from '../../test/helpers/cluster.ts'
 
 const DRIVERS = ['native', 'threadpool', 'fuse-native'] as const
 type Driver = (typeof DRIVERS)[number]
