@@ -27,7 +27,6 @@ import { readdir } from './ops/dir-ops.ts'
 import { flush, fsync, open, opendir, release } from './ops/handle-ops.ts'
 import { dropLocks, getlk, setlk } from './ops/lock-ops.ts'
 import { getattr, lookup, readlink, statfs } from './ops/read-ops.ts'
-import { reap } from './ops/reap-ops.ts'
 import { rmdir, unlink } from './ops/remove-ops.ts'
 import { rename } from './ops/rename-ops.ts'
 import { fallocate, lseek } from './ops/space-ops.ts'
@@ -40,11 +39,6 @@ export type { FilesystemComponents } from './ops/core.ts'
 export interface FilesystemOptions {
   /** Most links of an inode, for directories 2 + subdirectories; default 1,000,000. */
   readonly linkMax?: number
-  /**
-   * Called (inside an operation: only note it) when an inode has no links and is not open on this
-   * member: at its last unlink here, or at its last close here. May come more than once.
-   */
-  readonly onOrphanClosed?: (ino: Ino) => void
   /** This member; without it F_GETLK never names a process. */
   readonly member?: MemberId
   /** Handles of an earlier life of this member, which stay open; default none. */
@@ -62,8 +56,7 @@ export class Filesystem implements FilesystemApi {
       member: options.member,
       openFiles: options.openFiles ?? new OpenFiles(),
       sections: new LockedSections(),
-      linkMax: options.linkMax ?? DEFAULT_LINK_MAX,
-      onOrphanClosed: options.onOrphanClosed ?? (() => undefined)
+      linkMax: options.linkMax ?? DEFAULT_LINK_MAX
     }
   }
 
@@ -293,14 +286,6 @@ export class Filesystem implements FilesystemApi {
 
   get openHandleCount(): number {
     return this.#core.openFiles.handleCount
-  }
-
-  /**
-   * Logs the removal of an orphan, after every member has declared it closed for good. False when
-   * there is nothing to remove (any more): it does not exist, has links, or is open here.
-   */
-  reap(ino: Ino, signal?: AbortSignal): Promise<boolean> {
-    return reap(this.#core, ino, signal)
   }
 
   /** Forgets `closedForGood` of inodes whose reap op was applied, whoever logged it. */

@@ -71,8 +71,8 @@ export class OpenFiles {
     return file
   }
 
-  /** True when this was the last handle of the inode. EBADF for an unknown one. */
-  close(ino: Ino, handle: HandleId): boolean {
+  /** Throws EBADF for an unknown handle. */
+  close(ino: Ino, handle: HandleId): void {
     const file = this.#handles.get(handle)
     if (file === undefined || file.ino !== ino) {
       throw new FsError('EBADF', `handle ${handle} is not open on inode ${ino}`)
@@ -81,10 +81,9 @@ export class OpenFiles {
     assert(files !== undefined, 'open inode has no handles')
     assert(files.delete(file), 'open file is missing in its inode')
     this.#handles.delete(handle)
-    if (files.size > 0) return false
+    if (files.size > 0) return
     this.#byInode.delete(ino)
     this.#nameless.delete(ino)
-    return true
   }
 
   /** The owner may hold locks through this handle from now on. The handle must be good. */
@@ -132,10 +131,6 @@ export class OpenFiles {
   /** It has a name now: when that goes it is an orphan like any other. */
   named(ino: Ino): void {
     this.#nameless.delete(ino)
-  }
-
-  isOpen(ino: Ino): boolean {
-    return this.#byInode.has(ino)
   }
 
   openInodes(): Ino[] {

@@ -8,7 +8,7 @@ import { RENAME_TOKEN } from '../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import type { Fixture } from './fixture.ts'
-import { errnoOf, INLINE, name, openFixture, root, user, WRITER } from './fixture.ts'
+import { errnoOf, INLINE, name, openFixture, reapOrphans, root, user, WRITER } from './fixture.ts'
 
 const O_RDWR_CREAT = 0o102
 const O_EXCL = 0o200
@@ -122,31 +122,26 @@ test('filesystem - a directory never comes below itself', async (t) => {
 })
 
 test('filesystem - an unlinked file lives until its last close, then is reaped', async (t) => {
-  const closed: Ino[] = []
-  const fixture = await open(t, { onOrphanClosed: (ino) => closed.push(ino) })
+  const fixture = await open(t)
   const { fs, state } = fixture
   const { ino, handle } = await makeFile(fixture, 'a')
   await fs.write(root, ino, handle, 0, name('hello'), PLAIN)
   await fs.unlink(root, ROOT_INO, name('a'))
-  t.alike(closed, [])
+  t.alike(state.orphans(), [ino])
   t.alike(fs.closedForGood([ino]), [], 'it is open here')
-  t.is(await fs.reap(ino), false)
   await fs.write(root, ino, handle, 5, name(' you'), PLAIN)
   t.is(await readText(fixture, ino, handle), 'hello you')
   t.is((await fs.getattr(root, ino)).nlink, 0)
   t.is(await errnoOf(() => fs.link(root, ino, ROOT_INO, name('b'))), 'ENOENT')
   const again = await fs.open(root, ino, 0)
   await fs.release(ino, handle)
-  t.alike(closed, [])
+  t.alike(fs.closedForGood([ino]), [], 'once more')
   await fs.release(ino, again)
-  t.alike(closed, [ino])
-  t.alike(state.orphans(), [ino])
   t.alike(fs.closedForGood([ino]), [ino])
   t.is(await errnoOf(() => fs.open(root, ino, 0)), 'ESTALE', 'RULES 27')
   t.is(await errnoOf(() => fs.setattr(root, ino, { mode: 0 })), 'ESTALE', 'its reap is under way')
   t.is(await errnoOf(() => fs.setxattr(root, ino, name('user.a'), name('v'), 0)), 'ESTALE')
-  t.is(await fs.reap(ino), true)
-  t.is(await fs.reap(ino), false)
+  t.alike(await reapOrphans(fixture), [ino])
   t.alike(state.orphans(), [])
   t.is(state.counts().dataBytes, 0)
   t.is(state.freedSlices(10).length, 2)
@@ -154,20 +149,19 @@ test('filesystem - an unlinked file lives until its last close, then is reaped',
 })
 
 test('filesystem - a file replaced by rename and a removed directory become orphans', async (t) => {
-  const closed: Ino[] = []
-  const fixture = await open(t, { onOrphanClosed: (ino) => closed.push(ino) })
-  const { fs } = fixture
+  const fixture = await open(t)
+  const { fs, state } = fixture
   const a = await fs.mknod(root, ROOT_INO, name('a'), 0o100644, 0)
   await fs.mknod(root, ROOT_INO, name('b'), 0o100644, 0)
   await fs.rename(root, ROOT_INO, name('b'), ROOT_INO, name('a'), NO_FLAGS)
   const d = await fs.mkdir(root, ROOT_INO, name('d'), 0o755)
   const handle = await fs.opendir(root, d.ino)
   await fs.rmdir(root, ROOT_INO, name('d'))
-  t.alike(closed, [a.ino])
+  t.alike(fs.closedForGood(state.orphans()), [a.ino])
   t.is(await errnoOf(() => fs.mkdir(root, d.ino, name('x'), 0o755)), 'ENOENT')
   t.is(await errnoOf(() => fs.lookup(root, d.ino, name('x'))), 'ENOENT')
   await fs.releasedir(d.ino, handle)
-  t.alike(closed, [a.ino, d.ino])
+  t.alike(fs.closedForGood(state.orphans()), [a.ino, d.ino])
 })
 
 test('filesystem - handles of an inode that is gone answer ESTALE', async (t) => {
@@ -387,9 +381,8 @@ test('filesystem - writing takes away set-id bits and capabilities', async (t) =
 })
 
 test('filesystem - a file without a name lives until its close, or gets a name once', async (t) => {
-  const orphans: Ino[] = []
-  const fixture = await open(t, { onOrphanClosed: (ino) => orphans.push(ino) })
-  const { fs } = fixture
+  const fixture = await open(t)
+  const { fs, state } = fixture
   const umasked = { ...user, umask: 0o027 }
   const { attr, handle } = await fs.tmpfile(umasked, ROOT_INO, 0o4666, 0o20200002)
   t.alike([attr.nlink, attr.mode, attr.uid], [0, 0o104640, 1000])
@@ -404,7 +397,7 @@ test('filesystem - a file without a name lives until its close, or gets a name o
   t.is(await errnoOf(link), 'ENOENT', 'O_EXCL: never to have a name')
   await fs.release(attr.ino, handle)
   await fs.release(other.attr.ino, other.handle)
-  t.alike(orphans, [attr.ino, other.attr.ino])
+  t.alike(fs.closedForGood(state.orphans()), [attr.ino, other.attr.ino])
   const removed = await fs.mkdir(root, ROOT_INO, name('d'), 0o755)
   await fs.rmdir(root, ROOT_INO, name('d'))
   t.is(await errnoOf(() => fs.tmpfile(user, removed.ino, 0o600, 2)), 'ENOENT')

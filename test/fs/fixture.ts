@@ -240,6 +240,17 @@ export function openFixture(
 }
 
 /** The errno name `run` fails with, or 'ok'. */
+/** Removes orphans that are closed, as the members do together; those that were removed. */
+export async function reapOrphans(
+  { fs, state, log }: Fixture,
+  orphans: readonly Ino[] = state.orphans()
+): Promise<Ino[]> {
+  const inos = fs.closedForGood(orphans)
+  for (const ino of inos) await log.submit({ type: 'reap', ino })
+  fs.forgetReaped(inos)
+  return inos
+}
+
 export async function errnoOf(run: () => Promise<unknown>): Promise<string> {
   try {
     await run()

@@ -12,7 +12,15 @@ import type { Ino, MemberId, Seq } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { errnoOf, name, openFixture, root, StepClock, writerOf } from '../fs/fixture.ts'
+import {
+  errnoOf,
+  name,
+  openFixture,
+  reapOrphans,
+  root,
+  StepClock,
+  writerOf
+} from '../fs/fixture.ts'
 import { Random } from './random.ts'
 
 const MEMBERS = [1, 2] as MemberId[]
@@ -98,10 +106,8 @@ async function stream(
   seed: number,
   run: (fixture: Fixture, random: Random) => Promise<void>
 ): Promise<readonly Op[]> {
-  const orphans: Ino[] = []
   const clock = new StepClock()
-  const options = { onOrphanClosed: (ino: Ino) => orphans.push(ino) }
-  const fixture = openFixture(await t.tmp(), options, clock, {}, member)
+  const fixture = openFixture(await t.tmp(), {}, clock, {}, member)
   for (const op of prepared)
     fixture.state.apply(op, { writer: writerOf(MEMBERS[0] as MemberId), seq: 1 as Seq })
   fixture.log.record = true
@@ -110,7 +116,7 @@ async function stream(
     // The members' clocks do not run alike.
     for (let skew = random.below(5); skew > 0; skew--) clock.wall()
     await errnoOf(() => run(fixture, random))
-    for (const ino of orphans.splice(0)) await fixture.fs.reap(ino)
+    await reapOrphans(fixture)
   }
   fixture.state.close()
   return fixture.log.ops

@@ -13,7 +13,7 @@ import { decodeOps, encodeOps } from '../../src/fs/op-codec.ts'
 import type { Epoch, Ino } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { openFixture, StepClock, WRITER } from '../fs/fixture.ts'
+import { openFixture, reapOrphans, StepClock, WRITER } from '../fs/fixture.ts'
 import type { Command, RenameFlag } from './commands.ts'
 import { FILE_MAX_BYTES, randomCommand } from './commands.ts'
 import type { NaiveNode, NodeType } from './naive-filesystem.ts'
@@ -62,14 +62,12 @@ export class ModelRun {
   readonly #clock = new ModelClock()
   readonly #nodes: Known[] = []
   readonly #handles: KnownHandle[] = []
-  readonly #orphans: Ino[] = []
   #step = 0
 
   constructor() {
-    const onOrphanClosed = (ino: Ino) => this.#orphans.push(ino)
     this.#fixture = openFixture(
       this.#directory,
-      { onOrphanClosed, linkMax: LINK_MAX },
+      { linkMax: LINK_MAX },
       this.#clock,
       // So few that rows are written back and read again all the time.
       { cachedInodes: 5 }
@@ -91,7 +89,7 @@ export class ModelRun {
     this.#naive.now = timeText(now)
     const real = await this.#outcome(() => this.#real(command))
     const expected = await this.#outcome(async () => this.#expected(command))
-    await this.#reap()
+    await reapOrphans(this.#fixture)
     this.#punch()
     if (real !== expected) return `real ${real}\n  naive ${expected}`
     if (this.#fixture.tokens.held !== 0) return `${this.#fixture.tokens.held} guards not released`
@@ -105,12 +103,6 @@ export class ModelRun {
     } catch (error) {
       if (error instanceof FsError || error instanceof NaiveError) return error.code
       throw error
-    }
-  }
-
-  async #reap(): Promise<void> {
-    for (const ino of this.#orphans.splice(0)) {
-      if (this.#fixture.fs.closedForGood([ino]).length === 1) await this.#fixture.fs.reap(ino)
     }
   }
 

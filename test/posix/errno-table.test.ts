@@ -4,7 +4,7 @@ import test from 'brittle'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { errnoOf, name, openFixture, root } from '../fs/fixture.ts'
+import { errnoOf, name, openFixture, reapOrphans, root } from '../fs/fixture.ts'
 
 const KINDS = ['file', 'dir', 'full', 'symlink', 'fifo', 'removedDir', 'gone'] as const
 type Kind = (typeof KINDS)[number]
@@ -26,7 +26,7 @@ async function world(t: Test): Promise<World> {
   await fs.rmdir(root, ROOT_INO, name('removed'))
   const gone = await fs.mknod(root, ROOT_INO, name('gone'), 0o100644, 0)
   await fs.unlink(root, ROOT_INO, name('gone'))
-  await fs.reap(gone.ino)
+  await reapOrphans(fixture, [gone.ino])
   const inos = {
     file: file.ino,
     dir: dir.ino,

@@ -42,8 +42,6 @@ export interface Core extends FilesystemComponents {
   /** This member; locks of any other are a stranger's to local processes. */
   readonly member: MemberId | undefined
   readonly linkMax: number
-  /** An inode without links is not open here (any more). */
-  onOrphanClosed(ino: Ino): void
 }
 
 export interface Resolution {
@@ -187,10 +185,4 @@ export function now(core: Core): TimeSpec {
 
 export function attrOf(core: Core, ino: Ino): Attr {
   return toAttr(needInode(core, ino))
-}
-
-/** Tells the replication of an inode that has just lost its last link and is not open here. */
-export function reportOrphan(core: Core, ino: Ino): void {
-  const inode = core.state.inode(ino)
-  if (inode?.nlink === 0 && !core.openFiles.isOpen(ino)) core.onOrphanClosed(ino)
 }

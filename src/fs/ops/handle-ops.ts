@@ -3,7 +3,7 @@ import { FsError } from '../errno.ts'
 import type { HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
-import { needInode, now, reportOrphan, underExclusive, underShared } from './core.ts'
+import { needInode, now, underExclusive, underShared } from './core.ts'
 import { closeRecordLocks, releaseHandleLocks } from './lock-ops.ts'
 
 const O_ACCMODE = 3
@@ -32,7 +32,7 @@ function openTruncating(
     try {
       await core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
     } catch (error) {
-      closeHandle(core, ino, handle)
+      core.openFiles.close(ino, handle)
       throw error
     }
     return handle
@@ -73,11 +73,7 @@ export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<voi
 
 export async function release(core: Core, ino: Ino, handle: HandleId): Promise<void> {
   const locks = core.openFiles.locksOf(handle)
-  closeHandle(core, ino, handle)
+  core.openFiles.close(ino, handle)
   if (locks.length > 0) await releaseHandleLocks(core, ino, handle, locks)
   core.sections.close(handle)
-}
-
-function closeHandle(core: Core, ino: Ino, handle: HandleId): void {
-  if (core.openFiles.close(ino, handle)) reportOrphan(core, ino)
 }

@@ -4,15 +4,7 @@ import type { RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
-import {
-  assertName,
-  exclusive,
-  needInode,
-  needLinkedDirectory,
-  now,
-  reportOrphan,
-  underTokens
-} from './core.ts'
+import { assertName, exclusive, needInode, needLinkedDirectory, now, underTokens } from './core.ts'
 
 function underDentry(
   core: Core,
@@ -48,9 +40,7 @@ export function unlink(
   return underDentry(core, ctx, parent, name, (inode) => {
     if (isDirectory(inode.mode)) throw new FsError('EISDIR')
     const { ino } = inode
-    const done = core.opLog.submit({ type: 'unlink', parent, name, ino, time: now(core) })
-    reportOrphan(core, ino)
-    return done
+    return core.opLog.submit({ type: 'unlink', parent, name, ino, time: now(core) })
   })
 }
 
@@ -64,8 +54,6 @@ export function rmdir(
     if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
     const { ino } = inode
     if (!core.state.isEmptyDirectory(ino)) throw new FsError('ENOTEMPTY')
-    const done = core.opLog.submit({ type: 'rmdir', parent, name, ino, time: now(core) })
-    reportOrphan(core, ino)
-    return done
+    return core.opLog.submit({ type: 'rmdir', parent, name, ino, time: now(core) })
   })
 }

@@ -20,7 +20,6 @@ import {
   needInode,
   needLinkedDirectory,
   now,
-  reportOrphan,
   underTokens
 } from './core.ts'
 
@@ -101,11 +100,9 @@ async function run(
     exchangeCookie: flags.exchange ? secondCookie(core, request, cookie) : 0,
     time
   }
-  const done = flags.whiteout
+  await (flags.whiteout
     ? core.opLog.submitTogether([op, whiteout(core, ctx, request, cookie, time)])
-    : core.opLog.submit(op)
-  if (replaced !== undefined) reportOrphan(core, replaced.ino)
-  await done
+    : core.opLog.submit(op))
 }
 
 /** Of the dentry that takes the old place. */

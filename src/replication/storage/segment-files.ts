@@ -134,15 +134,6 @@ export class SegmentFiles {
     }
   }
 
-  /** Closes and forgets a file that is about to be removed. */
-  async forget(segment: SegmentId): Promise<void> {
-    await this.#syncs.idle()
-    const open = this.#open.get(segment)
-    if (!open) return
-    this.#open.delete(segment)
-    closeSync(open.fd)
-  }
-
   async close(): Promise<void> {
     await this.#syncs.idle()
     for (const open of this.#open.values()) closeSync(open.fd)

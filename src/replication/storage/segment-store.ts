@@ -8,7 +8,7 @@
  * written at an offset outside a segment. Which slices are held or live is the caller's to know.
  */
 import { hash } from 'node:crypto'
-import { mkdirSync, readdirSync, readSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, readSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { assert } from '../../fs/assert.ts'
@@ -18,7 +18,6 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { SegmentId, WriterId } from '../../fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../entry.ts'
-import { fsyncDirectory } from './atomic-file.ts'
 import type { DiskIo } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { SegmentFiles } from './segment-files.ts'
@@ -34,7 +33,7 @@ export interface SegmentStoreComponents {
   readonly logger: Logger
   /** Called once, when the store fails for good. */
   readonly onFailure?: (error: StoreFailedError) => void
-  /** Without it `punch` does nothing and only whole segments can be removed. */
+  /** Without it `punch` does nothing. */
   readonly punchHole?: PunchHole
   readonly io?: DiskIo
 }
@@ -239,14 +238,6 @@ export class SegmentStore {
     if (fd === undefined) return false
     this.#punchHole(fd, offset, length)
     return true
-  }
-
-  /** Removes a segment without live slices; not the one that is being appended to. */
-  async remove(segment: SegmentId): Promise<void> {
-    assert(segment !== this.#current, 'removing the segment that is being appended to')
-    await this.#files.forget(segment)
-    rmSync(this.#files.path(segment), { force: true })
-    fsyncDirectory(this.#dir)
   }
 
   /** All segments that have a file, ascending. */

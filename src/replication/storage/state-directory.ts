@@ -1,24 +1,20 @@
 /**
  * (I/O) The state directory of a member: where what lies, who may look at it (mode 0700, files
- * 0600), which process runs on it, and the counters whose values must never be given out twice.
+ * 0600), and the counters whose values must never be given out twice. That one process at a time
+ * works on it is the daemon's to see to.
  *
- * Invariants: one daemon at a time, kept by a kernel lock that ends with its process however that
- * ends. Keeps RULES 7: an incarnation or inode range number is durable before its first use.
+ * Keeps RULES 7: an incarnation or inode range number is durable before its first use.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import Database from 'better-sqlite3'
-import { assert } from '../../fs/assert.ts'
 import type { Incarnation } from '../../fs/primitives.ts'
 import { INCARNATION_MAX } from '../../fs/primitives.ts'
 import type { CheckedFormat } from './atomic-file.ts'
-import { readChecked, writeChecked, writeFileAtomic } from './atomic-file.ts'
+import { readChecked, writeChecked } from './atomic-file.ts'
 import { journalPaths } from './journal-scan.ts'
-import { DamagedFileError, systemCode } from './storage-errors.ts'
+import { DamagedFileError } from './storage-errors.ts'
 
 const INO_RANGE_MAX = 2 ** 24 - 1
-/** Longer than `runningPid` of another process holds the lock. */
-const PROBE_MS = 200
 
 interface Counters {
   /** The last one given out. */
@@ -37,26 +33,6 @@ const COUNTERS: CheckedFormat<Counters> = {
       inoRange: bounded(value.inoRange, 'inoRange', INO_RANGE_MAX)
     }
   }
-}
-
-/** Keeps the locks from the garbage collector, which would let go of them. */
-const held = new Set<Database.Database>()
-
-/** The state directory is in use by another process. */
-export class StateInUseError extends Error {
-  override name = 'StateInUseError'
-  /** As far as known. */
-  readonly pid: number | undefined
-
-  constructor(dir: string, pid: number | undefined) {
-    super(`${dir}: in use by ${pid === undefined ? 'another process' : `process ${pid}`}`)
-    this.pid = pid
-  }
-}
-
-/** Held until `release` or the end of the process. */
-export interface StateLock {
-  release(): void
 }
 
 export class StateDirectory {
@@ -100,22 +76,6 @@ export class StateDirectory {
     return join(this.dir, 'salvage')
   }
 
-  get pid(): string {
-    return join(this.dir, 'daemon.pid')
-  }
-
-  get controlSocket(): string {
-    return join(this.dir, 'control.sock')
-  }
-
-  get daemonLog(): string {
-    return join(this.dir, 'daemon.log')
-  }
-
-  get lockFile(): string {
-    return join(this.dir, 'daemon.lock')
-  }
-
   /** Makes the directory and those in it as far as they are missing; narrows their modes. */
   prepare(): void {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 })
@@ -125,41 +85,7 @@ export class StateDirectory {
     }
   }
 
-  /**
-   * Takes the directory for this process and writes its pid file. Throws StateInUseError when another process (or this one) has it.
-   */
-  lock(): StateLock {
-    const lock = this.#takeLock(PROBE_MS)
-    try {
-      writeFileAtomic(this.pid, `${process.pid}\n`, 0o644)
-    } catch (error) {
-      lock.close()
-      throw error
-    }
-    held.add(lock)
-    const release = (): void => {
-      if (!held.delete(lock)) return
-      rmSync(this.pid, { force: true })
-      lock.close()
-    }
-    return { release }
-  }
-
-  /** The process that has the directory, if one does. */
-  runningPid(): number | undefined {
-    let lock: Database.Database
-    try {
-      if (!statSync(this.lockFile, { throwIfNoEntry: false })) return undefined
-      lock = this.#takeLock(0)
-    } catch (error) {
-      if (error instanceof StateInUseError) return error.pid
-      throw error
-    }
-    lock.close()
-    return undefined
-  }
-
-  /** A number larger than every one before; durable on return. Needs the lock. */
+  /** A number larger than every one before; durable on return. */
   nextIncarnation(): Incarnation {
     const counters = this.#readCounters()
     const incarnation = counters.incarnation + 1
@@ -168,7 +94,7 @@ export class StateDirectory {
     return incarnation as Incarnation
   }
 
-  /** The number of an inode range never used before; durable on return. Needs the lock. */
+  /** The number of an inode range never used before; durable on return. */
   nextInoRange(): number {
     const counters = this.#readCounters()
     const inoRange = counters.inoRange + 1
@@ -185,31 +111,6 @@ export class StateDirectory {
       throw new DamagedFileError(this.counters, 'it is missing though there is a journal')
     }
     return { incarnation: 0, inoRange: 0 }
-  }
-
-  /** An SQLite transaction that writes nothing: a kernel lock that no crash leaves behind. */
-  #takeLock(waitMs: number): Database.Database {
-    const database = new Database(this.lockFile, { timeout: waitMs })
-    try {
-      database.exec('BEGIN EXCLUSIVE')
-      return database
-    } catch (error) {
-      database.close()
-      if (systemCode(error)?.startsWith('SQLITE_BUSY')) {
-        throw new StateInUseError(this.dir, this.#pidInFile())
-      }
-      throw error
-    }
-  }
-
-  #pidInFile(): number | undefined {
-    try {
-      const pid = Number(readFileSync(this.pid, 'utf8').trim())
-      return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined
-    } catch (error) {
-      assert(systemCode(error) !== undefined, 'reading the pid file failed unexpectedly')
-      return undefined
-    }
   }
 }
 

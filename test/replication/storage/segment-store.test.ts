@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync, statSync, truncateSync } from 'node:fs'
+import { rmSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'brittle'
 import type { Slice } from '../../../src/fs/op.ts'
@@ -271,7 +271,7 @@ test('open files - bounded; files with unsynced bytes are synced before they are
   await store.close()
 })
 
-test('punch and remove - through the given function, or whole segments', async (t) => {
+test('punch - through the given function', async (t) => {
   const dir = await t.tmp()
   const punched: [number, number][] = []
   const store = openStore(dir, {
@@ -282,12 +282,6 @@ test('punch and remove - through the given function, or whole segments', async (
   t.alike(punched, [[0, 4096]])
   t.absent(store.punch(makeSegmentId(9 as WriterId, 0), 0, 10), 'no such segment')
   outOfRange(t, () => store.punch(slice.segment, 0, SEGMENT_MAX_BYTES + 1))
-  await t.exception(store.remove(slice.segment), /being appended/)
-  const foreign = makeSegmentId(writerOf(2, 1), 0)
-  store.writeAt(foreign, 0, Buffer.from('x'))
-  await store.remove(foreign)
-  t.alike(store.segments(), [slice.segment])
-  t.is(statSync(segmentPath(dir, foreign), { throwIfNoEntry: false }), undefined)
   await store.close()
   const plain = openStore(dir, {}, { writer: NEXT_WRITER })
   t.absent(plain.canPunch)
