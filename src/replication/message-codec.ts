@@ -32,12 +32,15 @@ const Control = {
   leave: 16,
   lock: 17,
   'lock-query': 18,
-  'lock-rows': 19
+  'lock-rows': 19,
+  signed: 22
 } as const
 
 const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
 
 const RECORD_MAX_BYTES = 4 * 1024 * 1024
+/** As hypercore packs it: one signer, 68 bytes. */
+const SIGNATURE_MAX_BYTES = 256
 const ENCLOSED_MAX_BYTES = 1024 * 1024
 export const ORPHANS_PER_QUERY_MAX = 4096
 export const ENTRIES_PER_FETCH_MAX = 1024
@@ -116,6 +119,9 @@ export function encodeControl(message: ControlMessage): WireMessage {
       break
     case 'sync':
       writeVector(w, message.vector)
+      break
+    case 'signed':
+      w.uint(message.writer).uint(message.seq).bytes(message.signature)
       break
     case 'fetch-entries':
       w.uint(message.writer).uint(message.from).uint(message.to)
@@ -206,6 +212,12 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   [Control.push]: (r) => ({ type: 'push', entries: readEntries(r) }),
   [Control.ack]: (r) => ({ type: 'ack', received: readVector(r), durable: readVector(r) }),
   [Control.sync]: (r) => ({ type: 'sync', vector: readVector(r) }),
+  [Control.signed]: (r) => ({
+    type: 'signed',
+    writer: r.uint() as WriterId,
+    seq: r.uint() as Seq,
+    signature: r.bytes(SIGNATURE_MAX_BYTES)
+  }),
   [Control['fetch-entries']]: (r) => ({
     type: 'fetch-entries',
     writer: r.uint() as WriterId,

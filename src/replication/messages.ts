@@ -64,6 +64,14 @@ export interface AckMessage {
   readonly durable: Vector
 }
 
+/** The sender's writer has signed its log up to that entry (one hypercore signature of all of it). */
+export interface SignedMessage {
+  readonly type: 'signed'
+  readonly writer: WriterId
+  readonly seq: Seq
+  readonly signature: Buffer
+}
+
 /** Asks for `durable` of at least this vector as soon as it can be had. */
 export interface SyncMessage {
   readonly type: 'sync'
@@ -171,6 +179,7 @@ export type ControlMessage =
   | PushMessage
   | AckMessage
   | SyncMessage
+  | SignedMessage
   | FetchEntriesMessage
   | EntriesMessage
   | TokenEnvelope

@@ -16,9 +16,15 @@ declare module 'hypercore' {
   export interface HypercoreInternals {
     /** Where the core lies in its store. */
     readonly storage: { readonly core: unknown }
+    readonly replicator: {
+      /** True: nothing is asked of the peers. */
+      setPushOnly(pushOnly: boolean): void
+      /** Asks for what is wanted now. */
+      updateAll(): void
+    }
   }
 
-  /** Events: 'append', 'conflict' (length, fork), 'verification-error' (error), 'close'. */
+  /** Events: 'append', 'download', 'conflict' (length, fork), 'verification-error' (error), 'close'. */
   class Hypercore extends EventEmitter {
     readonly key: Buffer
     readonly discoveryKey: Buffer
@@ -32,9 +38,17 @@ declare module 'hypercore' {
     readonly recovering: number
     readonly peers: readonly HypercorePeer[]
     readonly core: HypercoreInternals
+    /** Who signs, and what: null until it is known. */
+    readonly manifest: object | null
+    /** What the log is right now; `signature` is that of all its `length` blocks. */
+    readonly state: { readonly length: number; readonly signature: Buffer | null }
 
     ready(): Promise<void>
-    append(blocks: readonly Buffer[]): Promise<{ readonly length: number }>
+    /** With `signature`: refused unless it is the writer's, of the log with these blocks. */
+    append(
+      blocks: readonly Buffer[],
+      options?: { readonly signature: Buffer }
+    ): Promise<{ readonly length: number }>
     get(
       index: number,
       options?: { readonly wait?: boolean; readonly timeout?: number }

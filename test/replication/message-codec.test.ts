@@ -90,6 +90,10 @@ const CONTROL: readonly (readonly [ControlMessage, string])[] = [
   [{ type: 'push', entries: [ENTRY] }, '4: 01 81808008 02 02 aabb 01 cc'],
   [{ type: 'ack', received: VECTOR, durable: EMPTY }, '5: 01 81808008 ac02 00'],
   [{ type: 'sync', vector: VECTOR }, '6: 01 81808008 ac02'],
+  [
+    { type: 'signed', writer: W, seq: 300 as Seq, signature: Buffer.from('0102', 'hex') },
+    '22: 81808008 ac02 020102'
+  ],
   [{ type: 'fetch-entries', writer: W, from: 1 as Seq, to: 300 as Seq }, '7: 81808008 01 ac02'],
   [
     { type: 'entries', writer: W, from: 2 as Seq, entries: [ENTRY] },
@@ -192,7 +196,7 @@ test('message codec - every control type has its sample here', (t) => {
       `type ${type} is unknown`
     )
   }
-  t.is(types.size, 19)
+  t.is(types.size, 20)
   t.ok(isRefused(() => decodeBulk(0, Buffer.alloc(8))))
   t.ok(isRefused(() => decodeBulk(4, Buffer.alloc(8))))
 })

@@ -33,6 +33,9 @@ class ToyOwnLog implements ReplicaOwnLog {
 
   async room(): Promise<void> {}
 
+  /** Signatures are not told here: logs grow by download alone, later than entries come. */
+  watch(): void {}
+
   async append(firstSeq: Seq, blocks: readonly Buffer[]): Promise<void> {
     if (firstSeq !== this.length + 1) throw new Error('appending to the log out of order')
     this.#file.blocks.push(...blocks)
@@ -77,6 +80,12 @@ class ToyForeignLog implements ReplicaForeignLog {
   deliver(fromSeq: Seq, onBlock: (seq: Seq, block: Buffer) => void | Promise<void>): void {
     void this.#deliver(fromSeq, onBlock)
   }
+
+  async extend(): Promise<boolean> {
+    return false
+  }
+
+  check(): void {}
 
   async read(seq: Seq): Promise<Buffer | undefined> {
     return this.#file.blocks[seq - 1]

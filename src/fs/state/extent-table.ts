@@ -57,7 +57,8 @@ export function homeOf(ino: Ino, { offset, delta, slice }: Extent): Home {
 }
 
 export class ExtentTable {
-  readonly #range: Statement
+  readonly #at: Statement
+  readonly #between: Statement
   readonly #insert: Statement
   readonly #shorten: Statement
   readonly #delete: Statement
@@ -66,10 +67,14 @@ export class ExtentTable {
   readonly #all: Statement
 
   constructor(database: Database) {
-    this.#range = database
+    this.#at = database
       .prepare(
-        `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset < ? AND offset >= ` +
-          'coalesce((SELECT max(offset) FROM extent WHERE ino = ? AND offset <= ?), ?) ' +
+        `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset <= ? ORDER BY offset DESC LIMIT 1`
+      )
+      .raw(true)
+    this.#between = database
+      .prepare(
+        `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset > ? AND offset < ? ` +
           `ORDER BY offset ${LIMIT_PARAMETER}`
       )
       .raw(true)
@@ -95,11 +100,15 @@ export class ExtentTable {
   /** Extents that share a byte with [start, end), in file order; the first `limit` of them. */
   range(ino: Ino, start: number, end: number, limit?: number): Extent[] {
     const extents: Extent[] = []
-    // The one before `start` may end before it as well.
-    const rows = this.#range.all(ino, end, ino, start, start, limit === undefined ? -1 : limit + 1)
-    for (const row of rows as ExtentColumns[]) {
-      if (row[0] + row[1] > start) extents.push(fromColumns(row))
+    if (end <= start || limit === 0) return extents
+    const first = this.#at.get(ino, start) as ExtentColumns | undefined
+    if (first !== undefined && first[0] + first[1] > start) {
+      extents.push(fromColumns(first))
+      // Small reads and writes mostly lie in one extent; a list costs several times as much.
+      if (first[0] + first[1] >= end) return extents
     }
+    const rows = this.#between.all(ino, start, end, limit === undefined ? -1 : limit)
+    for (const row of rows as ExtentColumns[]) extents.push(fromColumns(row))
     if (limit !== undefined && extents.length > limit) extents.length = limit
     return extents
   }

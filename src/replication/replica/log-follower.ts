@@ -1,7 +1,11 @@
 /**
- * Follows the hypercores of the other writers and compares every signed block with the entry that
- * was applied from the stream. Equal: the entry leaves the shelf. Different: the writer signed
+ * Follows the hypercores of the other writers and compares what they have signed with the entries
+ * that were applied from the stream. Equal: the entries leave the shelf. Different: the writer signed
  * something else than it sent, and this member stops rather than guess which is true.
+ *
+ * A signature that comes while the entries are on the shelf is compared by trying it on them: it fits
+ * exactly those blocks that the writer signed. Only where it does not fit, or none came, blocks are
+ * downloaded and compared one by one.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
@@ -45,6 +49,21 @@ export class LogFollower {
         })
     }
     return this.#opening
+  }
+
+  /** The writer has signed its log up to `seq`. */
+  async signed(writer: WriterId, seq: Seq, signature: Buffer): Promise<void> {
+    const { logs, shelf } = this.#components
+    const log = logs.foreign(writer)
+    if (this.#stopped || log === undefined) return
+    const extended = await log.extend(seq, signature, (each) => shelf.get(writer, each))
+    if (extended && !this.#stopped) shelf.published(writer, seq)
+  }
+
+  /** Every second or so. */
+  check(): void {
+    if (this.#stopped) return
+    for (const writer of this.#followed) this.#components.logs.foreign(writer)?.check()
   }
 
   /** The block of an entry, when it stands in a log here. */

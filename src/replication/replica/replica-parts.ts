@@ -144,6 +144,12 @@ export class ReplicaParts {
       waits: this.waits,
       onFatal
     })
+    ownLog.watch((seq, signature) => {
+      for (const member of this.peers.connected()) {
+        if (!this.membership.knows(member)) continue
+        this.peers.sendControl(member, { type: 'signed', writer, seq, signature })
+      }
+    })
     return new LocalLog({
       writer,
       state: this.#components.state,
@@ -352,6 +358,10 @@ export class ReplicaParts {
       onAck: (from, message) => {
         this.catchUp.heard(from, message.received)
         this.durable.durability.acknowledged(from, message.durable)
+      },
+      onSigned: ({ writer, seq, signature }) => {
+        // The signature is part of a big receive buffer, and waits.
+        this.follower.signed(writer, seq, Buffer.from(signature)).catch(this.#life.onFatal)
       },
       onSync: (from, vector) => this.durable.clusterSync.onSync(from, vector),
       onOrphanQuery: (from, message) => this.orphans.onQuery(from, message),

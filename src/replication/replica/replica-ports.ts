@@ -43,10 +43,10 @@ export type ReplicaShelf = Pick<EntryShelf, 'put' | 'get' | 'oldest' | 'publishe
 
 export type ReplicaOwnLog = Pick<
   OwnLog,
-  'key' | 'length' | 'append' | 'appendMissing' | 'hasRoom' | 'room' | 'read'
+  'key' | 'length' | 'append' | 'appendMissing' | 'hasRoom' | 'room' | 'read' | 'watch'
 >
 
-export type ReplicaForeignLog = Pick<ForeignLog, 'deliver' | 'read'>
+export type ReplicaForeignLog = Pick<ForeignLog, 'deliver' | 'extend' | 'check' | 'read'>
 
 export interface ReplicaLogs extends Pick<WriterLogs, 'replicate' | 'flush' | 'close'> {
   own(writer: WriterId): ReplicaOwnLog | undefined

@@ -116,11 +116,12 @@ export class Replica implements OpLog {
 
   /** Connects; the rest follows by itself. Rejects when the listen address cannot be had. */
   async start(): Promise<void> {
-    const { connections, membership, intake, durable, orphans } = this.#parts
+    const { connections, membership, intake, durable, orphans, follower } = this.#parts
     await connections.start()
     membership.start()
     this.#repeating.every(BEAT_MS, () => {
       intake.chase()
+      follower.check()
       durable.clusterSync.remind()
     })
     if (membership.isAuthority) this.#repeating.every(REAP_MS, () => orphans.round())

@@ -12,7 +12,8 @@ import type {
   ControlMessage,
   HeartbeatMessage,
   OrphanAnswerMessage,
-  OrphanQueryMessage
+  OrphanQueryMessage,
+  SignedMessage
 } from '../messages.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { ConnectionHandlers } from '../transport/connections.ts'
@@ -37,6 +38,7 @@ export interface RouterComponents {
   readonly logger: Logger
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
+  readonly onSigned: (message: SignedMessage) => void
   readonly onSync: (from: MemberId, vector: Vector) => void
   readonly onOrphanQuery: (from: MemberId, message: OrphanQueryMessage) => void
   readonly onOrphanAnswer: (from: MemberId, message: OrphanAnswerMessage) => void
@@ -113,6 +115,10 @@ export class Router implements ConnectionHandlers {
         break
       case 'sync':
         this.#components.onSync(from, message.vector)
+        break
+      case 'signed':
+        if (memberOf(message.writer) !== from) throw new DecodeError('signature of a foreign log')
+        this.#components.onSigned(message)
         break
       case 'fetch-entries':
         void catchUp.serve(from, message)

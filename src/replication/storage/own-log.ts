@@ -20,6 +20,9 @@ const GATHER_MS = 25
 /** Another history would differ in its newest blocks; reading all of them delays each start. */
 const COMPARED_BLOCKS = 256
 
+/** The writer has signed all entries up to that one. */
+export type OnSigned = (length: Seq, signature: Buffer) => void
+
 interface Queued {
   readonly block: Buffer
   readonly done: (error: Error | undefined) => void
@@ -43,6 +46,7 @@ export class OwnLog {
   #failure: Error | undefined
   #closing = false
   #endGathering: (() => void) | undefined
+  #onSigned: OnSigned = () => {}
 
   constructor(writer: WriterId, core: Hypercore, onFailure: OnLogFailure, options: OwnLogOptions) {
     this.writer = writer
@@ -50,6 +54,11 @@ export class OwnLog {
     this.#onFailure = onFailure
     this.#options = options
     this.#nextSeq = core.length + 1
+  }
+
+  /** `onSigned` is told whenever the log has grown. */
+  watch(onSigned: OnSigned): void {
+    this.#onSigned = onSigned
   }
 
   /** Known before the first append. */
@@ -182,6 +191,8 @@ export class OwnLog {
         break
       }
       for (const queued of batch) queued.done(undefined)
+      const { length, signature } = this.#core.state
+      if (signature !== null) this.#onSigned(length as Seq, signature)
       this.#wake()
     }
     this.#running = undefined

@@ -137,6 +137,42 @@ test('two nodes - blocks arrive in order, live and after an absence', async (t) 
   t.alike([...a.failures, ...b.failures, ...again.failures], [])
 })
 
+test('two nodes - a log is extended by a signature with entries that are here', async (t) => {
+  const a = await openNode(t, await t.tmp())
+  const b = await openNode(t, await t.tmp())
+  const own = await a.logs.create(WRITER)
+  await connectNodes(t, a, b)
+  const log = await b.logs.follow(WRITER, own.key)
+  const here = (seq: Seq) => block(seq)
+  const delivered: number[] = []
+  const first = new Promise<void>((resolve) => {
+    log.deliver(1 as Seq, (seq) => {
+      delivered.push(seq)
+      resolve()
+    })
+  })
+  // Who signs is learned with the first block.
+  await own.append(1 as Seq, blocks(1, 1))
+  await first
+  const signed: Promise<boolean>[] = []
+  own.watch((length, signature) => signed.push(log.extend(length, signature, here)))
+  for (let seq = 2; seq <= 401; seq += 20) await own.append(seq as Seq, blocks(seq, seq + 19))
+  const extended = await Promise.all(signed)
+  t.ok(extended.includes(true), 'one at least was not overtaken by a download')
+  t.ok(delivered.length < 401, 'what came by a signature is not delivered')
+  t.alike(await log.read(401 as Seq), block(401))
+  own.watch(() => {})
+  await own.append(402 as Seq, blocks(402, 450))
+  while (log.length < 450) {
+    log.check()
+    await new Promise((next) => setTimeout(next, 20))
+  }
+  t.alike(await log.read(450 as Seq), block(450), 'what no signature brought is downloaded')
+  t.is(await log.extend(460 as Seq, Buffer.alloc(68), here), false, 'not the signature of this log')
+  t.is(log.length, 450)
+  t.alike([...a.failures, ...b.failures], [])
+})
+
 test('three nodes - a log is had from a member that is not its writer', async (t) => {
   const a = await openNode(t, await t.tmp())
   const b = await openNode(t, await t.tmp())
