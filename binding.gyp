@@ -10,6 +10,7 @@
         "src/mount/native/errors.c",
         "src/mount/native/message.c",
         "src/mount/native/reader.c",
+        "src/mount/native/spinner.c",
         "src/mount/native/system.c"
       ],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],

@@ -1,36 +1,20 @@
 /*
  * Reads requests from /dev/fuse on the event loop.
  *
- * Owns a poll handle on the descriptor, an idle handle for spinning, and the one buffer the next
- * request is read into. Each request is handed to JavaScript as a byte count; the callback's answer
- * says what the next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop
- * until readerResume. At most `batch` requests are read before the loop gets its turn.
- *
- * Spinning: waking a sleeping virtual CPU costs more than serving a request, so after a request the
- * idle handle keeps the loop from sleeping for `spinUs` (every other event is served meanwhile). It
- * is done only while it pays: the running share of requests that came within the window must stay
- * above an eighth, and it pauses while other processes want the CPU it takes.
+ * Owns a poll handle on the descriptor, a spinner, and the one buffer the next request is read
+ * into. Each request is handed to JavaScript as a byte count; the callback's answer says what the
+ * next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop until
+ * readerResume. At most `batch` requests are read before the loop gets its turn.
  */
 #include "addon.h"
+#include "spinner.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #define REQUEST_MIN_BYTES 8192
-#define SCORE_ONE 1024
-#define SCORE_WEIGHT 16
-#define SCORE_MIN (SCORE_ONE / 8)
-/* A request that found the loop asleep pays for the wake-up, so its gap is judged more mildly. */
-#define ASLEEP_ALLOWANCE 4
-/* Spinning is judged by this much of it; a spinner that gets less of a CPU than this is in the way. */
-#define SPUN_SAMPLE_NS 5000000
-#define SHARE_MIN_PERCENT 85
-#define PAUSE_NS 50000000
-#define PAUSE_DOUBLINGS 6
 
 struct reader {
   napi_env env;
@@ -49,32 +33,11 @@ struct reader {
   bool started;
   bool polling;
   bool stopped;
-  bool spinning;
   uint32_t resumes;
   uv_poll_t poll;
-  uv_idle_t spin;
-  uint64_t spin_ns;
-  uint64_t last_ns;  /* when the last request was done with */
-  uint64_t pause_ns; /* no spinning before this */
-  uint64_t mark_ns;  /* wall and CPU time and switches when spinning was last accounted for */
-  uint64_t mark_cpu_ns;
-  long mark_switches;
-  uint64_t spun_ns; /* sums since the last judgement */
-  uint64_t spun_cpu_ns;
-  long spun_switches;
-  uint32_t doublings;
-  uint32_t score;
+  struct spinner spinner;
   double requests;
-  double spin_hits;
-  double spin_misses;
-  double pressure_pauses;
 };
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void drop_ref(napi_env env, napi_ref *ref) {
   if (*ref != NULL) {
@@ -116,7 +79,7 @@ static void stop_reading(struct reader *reader) {
   reader->stopped = true;
   reader->polling = false;
   uv_close((uv_handle_t *)&reader->poll, handle_closed);
-  uv_close((uv_handle_t *)&reader->spin, handle_closed);
+  uv_close((uv_handle_t *)&reader->spinner.idle, handle_closed);
 }
 
 static void environment_ends(napi_async_cleanup_hook_handle hook, void *data) {
@@ -231,95 +194,6 @@ static bool deliver(struct reader *reader, size_t size) {
   return go_on;
 }
 
-static void judge(struct reader *reader, bool within) {
-  uint32_t loss = reader->score / SCORE_WEIGHT;
-  reader->score = reader->score - loss + (within ? SCORE_ONE / SCORE_WEIGHT : 0);
-}
-
-/* Adds the time since the last mark to what was spun, or only sets the mark. */
-static bool account_spinning(struct reader *reader, uint64_t now, bool add) {
-  struct rusage usage;
-  if (getrusage(RUSAGE_THREAD, &usage) != 0) {
-    return false;
-  }
-  uint64_t seconds = (uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec;
-  uint64_t micros = (uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec;
-  uint64_t cpu_ns = seconds * 1000000000u + micros * 1000u;
-  if (add) {
-    reader->spun_ns += now - reader->mark_ns;
-    reader->spun_cpu_ns += cpu_ns - reader->mark_cpu_ns;
-    reader->spun_switches += usage.ru_nivcsw - reader->mark_switches;
-  }
-  reader->mark_ns = now;
-  reader->mark_cpu_ns = cpu_ns;
-  reader->mark_switches = usage.ru_nivcsw;
-  return true;
-}
-
-/*
- * A spinning thread never sleeps, so what it did not get of the CPU others took. Then spinning
- * pauses, twice as long each time, until a judgement finds the CPU free again.
- */
-static void judge_pressure(struct reader *reader, uint64_t now) {
-  if (reader->spun_ns < SPUN_SAMPLE_NS) {
-    return;
-  }
-  bool preempted = reader->spun_switches > 0;
-  if (preempted && reader->spun_cpu_ns * 100 < reader->spun_ns * SHARE_MIN_PERCENT) {
-    reader->pause_ns = now + ((uint64_t)PAUSE_NS << reader->doublings);
-    reader->doublings += reader->doublings < PAUSE_DOUBLINGS ? 1 : 0;
-    reader->pressure_pauses += 1;
-  } else {
-    reader->doublings = 0;
-  }
-  reader->spun_ns = 0;
-  reader->spun_cpu_ns = 0;
-  reader->spun_switches = 0;
-}
-
-static void stop_spinning(struct reader *reader, uint64_t now) {
-  uv_idle_stop(&reader->spin);
-  reader->spinning = false;
-  if (account_spinning(reader, now, true)) {
-    judge_pressure(reader, now);
-  }
-}
-
-static void on_idle(uv_idle_t *handle) {
-  struct reader *reader = handle->data;
-  uint64_t now = now_ns();
-  if (now - reader->last_ns > reader->spin_ns) {
-    stop_spinning(reader, now);
-    reader->spin_misses += 1;
-    judge(reader, false);
-  }
-}
-
-static void before_batch(struct reader *reader) {
-  if (reader->spinning) {
-    reader->spin_hits += 1;
-    judge(reader, true);
-  } else if (now_ns() - reader->last_ns <= reader->spin_ns * ASLEEP_ALLOWANCE) {
-    judge(reader, true);
-  }
-}
-
-static void after_batch(struct reader *reader) {
-  uint64_t now = now_ns();
-  reader->last_ns = now;
-  if (reader->spinning && now - reader->mark_ns > SPUN_SAMPLE_NS &&
-      account_spinning(reader, now, true)) {
-    judge_pressure(reader, now);
-  }
-  bool wanted = reader->polling && reader->score >= SCORE_MIN && now >= reader->pause_ns;
-  if (wanted && !reader->spinning && account_spinning(reader, now, false)) {
-    uv_idle_start(&reader->spin, on_idle);
-    reader->spinning = true;
-  } else if (!wanted && reader->spinning) {
-    stop_spinning(reader, now);
-  }
-}
-
 static void on_readable(uv_poll_t *handle, int status, int events) {
   struct reader *reader = handle->data;
   (void)events;
@@ -327,8 +201,8 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
   for (int turn = 0; turn < reader->batch; turn++) {
     ssize_t got = read(reader->fd, reader->data, reader->size);
     if (got > 0) {
-      if (!any && reader->spin_ns > 0) {
-        before_batch(reader);
+      if (!any) {
+        spinner_before_batch(&reader->spinner);
       }
       any = true;
       if (!deliver(reader, (size_t)got)) {
@@ -346,8 +220,8 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
   if (reader->stopped) {
     return;
   }
-  if (any && reader->spin_ns > 0) {
-    after_batch(reader);
+  if (any) {
+    spinner_after_batch(&reader->spinner, reader->polling);
   }
   if (status < 0 && reader->polling) {
     /* libuv stopped polling because of EPOLLERR, and the read did not say why. */
@@ -384,7 +258,7 @@ static bool take_callbacks(napi_env env, struct reader *reader, napi_value on_re
          napi_create_reference(env, on_end, 1, &reader->on_end) == napi_ok;
 }
 
-static bool open_handles(napi_env env, struct reader *reader) {
+static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
   uv_loop_t *loop;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) {
     throw_failed(env, "readerCreate");
@@ -395,10 +269,9 @@ static bool open_handles(napi_env env, struct reader *reader) {
     throw_errno(env, -err, "poll /dev/fuse");
     return false;
   }
-  uv_idle_init(loop, &reader->spin);
-  uv_unref((uv_handle_t *)&reader->spin);
+  spinner_init(&reader->spinner, loop, spin_us);
   reader->poll.data = reader;
-  reader->spin.data = reader;
+  reader->spinner.idle.data = reader;
   reader->open_handles = 2;
   reader->started = true;
   return true;
@@ -426,8 +299,6 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
   reader->env = env;
   reader->fd = fd;
   reader->batch = batch;
-  reader->spin_ns = (uint64_t)spin_us * 1000;
-  reader->score = SCORE_ONE / 2;
   if (napi_create_external(env, reader, finalize, NULL, &external) != napi_ok) {
     free(reader);
     throw_failed(env, "readerCreate");
@@ -437,7 +308,7 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
     throw_failed(env, "readerCreate");
     return NULL;
   }
-  if (!open_handles(env, reader)) {
+  if (!open_handles(env, reader, spin_us)) {
     return NULL;
   }
   if (napi_create_reference(env, external, 1, &reader->self) != napi_ok ||
@@ -497,9 +368,9 @@ static napi_value reader_statistics(napi_env env, napi_callback_info info) {
   }
   TRY(env, napi_create_object(env, &result));
   if (!set_number(env, result, "requests", reader->requests) ||
-      !set_number(env, result, "spinHits", reader->spin_hits) ||
-      !set_number(env, result, "spinMisses", reader->spin_misses) ||
-      !set_number(env, result, "pressurePauses", reader->pressure_pauses)) {
+      !set_number(env, result, "spinHits", reader->spinner.hits) ||
+      !set_number(env, result, "spinMisses", reader->spinner.misses) ||
+      !set_number(env, result, "pressurePauses", reader->spinner.pressure_pauses)) {
     throw_failed(env, "readerStatistics");
     return NULL;
   }
