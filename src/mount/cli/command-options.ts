@@ -83,6 +83,13 @@ export interface FstabOptions {
   readonly root: string
 }
 
+export interface SalvageOptions {
+  readonly volume: string
+  readonly dir: string
+  /** Undefined: list what there is. */
+  readonly extract: { readonly name: string; readonly to: string } | undefined
+}
+
 /** Where commands print; errors are thrown instead. */
 export interface CommandContext {
   print(text: string): void
@@ -99,4 +106,5 @@ export interface Commands {
   locks(options: LocksOptions): Promise<number>
   members(options: MembersOptions): Promise<number>
   fstab(options: FstabOptions): Promise<number>
+  salvage(options: SalvageOptions): Promise<number>
 }

@@ -184,6 +184,28 @@ function describeSystem(program: Command, commands: Commands, done: Done): void 
       const { dir, root } = flags
       done(await commands.fstab({ volume, mountPoint, dir, action, mountOptions, root }))
     })
+  program
+    .command('salvage <VOLUME> [ACTION] [NAME]')
+    .usage('[options] <VOLUME> [list | extract NAME --to DIR]')
+    .description('what this member wrote while it was cut off and the volume does not have')
+    .option('--to <DIR>', 'folder in which extract makes one named NAME')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText(
+      'after',
+      examples('tandemfs salvage mail', 'tandemfs salvage mail extract state-0001 --to /root')
+    )
+    .action(async (volume: string, action: string | undefined, name: string | undefined, flags) => {
+      const { dir, to } = flags
+      const lists = (action === undefined || action === 'list') && name === undefined
+      if (lists && to === undefined) {
+        done(await commands.salvage({ volume, dir, extract: undefined }))
+      } else if (action === 'extract' && name !== undefined && to !== undefined) {
+        done(await commands.salvage({ volume, dir, extract: { name, to } }))
+      } else {
+        const why = "it is neither 'list' nor 'extract NAME --to DIR'"
+        throw usageError('salvage', why, "see 'salvage --help'")
+      }
+    })
 }
 
 type Done = (code: number) => void

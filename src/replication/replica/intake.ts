@@ -226,7 +226,7 @@ function verifyPayload(entry: Entry, sealed: SealedEntry): void {
 }
 
 /** The slices whose bytes are in the payload. */
-function* inlineSlices(
+export function* inlineSlices(
   entry: Entry,
   { payload }: SealedEntry
 ): Generator<{ readonly slice: Slice; readonly bytes: Buffer }> {

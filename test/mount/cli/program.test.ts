@@ -35,7 +35,8 @@ async function run(line: string): Promise<Outcome> {
     },
     locks: record('locks'),
     members: record('members'),
-    fstab: record('fstab')
+    fstab: record('fstab'),
+    salvage: record('salvage')
   }
   const print = (text: string) => {
     printed += `${text}\n`
@@ -170,6 +171,13 @@ const GOOD: readonly (readonly [string, string, object])[] = [
       root: '/'
     }
   ],
+  ['salvage mail', 'salvage', { volume: 'mail', dir, extract: undefined }],
+  ['salvage mail list --dir /d', 'salvage', { volume: 'mail', dir: '/d', extract: undefined }],
+  [
+    'salvage mail extract state-0001 --to /out',
+    'salvage',
+    { volume: 'mail', dir, extract: { name: 'state-0001', to: '/out' } }
+  ],
   ['members mail', 'members', { volume: 'mail', dir, remove: undefined }],
   ['members mail remove b', 'members', { volume: 'mail', dir, remove: 'b' }]
 ]
@@ -216,7 +224,12 @@ const BAD: readonly string[] = [
   'mount mail /srv -o remount,ro',
   'fstab',
   'fstab mail /srv -o nonsense',
-  'fstab mail /srv --install --uninstall'
+  'fstab mail /srv --install --uninstall',
+  'salvage',
+  'salvage mail extract x',
+  'salvage mail extract --to /out',
+  'salvage mail list --to /out',
+  'salvage mail remove x'
 ]
 
 test('command line - what each command is called with', async (t) => {

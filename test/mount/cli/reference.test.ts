@@ -35,7 +35,8 @@ async function help(args: readonly string[]): Promise<string> {
     status: never,
     locks: never,
     members: never,
-    fstab: never
+    fstab: never,
+    salvage: never
   }
   let text = ''
   const print = (part: string) => {
