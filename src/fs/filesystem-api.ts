@@ -16,6 +16,8 @@ export interface RequestContext {
   readonly umask?: number
   /** Aborted when the kernel interrupts the request and the wait may end. */
   readonly signal?: AbortSignal
+  /** Set by an operation whose answer is true now and must not be cached, not even for a moment. */
+  passing?: boolean
 }
 
 /** An open file or directory; numbers are never reused while the daemon lives. */

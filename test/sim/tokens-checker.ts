@@ -63,6 +63,19 @@ export class Checker {
     throw new SafetyError(`m${member} ${how} ${where}: ${value.id}, the newest is ${newest.id}`)
   }
 
+  /** What was the newest of each page when it was asked is there now, or something newer. */
+  notOlder(
+    member: { readonly id: number; readonly replica: { read(ino: Ino, page: number): Value } },
+    ino: Ino,
+    before: readonly number[]
+  ): void {
+    for (const [page, id] of before.entries()) {
+      const found = member.replica.read(ino, page).id
+      if (found >= id) continue
+      throw new SafetyError(`m${member.id} is told of ${found} in ${ino}.${page}, not ${id}`)
+    }
+  }
+
   /** How much of the pages [first, last) the file fills, in the eyes of a member. */
   filled(member: number, ino: Ino, first: number, last: number, pages: number): void {
     const clip = (count: number) => Math.max(first, Math.min(last, count))

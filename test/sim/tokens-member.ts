@@ -31,6 +31,7 @@ export class SimMember {
   frozenUntilUs = 0
   readonly links = new Map<number, TokenLink>()
   readonly #waiters = new Map<number, { resolve: () => void; fail: () => void }>()
+  readonly #queries = new Map<number, (fresh: boolean) => void>()
   readonly #cache = new Map<Ino, Map<number, Value>>()
   #waitingApplied: { task: number; vector: Vector }[] = []
   readonly #effects: (() => void)[] = []
@@ -102,6 +103,15 @@ export class SimMember {
     this.#world.checker.guardEnded(this.id, wants)
     const counted = wants.filter((want) => want.mode !== this.#world.mutation.forgetGuards)
     this.#run(this.client.step({ type: 'release', wants: counted }))
+  }
+
+  /** False when the token is the better way. */
+  query(ino: Ino, done: (fresh: boolean) => void): boolean {
+    const request = this.client.ask(ino)
+    if (request === undefined) return false
+    this.#queries.set(request, done)
+    this.#run(this.client.step({ type: 'query', request, ino }))
+    return true
   }
 
   giveUp(ino: Ino, range: ByteRange): void {
@@ -330,6 +340,14 @@ export class SimMember {
       case 'failed':
         this.#settleWaiter(effect.waiter, 'fail')
         break
+      case 'asked': {
+        const { request, fresh } = effect
+        const done = this.#queries.get(request)
+        if (done === undefined) throw new SafetyError(`m${this.id}: unknown query ${request}`)
+        this.#queries.delete(request)
+        done(fresh)
+        break
+      }
       case 'wait-applied': {
         const { task, vector } = effect
         if (mutation.applyNothing || vectorCovers(this.replica.applied, vector)) {

@@ -59,6 +59,22 @@ export const MUTANTS: readonly Mutant[] = [
     loseBrought: true
   },
   {
+    name: 'a query is answered without what the holders did (RULES 28)',
+    withinSeeds: 60,
+    toAuthority: (message) => (message.type === 'probed' ? withoutVector(message) : message)
+  },
+  {
+    name: 'a query is answered without what was released before (RULES 28)',
+    withinSeeds: 200,
+    toClient: (message) =>
+      message.type === 'told' && message.idle ? withoutVector(message) : message
+  },
+  {
+    name: 'probes are lost',
+    withinSeeds: 60,
+    toClient: (message) => (message.type === 'probe' ? undefined : message)
+  },
+  {
     name: 'an append does not own what lies behind the end of the file (RULES 28)',
     withinSeeds: 20,
     appendNarrowly: true

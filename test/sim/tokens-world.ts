@@ -85,6 +85,8 @@ export class TokensWorld {
     brought: 0,
     dropped: 0,
     givenUp: 0,
+    probe: 0,
+    told: 0,
     cuts: 0,
     freezes: 0,
     epochs: 0
@@ -392,7 +394,7 @@ export class TokensWorld {
   #operate(member: SimMember, done: () => void): void {
     const { random } = this
     for (let i = random.below(3); i > 0; i--) member.readCached(random.pick(this.#anything()))
-    switch (random.below(16)) {
+    switch (random.below(18)) {
       case 0:
       case 1:
         this.#use(member, [{ ino: random.pick(this.#anything()), mode: 'shared' }], done)
@@ -421,6 +423,10 @@ export class TokensWorld {
       case 11:
       case 12:
         this.#useUnderLock(member, done)
+        break
+      case 13:
+      case 14:
+        this.#stat(member, done)
         break
       default:
         this.#use(member, [this.#drawRange()], done)
@@ -526,6 +532,23 @@ export class TokensWorld {
         else done()
       })
     })
+  }
+
+  /** Asks about a file that others change, or looks at it under its token. */
+  #stat(member: SimMember, done: () => void): void {
+    const ino = this.random.pick(this.#files)
+    const epoch = this.#epoch
+    const pages = Array.from({ length: this.parameters.pages }, (_, page) => page)
+    const before = pages.map((page) => this.ledger.newest(ino, page).id)
+    const asked = member.query(ino, (fresh) => {
+      if (!fresh) {
+        this.#use(member, [{ ino, mode: 'shared' }], done)
+        return
+      }
+      if (this.#epoch === epoch) this.checker.notOlder(member, ino, before)
+      done()
+    })
+    if (!asked) this.#use(member, [{ ino, mode: 'shared' }], done)
   }
 
   #touch(member: SimMember, want: TokenWant): void {

@@ -53,7 +53,13 @@ function lookupDot(core: Core, ctx: RequestContext, ino: Ino, up: boolean): Prom
 }
 
 export function getattr(core: Core, ctx: RequestContext, ino: Ino): Promise<Attr> {
-  return underShared(core, ctx, ino, toAttr)
+  const asked = core.tokens.query(ino)
+  if (asked === undefined) return underShared(core, ctx, ino, toAttr)
+  return asked.then((fresh) => {
+    if (!fresh) return underShared(core, ctx, ino, toAttr)
+    ctx.passing = true
+    return attrOf(core, ino)
+  })
 }
 
 export function readlink(core: Core, ctx: RequestContext, ino: Ino): Promise<Uint8Array> {

@@ -49,6 +49,13 @@ export interface TokenService {
    */
   own(ino: Ino): void
   /**
+   * A look at an inode that another member changes all the time, without taking it away: resolves
+   * with true when this member has applied all that was done before the call; what is found then is
+   * true at that moment and may not be kept. False: it could not be had so, ask for the token.
+   * Undefined at once where the token is the better way.
+   */
+  query(ino: Ino): Promise<boolean> | undefined
+  /**
    * Says that the caller is done with what it did exclusively in that range and that another member
    * is about to go on with it. A hint: it changes who has the token, never what is true.
    */

@@ -32,7 +32,8 @@ const sharedOnly: TokenService = {
   },
   acquire: () => Promise.reject(readOnly()),
   own: () => {},
-  giveUp: () => {}
+  giveUp: () => {},
+  query: () => undefined
 }
 
 function closedLog(live: OpLog): OpLog {

@@ -199,6 +199,7 @@ export class KernelCache implements CachePolicy {
 
   #attrValidMs(request: ServedRequest, ino: Ino): number {
     const { drops, changes } = request.cacheMark
+    if (request.passing) return 0
     if (this.#notifier === undefined || this.#drops.droppedSince(ino, drops)) return 0
     if (this.#changes.droppedSince(ino, changes)) return 0
     const validMs = this.#validMs()

@@ -23,6 +23,7 @@ export class ServedRequest implements RequestContext {
   readonly startedMs: number
   /** CachePolicy.mark at its arrival. */
   readonly cacheMark: CacheMark
+  passing = false
   state: 'waiting' | 'serving' | 'answered' = 'waiting'
   #releaseBuffer: (() => void) | undefined
   #controller: AbortController | undefined

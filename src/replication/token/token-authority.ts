@@ -21,6 +21,7 @@ import { grantRange, noteRange } from './token-growth.ts'
 import {
   type GrantItem,
   type NoteItem,
+  type QueryMessage,
   type RecallItem,
   type ReleaseMessage,
   TOKEN_ITEMS_MAX,
@@ -30,6 +31,7 @@ import {
   type WantMessage
 } from './token-message.ts'
 import { EMPTY_VECTOR, TokenObject, type TokenRequest, type TokenSpan } from './token-object.ts'
+import { AuthorityQueries, type Told } from './token-queries.ts'
 import { addRange, endOf, rangePart, startOf, strongestWants } from './token-range.ts'
 
 interface MemberState {
@@ -56,6 +58,7 @@ export class TokenAuthority {
   readonly #recalls = new Map<MemberId, RecallItem[]>()
   /** To be looked at again. */
   readonly #changed = new Set<TokenObject>()
+  readonly #queries = new AuthorityQueries()
   /** Whose spans were cut. */
   readonly #carved = new Set<TokenObject>()
 
@@ -99,6 +102,7 @@ export class TokenAuthority {
   #reset(members: readonly MemberId[]): void {
     this.#objects.clear()
     this.#members.clear()
+    this.#queries.clear()
     this.#lastGrant = 0
     for (const member of members) {
       this.#members.set(member, { requests: new Map(), lastNote: 0, notes: new Map() })
@@ -124,6 +128,12 @@ export class TokenAuthority {
       case 'note-ack':
         this.#noteAck(from, member, message.number)
         break
+      case 'query':
+        this.#query(from, message)
+        break
+      case 'probed':
+        this.#tell(this.#queries.probed(from, message))
+        break
     }
   }
 
@@ -145,6 +155,27 @@ export class TokenAuthority {
     member.requests.set(request.request, request)
     for (const { ino } of wants) this.#objectOf(ino).queue.push(request)
     this.#advance(request)
+  }
+
+  #query(from: MemberId, message: QueryMessage): void {
+    if (this.#queries.isFull(from)) {
+      this.#violation(from, 'too many open token queries')
+      return
+    }
+    const { ino } = message
+    const begun = this.#queries.begin(from, message, this.#objects.get(ino))
+    if ('vector' in begun) this.#tell(begun)
+    else {
+      for (const holder of begun.holders) {
+        this.#send(holder, { type: 'probe', number: begun.number, ino })
+      }
+    }
+  }
+
+  #tell(told: Told | undefined): void {
+    if (told === undefined) return
+    const { member, request, vector, idle } = told
+    this.#send(member, { type: 'told', request, idle, vector })
   }
 
   #wholeIfScattered(want: TokenWant): TokenWant {

@@ -10,6 +10,8 @@ export type Task =
   | { readonly type: 'grant'; readonly message: GrantMessage }
   | { readonly type: 'clear'; readonly inos: readonly Ino[] }
   | { readonly type: 'note'; readonly note: PendingNote }
+  | { readonly type: 'probe'; readonly number: number; readonly idle: boolean }
+  | { readonly type: 'told'; readonly request: number }
   | { readonly type: 'release'; readonly batch: readonly Releasing[] }
 
 export class ClientContext {

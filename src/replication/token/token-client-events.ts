@@ -16,6 +16,8 @@ export type ClientEvent =
   /** A guard ends: the wants it was given for. */
   | { readonly type: 'release'; readonly wants: readonly TokenWant[] }
   | { readonly type: 'own'; readonly ino: Ino }
+  /** Asks under a number that `ask` gave. */
+  | { readonly type: 'query'; readonly request: number; readonly ino: Ino }
   /** This member is done with that range for now, and another one waits to go on with it. */
   | { readonly type: 'give-up'; readonly ino: Ino; readonly range: ByteRange }
   /** What became of a reserved request: its grant comes, or it is never made. */
@@ -36,6 +38,8 @@ export type ClientEffect =
   /** The waiter has its guard; it ends with a `release` event. */
   | { readonly type: 'acquired'; readonly waiter: WaiterId }
   | { readonly type: 'failed'; readonly waiter: WaiterId }
+  /** A query is over. `fresh`: all that was done before it is applied here now. */
+  | { readonly type: 'asked'; readonly request: number; readonly fresh: boolean }
   /** Answer with `applied` when this member has applied `vector`. */
   | { readonly type: 'wait-applied'; readonly task: number; readonly vector: Vector }
   /** Close the entry being gathered; answer with `flushed` and all that is applied, that included. */

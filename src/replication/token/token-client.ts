@@ -19,9 +19,16 @@ import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import { ClientContext } from './token-client-context.ts'
 import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
-import type { ClearMessage, GrantMessage, ToClient } from './token-message.ts'
+import type {
+  ClearMessage,
+  GrantMessage,
+  ProbeMessage,
+  ToClient,
+  ToldMessage
+} from './token-message.ts'
 import { ClientNotes } from './token-notes.ts'
 import { Ownership } from './token-ownership.ts'
+import { ClientQueries } from './token-queries.ts'
 import { endOf, startOf } from './token-range.ts'
 import { ClientReleases } from './token-releases.ts'
 import { ClientRequests, type Waiter, type WaiterId } from './token-requests.ts'
@@ -41,6 +48,7 @@ export class TokenClient {
   readonly #releases: ClientReleases
   readonly #waiters = new Map<WaiterId, Waiter>()
   readonly #requests = new ClientRequests()
+  readonly #queries = new ClientQueries()
   #exclusiveGuards = 0
 
   constructor(options: ClientOptions) {
@@ -108,6 +116,17 @@ export class TokenClient {
     return this.#requests.reserve(want)
   }
 
+  /**
+   * The number of a query about the inode, to be asked by a `query` event and ended by an `asked`
+   * effect. Undefined where it is of no use: nobody was seen to change it again and again.
+   */
+  ask(ino: Ino): number | undefined {
+    if (!this.#open || !this.#queries.isChanging(ino)) return undefined
+    const state = this.#states.get(ino)
+    if (state === undefined || state.allows({ ino, mode: 'shared' })) return undefined
+    return this.#queries.ask(ino)
+  }
+
   step(event: ClientEvent): readonly ClientEffect[] {
     if (event.type === 'release') return this.release(event.wants)
     return this.#collect(() => this.#handle(event))
@@ -162,6 +181,11 @@ export class TokenClient {
       case 'own':
         this.#own(event.ino)
         break
+      case 'query': {
+        const { request, ino } = event
+        this.#context.effects.push({ type: 'send', message: { type: 'query', request, ino } })
+        break
+      }
       case 'give-up':
         this.#releases.giveUpRange(event.ino, event.range)
         break
@@ -196,6 +220,7 @@ export class TokenClient {
     this.#releases.clear()
     this.#requests.clear()
     this.#context.tasks.clear()
+    this.#abandonQueries()
     this.#sealing = false
     this.#isolated = false
     this.#open = true
@@ -210,6 +235,7 @@ export class TokenClient {
       this.#context.effects.push({ type: 'failed', waiter })
     this.#waiters.clear()
     this.#requests.abandon()
+    this.#abandonQueries()
   }
 
   #acquire(id: WaiterId, wants: readonly TokenWant[]): void {
@@ -287,6 +313,7 @@ export class TokenClient {
   #receive(message: ToClient, nowMs: number): void {
     switch (message.type) {
       case 'note':
+        for (const { ino } of message.items) this.#queries.noted(ino)
         this.#notes.receive(message)
         break
       case 'grant':
@@ -298,6 +325,49 @@ export class TokenClient {
       case 'clear':
         this.#clear(message)
         break
+      case 'probe':
+        this.#probe(message)
+        break
+      case 'told':
+        this.#told(message)
+        break
+    }
+  }
+
+  #probe({ number, ino }: ProbeMessage): void {
+    const state = this.#states.get(ino)
+    const idle = state === undefined || state.uses === state.usesProbed
+    if (state !== undefined) state.usesProbed = state.uses
+    const task = this.#context.task({ type: 'probe', number, idle })
+    this.#context.effects.push({ type: 'flush', task })
+  }
+
+  #told({ request, idle, vector }: ToldMessage): void {
+    const ino = this.#queries.about(request)
+    if (ino === undefined) {
+      const reason = `token query ${request} answered, not asked`
+      this.#context.effects.push({ type: 'violation', reason })
+      return
+    }
+    if (idle) this.#queries.rests(ino)
+    // The authority may have forgotten what it knew of the inode: what it said then comes first.
+    if (this.#states.get(ino)?.isInstalling(0, RANGE_END)) {
+      this.#endQuery(request, false)
+      return
+    }
+    const task = this.#context.task({ type: 'told', request })
+    this.#context.effects.push({ type: 'wait-applied', task, vector })
+  }
+
+  #endQuery(request: number, fresh: boolean): void {
+    if (!this.#queries.end(request)) return
+    this.#context.effects.push({ type: 'asked', request, fresh })
+  }
+
+  /** Who asked takes the token instead, or fails with that. */
+  #abandonQueries(): void {
+    for (const request of this.#queries.abandon()) {
+      this.#context.effects.push({ type: 'asked', request, fresh: false })
     }
   }
 
@@ -328,6 +398,8 @@ export class TokenClient {
   #applied(id: number, nowMs: number): void {
     const grant = this.#context.end(id, 'grant')
     if (grant !== undefined) this.#install(grant.message, nowMs)
+    const told = this.#context.end(id, 'told')
+    if (told !== undefined) this.#endQuery(told.request, true)
     const cleared = this.#context.end(id, 'clear')
     if (cleared === undefined) return
     for (const ino of cleared.inos) this.#installed(this.#context.stateOf(ino), WHOLE)
@@ -344,6 +416,7 @@ export class TokenClient {
     for (const item of message.items) {
       const state = this.#context.stateOf(item.ino)
       this.#installed(state, { start: startOf(item), end: endOf(item) })
+      if (item.range === undefined && item.mode === 'shared') this.#queries.looked(item.ino)
       if (item.grant === 0) continue
       this.#ownership.delete(state)
       this.#releases.granted(state)
@@ -375,6 +448,10 @@ export class TokenClient {
   #flushed(id: number, vector: Vector): void {
     const release = this.#context.end(id, 'release')
     if (release !== undefined) this.#releases.flushed(release.batch, vector)
+    const probe = this.#context.end(id, 'probe')
+    if (probe === undefined) return
+    const { number, idle } = probe
+    this.#context.effects.push({ type: 'send', message: { type: 'probed', number, idle, vector } })
   }
 
   #dropped(id: number): void {

@@ -31,7 +31,11 @@ const Message = {
   note: 5,
   grant: 6,
   recall: 7,
-  clear: 8
+  clear: 8,
+  query: 9,
+  probe: 10,
+  probed: 11,
+  told: 12
 } as const
 
 const SHARED = 0
@@ -131,6 +135,20 @@ function writeMessage(w: ByteWriter, message: TokenMessage): void {
       writeInos(w, message.inos)
       writeVector(w, message.vector)
       break
+    case 'query':
+      w.uint(message.request).uint(message.ino)
+      break
+    case 'probe':
+      w.uint(message.number).uint(message.ino)
+      break
+    case 'probed':
+      w.uint(message.number).u8(message.idle ? 1 : 0)
+      writeVector(w, message.vector)
+      break
+    case 'told':
+      w.uint(message.request).u8(message.idle ? 1 : 0)
+      writeVector(w, message.vector)
+      break
   }
 }
 
@@ -162,6 +180,14 @@ function readMessage(r: ByteReader): TokenMessage {
       return { type: 'recall', items: readLeftItems(r) }
     case Message.clear:
       return { type: 'clear', inos: readInos(r), vector: readVector(r) }
+    case Message.query:
+      return { type: 'query', request: r.uint(), ino: r.uint() as Ino }
+    case Message.probe:
+      return { type: 'probe', number: r.uint(), ino: r.uint() as Ino }
+    case Message.probed:
+      return { type: 'probed', number: r.uint(), idle: readBit(r), vector: readVector(r) }
+    case Message.told:
+      return { type: 'told', request: r.uint(), idle: readBit(r), vector: readVector(r) }
     default:
       throw new DecodeError(`unknown token message type ${type}`)
   }

@@ -53,7 +53,31 @@ export interface NoteAckMessage {
   readonly number: number
 }
 
-export type ToAuthority = WantMessage | CancelMessage | ReleaseMessage | NoteAckMessage
+/** What has to be applied to see all that was done to the inode until now? (see token-queries) */
+export interface QueryMessage {
+  readonly type: 'query'
+  /** Never used again by this member in this epoch. */
+  readonly request: number
+  readonly ino: Ino
+}
+
+/** Answers a probe. */
+export interface ProbedMessage {
+  readonly type: 'probed'
+  readonly number: number
+  /** Nothing was done with the inode since the last probe. */
+  readonly idle: boolean
+  /** All that is applied there, its own ops included. */
+  readonly vector: Vector
+}
+
+export type ToAuthority =
+  | WantMessage
+  | CancelMessage
+  | ReleaseMessage
+  | NoteAckMessage
+  | QueryMessage
+  | ProbedMessage
 
 export interface NoteItem extends Ranged {
   readonly ino: Ino
@@ -101,7 +125,29 @@ export interface ClearMessage {
   readonly vector: Vector
 }
 
-export type ToClient = NoteMessage | GrantMessage | RecallMessage | ClearMessage
+/** Asks a holder how far it is; what it holds stays with it. */
+export interface ProbeMessage {
+  readonly type: 'probe'
+  /** Never used again in this epoch. */
+  readonly number: number
+  readonly ino: Ino
+}
+
+/** Answers a query. `idle`: nobody is changing the inode just now. */
+export interface ToldMessage {
+  readonly type: 'told'
+  readonly request: number
+  readonly idle: boolean
+  readonly vector: Vector
+}
+
+export type ToClient =
+  | NoteMessage
+  | GrantMessage
+  | RecallMessage
+  | ClearMessage
+  | ProbeMessage
+  | ToldMessage
 export type TokenMessage = ToAuthority | ToClient
 
 /** First on a connection and at the start of an epoch; `ack` = how many messages have arrived. */
@@ -140,6 +186,8 @@ export function isToAuthority(message: TokenMessage): message is ToAuthority {
     case 'cancel':
     case 'release':
     case 'note-ack':
+    case 'query':
+    case 'probed':
       return true
     default:
       return false

@@ -94,6 +94,10 @@ export class TokenNode implements TokenService {
     this.#service.own(ino)
   }
 
+  query(ino: Ino): Promise<boolean> | undefined {
+    return this.#service.query(ino)
+  }
+
   giveUp(ino: Ino, range: ByteRange): void {
     this.#service.giveUp(ino, range)
   }

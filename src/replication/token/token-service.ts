@@ -63,6 +63,7 @@ export class MemberTokens implements TokenService {
   readonly #components: TokenServiceComponents
   readonly #client: TokenClient
   readonly #waiters = new Map<WaiterId, Waiter>()
+  readonly #queries = new Map<number, (fresh: boolean) => void>()
   readonly #timers = new Set<Timer>()
   readonly #sealed: (() => void)[] = []
   #lastWaiter = 0
@@ -110,6 +111,15 @@ export class MemberTokens implements TokenService {
 
   giveUp(ino: Ino, range: ByteRange): void {
     this.#step({ type: 'give-up', ino, range })
+  }
+
+  query(ino: Ino): Promise<boolean> | undefined {
+    const request = this.#client.ask(ino)
+    if (request === undefined) return undefined
+    return new Promise((resolve) => {
+      this.#queries.set(request, resolve)
+      this.#step({ type: 'query', request, ino })
+    })
   }
 
   /** See TokenClient. */
@@ -193,6 +203,10 @@ export class MemberTokens implements TokenService {
         break
       case 'failed':
         this.#failed(effect.waiter)
+        break
+      case 'asked':
+        this.#queries.get(effect.request)?.(effect.fresh)
+        this.#queries.delete(effect.request)
         break
       case 'wait-applied': {
         const { task, vector } = effect

@@ -76,6 +76,8 @@ export class TokenState {
   exclusiveGuards = 0
   /** How many guards were given. */
   uses = 0
+  /** `uses` when another member asked last; -1 before. */
+  usesProbed = -1
   /** Those guards that are on a range. */
   readonly #ranged: TokenWant[] = []
   /** Where exclusive guards on ranges were taken last: starts and ends, the oldest at `#oldest`. */

@@ -184,6 +184,8 @@ class RangeDesk {
       if (effect.type === 'violation') return effect.reason
       const { message: sent } = effect
       if (sent.type === 'clear') return 'clear'
+      if (sent.type === 'probe') return `probe ${sent.number} ${sent.ino} to ${effect.to}`
+      if (sent.type === 'told') return `told ${sent.request} ${sent.idle} ${[...sent.vector]}`
       const items = sent.items.map((item) => {
         const start = startOf(item) / PAGE
         const end = endOf(item) === RANGE_END ? '-' : endOf(item) / PAGE
@@ -275,4 +277,20 @@ test('token authority - a new epoch forgets everything', (t) => {
   desk.authority.step({ type: 'epoch', members: [2, 3] as MemberId[] })
   t.alike(desk.authority.counts(), { objects: 0, held: 0, waiting: 0 })
   t.alike(desk.want(2, 'exclusive', F), ['note 1 to 3: 100'])
+})
+
+test('token authority - a query asks the holders, who keep what they have', (t) => {
+  const desk = new RangeDesk()
+  const query = (request: number) => desk.say(2, { type: 'query', request, ino: F })
+  t.alike(query(1), ['told 1 true '], 'nothing was ever done')
+  desk.want(1, 'exclusive', 10, 1)
+  desk.ack(2, 1)
+  t.alike(query(2), [`probe 1 ${F} to 1`])
+  const probed = { type: 'probed', number: 1, idle: false } as const
+  t.alike(desk.say(2, { ...probed, vector: vector(2, 1) }), [], 'was not asked')
+  t.alike(desk.say(1, { ...probed, vector: vector(1, 7) }), [`told 2 false ${[...vector(1, 7)]}`])
+  t.alike(desk.say(1, { ...probed, vector: vector(1, 8) }), [], 'answered once')
+  t.is(desk.authority.counts().held, 1)
+  desk.release(1, 1, 'none', 0, END)
+  t.alike(query(3), [`told 3 true ${[...vector(1, 1)]}`], 'what was released')
 })

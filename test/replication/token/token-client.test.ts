@@ -36,8 +36,12 @@ class Desk {
           if (message.type === 'want') return `want ${message.request}`
           if (message.type === 'cancel') return `cancel ${message.request}`
           if (message.type === 'note-ack') return `note-ack ${message.number}`
+          if (message.type === 'query') return `query ${message.request} ${message.ino}`
+          if (message.type === 'probed') return `probed ${message.number} ${message.idle}`
           return `release ${message.items.map((i) => `${i.ino}#${i.grant} ${i.left}`)}`
         }
+        case 'asked':
+          return `asked ${effect.request} ${effect.fresh}`
         case 'acquired':
         case 'failed':
           return `${effect.type} ${effect.waiter}`
@@ -314,4 +318,96 @@ test('token client - a note on what is exclusive here accuses the authority', (t
   const desk = new Desk()
   desk.hold(F)
   t.alike(desk.note(1, F), ['violation note on inode 100, which is exclusive here'])
+})
+
+test('token client - a reserved request is waited for only when its lock was granted', (t) => {
+  const desk = new Desk()
+  t.is(desk.client.reserve({ ino: F, mode: 'shared' }), undefined, 'it may look already')
+  const [wanted] = want('exclusive', F)
+  if (wanted === undefined) throw new Error('nothing wanted')
+  t.is(desk.client.reserve(wanted), 1)
+  t.alike(desk.acquire('exclusive', F), ['want 2'], 'it may never be made')
+  t.alike(desk.step({ type: 'cancel', waiter: 1 }), ['cancel 2'])
+  t.alike(desk.step({ type: 'reserved', request: 1, coming: true }), [])
+  t.alike(desk.acquire('exclusive', F), [], 'now it joins')
+  t.alike(desk.grant(1, F, 1), ['wait-applied 1'])
+  t.alike(desk.applied(1), ['acquired 2'])
+  t.is(desk.client.reserve(wanted), undefined, 'it is here')
+})
+
+test('token client - what a lock brought is kept until somebody uses it', (t) => {
+  const desk = new Desk()
+  const [wanted] = want('exclusive', F)
+  if (wanted === undefined) throw new Error('nothing wanted')
+  t.is(desk.client.reserve(wanted), 1)
+  desk.grant(1, F, 1)
+  t.alike(desk.applied(1), [], 'not given back')
+  t.alike(desk.step({ type: 'reserved', request: 1, coming: true }), [])
+  t.ok(desk.client.tryAcquire(want('exclusive', F)))
+  desk.release('exclusive', F)
+  t.is(desk.client.reserve({ ino: G, mode: 'exclusive' }), 2)
+  t.alike(desk.step({ type: 'reserved', request: 2, coming: false }), [])
+  t.alike(desk.acquire('exclusive', G), ['want 3'], 'a lock that was refused brings nothing')
+})
+
+test('token client - what is given up goes when its guards have ended, and is noted', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  desk.client.tryAcquire(want('exclusive', F))
+  const range = { start: 0, end: 10 }
+  t.alike(desk.step({ type: 'give-up', ino: F, range }), [])
+  t.alike(desk.release('exclusive', F), ['drop-caches 2'])
+  t.alike(desk.step({ type: 'dropped', task: 2 }), ['flush 2'])
+  t.alike(desk.flushed(2), [`release ${F}#1 none`])
+  t.alike(desk.step({ type: 'give-up', ino: F, range }), [], 'there is nothing')
+  t.alike(desk.acquire('shared', F), ['want 2'])
+})
+
+test('token client - a query: only about what is changed again and again', (t) => {
+  const desk = new Desk()
+  desk.note(1, F)
+  t.is(desk.client.ask(F), undefined, 'it was never looked at')
+  desk.acquire('shared', F)
+  desk.grant(1, F, 0)
+  desk.applied(2)
+  desk.release('shared', F)
+  t.is(desk.client.ask(F), undefined, 'it may be looked at')
+  desk.note(2, F)
+  t.is(desk.client.ask(F), 1)
+  t.alike(desk.step({ type: 'query', request: 1, ino: F }), [`query 1 ${F}`])
+  const told = { type: 'told', request: 1, idle: true, vector: NOTHING } as const
+  t.alike(desk.hear(told), ['wait-applied 4'])
+  t.alike(desk.applied(4), ['asked 1 true'])
+  t.alike(desk.hear(told), ['violation token query 1 answered, not asked'])
+  t.is(desk.client.ask(F), undefined, 'nobody changes it any more')
+})
+
+test('token client - a probe is answered with the entry closed', (t) => {
+  const desk = new Desk()
+  desk.hold(F)
+  t.alike(desk.hear({ type: 'probe', number: 4, ino: F }), ['flush 2'])
+  t.alike(desk.flushed(2), ['probed 4 false'])
+  desk.hear({ type: 'probe', number: 5, ino: F })
+  t.alike(desk.flushed(3), ['probed 5 true'], 'nothing since')
+  t.ok(desk.client.tryAcquire(want('exclusive', F)), 'it stays')
+})
+
+test('token client - queries of another epoch, or when isolated, are over', (t) => {
+  const desk = new Desk()
+  const ask = () => {
+    desk.acquire('shared', F)
+    return desk.client.ask(F)
+  }
+  t.is(ask(), undefined)
+  desk.note(1, F)
+  desk.step({ type: 'acquire', waiter: 50, wants: want('shared', F) })
+  desk.grant(1, F, 0)
+  desk.applied(1)
+  desk.release('shared', F)
+  desk.release('shared', F)
+  desk.note(2, F)
+  const request = desk.client.ask(F)
+  if (request === undefined) return t.fail('a query is of use here')
+  desk.step({ type: 'query', request, ino: F })
+  t.alike(desk.step({ type: 'epoch' }), [`asked ${request} false`])
 })

@@ -78,7 +78,11 @@ const MESSAGES: readonly (readonly [TokenMessage, string])[] = [
     },
     '07010510090101'
   ],
-  [{ type: 'clear', inos: [INO], vector: VECTOR }, '08010501818080 08ac02']
+  [{ type: 'clear', inos: [INO], vector: VECTOR }, '08010501818080 08ac02'],
+  [{ type: 'query', request: 300, ino: INO }, '09 ac02 05'],
+  [{ type: 'probe', number: 7, ino: INO }, '0a 07 05'],
+  [{ type: 'probed', number: 7, idle: true, vector: VECTOR }, '0b 07 01 01 81808008 ac02'],
+  [{ type: 'told', request: 300, idle: false, vector: new Map() }, '0c ac02 00 00']
 ]
 
 const PACKETS: readonly (readonly [TokenPacket, string])[] = [
