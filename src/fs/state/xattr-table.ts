@@ -9,7 +9,13 @@ export interface Xattr {
 
 type XattrColumns = readonly [Ino, Uint8Array, Uint8Array]
 
+/** Inodes remembered to have none; then they are forgotten all together. */
+const BARE_MAX_INODES = 16_384
+
 export class XattrTable {
+  /** Most inodes have no attribute, and are asked for one whenever something is made or run. */
+  readonly #bare = new Set<Ino>()
+  readonly #any: Statement
   readonly #select: Statement
   readonly #names: Statement
   readonly #put: Statement
@@ -21,6 +27,7 @@ export class XattrTable {
     this.#select = database
       .prepare('SELECT value FROM xattr WHERE ino = ? AND name = ?')
       .pluck(true)
+    this.#any = database.prepare('SELECT 1 FROM xattr WHERE ino = ? LIMIT 1').pluck(true)
     this.#names = database.prepare('SELECT name FROM xattr WHERE ino = ? ORDER BY name').pluck(true)
     this.#put = database.prepare('INSERT OR REPLACE INTO xattr (ino, name, value) VALUES (?, ?, ?)')
     this.#delete = database.prepare('DELETE FROM xattr WHERE ino = ? AND name = ?')
@@ -29,7 +36,15 @@ export class XattrTable {
   }
 
   get(ino: Ino, name: Uint8Array): Uint8Array | undefined {
-    return this.#select.get(ino, name) as Uint8Array | undefined
+    if (this.#bare.has(ino)) return undefined
+    const value = this.#select.get(ino, name) as Uint8Array | undefined
+    if (value === undefined && this.#any.get(ino) === undefined) this.#rememberBare(ino)
+    return value
+  }
+
+  #rememberBare(ino: Ino): void {
+    if (this.#bare.size >= BARE_MAX_INODES) this.#bare.clear()
+    this.#bare.add(ino)
   }
 
   names(ino: Ino): Uint8Array[] {
@@ -37,6 +52,7 @@ export class XattrTable {
   }
 
   put(ino: Ino, name: Uint8Array, value: Uint8Array): void {
+    this.#bare.delete(ino)
     this.#put.run(ino, name, value)
   }
 
