@@ -10,8 +10,6 @@ declare module 'hypercore-storage' {
     constructor(dir: string, options?: HypercoreStorageOptions)
     /** The column family that holds the cores; `flush` writes its memtables out, durably. */
     readonly db: { flush(): Promise<void> }
-    /** `pointer` is `core.core.storage.core` of an opened core. */
-    deleteCore(pointer: unknown): Promise<void>
   }
 
   export default HypercoreStorage

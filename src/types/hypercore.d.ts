@@ -14,8 +14,6 @@ declare module 'hypercore' {
 
   /** The shared part of all sessions of one core. */
   export interface HypercoreInternals {
-    /** Where the core lies in its store. */
-    readonly storage: { readonly core: unknown }
     readonly replicator: {
       /** True: nothing is asked of the peers. */
       setPushOnly(pushOnly: boolean): void

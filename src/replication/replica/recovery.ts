@@ -41,8 +41,11 @@ export function scanHeld(
   return admission.applied
 }
 
-/** Appends to the hypercores of earlier incarnations what they miss and the journal still has. */
-export async function republishOwn(components: RecoveryComponents): Promise<void> {
+/**
+ * Appends to the hypercores of earlier incarnations what they miss and the journal still has.
+ * Resolves with the damage found: logs that lost their tail, or hold something else.
+ */
+export async function republishOwn(components: RecoveryComponents): Promise<string[]> {
   const { journal, logs, self, logger } = components
   const spans = new Map<WriterId, { first: Seq; last: Seq }>()
   for (const { entry } of journal.entries()) {
@@ -51,6 +54,7 @@ export async function republishOwn(components: RecoveryComponents): Promise<void
     if (!span) spans.set(entry.writer, { first: entry.seq, last: entry.seq })
     else if (entry.seq === span.last + 1) span.last = entry.seq
   }
+  const damage: string[] = []
   for (const [writer, { first, last }] of spans) {
     const log = await logs.reopen(writer)
     try {
@@ -59,9 +63,10 @@ export async function republishOwn(components: RecoveryComponents): Promise<void
     } catch (error) {
       if (!(error instanceof DamagedLogError)) throw error
       // Nothing was appended: the entries are served from the journal's copy and by the others.
-      logger.error({ writer, error }, 'own log of an earlier start is not what it was')
+      damage.push(error.message)
     }
   }
+  return damage
 }
 
 function* headsOf(

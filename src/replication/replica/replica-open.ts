@@ -66,7 +66,7 @@ export async function openReplica(
     { record: volume.record, applied: state.position().applied },
     (item) => hasSlicesOnDisk(segments, item)
   )
-  await republishOwn({ journal, logs, self: volume.self.id, logger })
+  const damage = await republishOwn({ journal, logs, self: volume.self.id, logger })
   replica = new Replica(components, options, {
     writer,
     journal,
@@ -81,6 +81,7 @@ export async function openReplica(
     connect: (owner) => openConnections(components, owner),
     defer: deferToTurnEnd
   })
+  for (const text of damage) replica.reportDamage(text)
   await replica.follow()
   return replica
 }

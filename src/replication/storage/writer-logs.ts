@@ -94,30 +94,18 @@ export class WriterLogs {
     throw new DamagedLogError(writer, 'it has blocks before its first use')
   }
 
-  /**
-   * The log of an earlier boot. `atLeast`: how long it was when last made durable; a shorter one
-   * is refused with DamagedLogError.
-   */
-  async reopen(writer: WriterId, atLeast = 0 as Seq): Promise<OwnLog> {
-    const log = await this.#openOwn(writer)
-    if (log.length >= atLeast) return log
-    const { length } = log
-    await this.#forgetOwn(log)
-    throw new DamagedLogError(writer, `it has ${length} blocks, once it had ${atLeast}`)
+  /** The log of an earlier boot; `appendMissing` finds out whether it is as long as it has to be. */
+  reopen(writer: WriterId): Promise<OwnLog> {
+    return this.#openOwn(writer)
   }
 
-  /** Another writer's log, from now on downloaded as it grows. `atLeast` as for `reopen`. */
-  async follow(writer: WriterId, key: Buffer, atLeast = 0 as Seq): Promise<ForeignLog> {
+  /** Another writer's log, from now on downloaded as it grows. */
+  async follow(writer: WriterId, key: Buffer): Promise<ForeignLog> {
     assert(!this.#closed, 'the logs are closed')
     assert(!this.#foreign.has(writer), 'the log is followed already')
     if (key.length !== KEY_BYTES) throw new RangeError('a log key is 32 bytes')
     const core = this.#store.get({ key, allowFork: false, inflightRange: INFLIGHT_RANGE })
     await core.ready()
-    if (core.contiguousLength < atLeast) {
-      const length = core.contiguousLength
-      await core.close()
-      throw new DamagedLogError(writer, `it has ${length} blocks, once it had ${atLeast}`)
-    }
     this.#watch(writer, core, undefined)
     const log = new ForeignLog(writer, core, (failure) => this.#report(failure))
     this.#foreign.set(writer, log)
@@ -156,19 +144,6 @@ export class WriterLogs {
     const lengths = this.lengths()
     await this.#flushes.request()
     return lengths
-  }
-
-  /** Closes the log of a writer and deletes its blocks; an own one cannot be made again. */
-  async remove(writer: WriterId, key: Buffer): Promise<void> {
-    await this.#own.get(writer)?.close()
-    await this.#foreign.get(writer)?.close()
-    this.#own.delete(writer)
-    this.#foreign.delete(writer)
-    const core = this.#store.get({ key })
-    await core.ready()
-    const pointer = core.core.storage.core
-    await core.close()
-    await this.#storage.deleteCore(pointer)
   }
 
   /** Waits for queued blocks, then closes all logs and the store. Nothing is flushed. */

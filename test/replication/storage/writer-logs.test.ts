@@ -87,8 +87,7 @@ test('own log - key before the first append, order, length, reopen', async (t) =
   await first.logs.close()
   const second = await openNode(t, dir)
   await t.exception(second.logs.create(WRITER), /blocks before its first use/)
-  await t.exception(second.logs.reopen(WRITER, 301 as Seq), /has 300 blocks, once it had 301/)
-  const old = await second.logs.reopen(WRITER, 300 as Seq)
+  const old = await second.logs.reopen(WRITER)
   t.is(old.length, 300)
   t.is(old.key.toString('hex'), key)
   t.is((await second.logs.create(writerOf(1, 2))).length, 0)
@@ -127,7 +126,7 @@ test('two nodes - blocks arrive in order, live and after an absence', async (t) 
   await b.logs.close()
   await own.append(201 as Seq, blocks(201, 1000))
   const again = await openNode(t, dirB)
-  const back = await again.logs.follow(WRITER, own.key, 200 as Seq)
+  const back = await again.logs.follow(WRITER, own.key)
   t.is(back.length, 200)
   const rest = collect(t, back, 151, 1000)
   await connectNodes(t, a, again)
@@ -325,30 +324,13 @@ test('damage - a flipped bit in the stored log is reported, never served', async
   let refused = 0
   try {
     const again = await openNode(t, join(tmp, 'a'))
-    const old = await again.logs.reopen(WRITER, 20 as Seq)
+    const old = await again.logs.reopen(WRITER)
     await old.appendMissing(1 as Seq, 20 as Seq, large)
   } catch (error) {
     refused++
     t.comment(String(error))
   }
   t.is(refused, 1)
-})
-
-test('remove - deletes the blocks; the log is empty afterwards', async (t) => {
-  const dir = await t.tmp()
-  const a = await openNode(t, await t.tmp())
-  const b = await openNode(t, dir)
-  const own = await a.logs.create(WRITER)
-  await own.append(1 as Seq, blocks(1, 20))
-  const cut = await connectNodes(t, a, b)
-  await collect(t, await b.logs.follow(WRITER, own.key), 1, 20)
-  await cut()
-  await b.logs.remove(WRITER, own.key)
-  await b.logs.close()
-  const again = await openNode(t, dir)
-  t.is((await again.logs.follow(WRITER, own.key)).length, 0)
-  await a.logs.remove(WRITER, own.key)
-  t.is(a.logs.own(WRITER), undefined)
 })
 
 test('store - in use by another opening of the same folder', async (t) => {
