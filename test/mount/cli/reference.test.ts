@@ -17,10 +17,21 @@ import {
 import { UserError } from '../../../src/mount/daemon/user-error.ts'
 import { exampleStatus } from '../daemon/support.ts'
 
-function reference(): string {
+function projectFile(name: string): string {
   let folder = path.dirname(fileURLToPath(import.meta.url))
   while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder)
-  return readFileSync(path.join(folder, 'docs/cli.md'), 'utf8')
+  return readFileSync(path.join(folder, name), 'utf8')
+}
+
+function reference(): string {
+  return projectFile('docs/cli.md')
+}
+
+/** A man page as plain text, as far as a comparison needs it. */
+function manPage(name: string): string {
+  return projectFile(`man/${name}`)
+    .replace(/^\.(?:B|I|BR|BI|RB|RI|IR) /gm, '')
+    .replace(/\\f[BIRP]|["\\]/g, '')
 }
 
 const never = () => Promise.reject(new Error('not to be run'))
@@ -159,4 +170,22 @@ test('mount options - those of fstab and systemd are for others, unknown ones re
   const base = parseMountOptions(['noexec,uid=5'])
   const { settings } = parseMountRequest(['remount,ro'], { base })
   t.alike(settings, { ...base, readOnly: true }, 'what is not named stays')
+})
+
+test('reference - the man pages have every command, mount option and exit code', async (t) => {
+  const page = manPage('tandemfs.1')
+  const commands = (await help(['--help'])).matchAll(/^ {2}([a-z]+) (?:\[options\] )?[<[]/gm)
+  const names = [...commands].map(([, name]) => name)
+  t.ok(names.length >= 10, names.join(' '))
+  for (const name of names) t.ok(page.includes(`\n.TP\n${name} `), `tandemfs ${name}`)
+  for (const [name, meaning] of Object.entries(EXIT_CODE_MEANINGS)) {
+    const code = ExitCode[name as keyof typeof ExitCode]
+    const sentence = `${meaning.slice(0, 1).toUpperCase()}${meaning.slice(1)}.`
+    t.ok(page.includes(`.TP\n${code}\n${sentence}\n`), `exit code ${code}`)
+  }
+  const mount = manPage('mount.tandemfs.8')
+  for (const option of MOUNT_OPTIONS) {
+    const help = `${option.help.slice(0, 1).toUpperCase()}${option.help.slice(1)}`
+    t.ok(mount.includes(`.TP\n${option.name}`) && mount.includes(help), option.name)
+  }
 })
