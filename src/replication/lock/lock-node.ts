@@ -5,7 +5,6 @@
  * Nothing has to be sealed before an epoch change: what a delegate grants meanwhile is in its own
  * table and asserted in the new epoch, whose authority decides nothing before all have asserted.
  */
-import { DecodeError } from '../../fs/byte-codec.ts'
 import type {
   LockConflict,
   LockKind,
@@ -16,8 +15,7 @@ import type {
 } from '../../fs/ports/lock-service.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
-import { type LinkEffect, type LinkEvent, TokenLink } from '../token/token-link.ts'
-import type { LinkPacket } from '../token/token-message.ts'
+import { MemberLinks } from '../token/member-links.ts'
 import { rangePart } from '../token/token-range.ts'
 import {
   LockAuthority,
@@ -72,8 +70,7 @@ export class LockNode implements LockService {
   readonly #options: LockNodeOptions
   readonly #service: MemberLocks
   readonly #ticker: Ticker
-  readonly #links = new Map<MemberId, TokenLink<LockMessage>>()
-  readonly #connected = new Set<MemberId>()
+  readonly #links: MemberLinks<LockMessage>
   #epoch: LockEpoch | undefined
   #authority: LockAuthority | undefined
   readonly #effects: LockAuthorityEffect[] = []
@@ -82,6 +79,16 @@ export class LockNode implements LockService {
   constructor(components: LockNodeComponents, options: LockNodeOptions) {
     this.#components = components
     this.#options = options
+    this.#links = new MemberLinks(
+      {
+        encode: encodeLockPacket,
+        decode: decodeLockPacket,
+        sendPacket: (to, epoch, body) => components.sendPacket(to, epoch, body),
+        deliver: (from, message) => this.#deliver(from, message),
+        onViolation: (member, reason) => components.onViolation(member, reason)
+      },
+      { name: 'lock' }
+    )
     const { clock, tokens, onLost } = components
     this.#service = new MemberLocks(
       {
@@ -148,36 +155,24 @@ export class LockNode implements LockService {
     const { member } = this.#options
     const leads = epoch.authority === member
     const peers = leads ? epoch.members.filter((id) => id !== member) : [epoch.authority]
-    for (const id of this.#links.keys()) if (!peers.includes(id)) this.#links.delete(id)
     this.#authority = leads ? new LockAuthority(this.#options) : undefined
     this.#effects.length = 0
     this.#stepAuthority({ type: 'epoch', members: epoch.members })
-    for (const id of peers) this.#startLink(id, epoch.epoch)
+    this.#links.startEpoch(epoch.epoch, peers)
     this.#service.startEpoch()
   }
 
   peerConnected(member: MemberId): void {
-    this.#connected.add(member)
-    this.#stepLink(member, { type: 'connected' })
+    this.#links.peerConnected(member)
   }
 
   peerDisconnected(member: MemberId): void {
-    this.#connected.delete(member)
-    this.#stepLink(member, { type: 'disconnected' })
+    this.#links.peerDisconnected(member)
   }
 
   /** A packet from that member's current connection; older connections' packets are not passed. */
   receive(from: MemberId, epoch: Epoch, body: Buffer): void {
-    if (epoch !== this.#epoch?.epoch || !this.#links.has(from)) return
-    let packet: LinkPacket<LockMessage>
-    try {
-      packet = decodeLockPacket(body)
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error
-      this.#components.onViolation(from, `lock packet: ${error.message}`)
-      return
-    }
-    this.#stepLink(from, { type: 'packet', epoch, packet })
+    this.#links.receive(from, epoch, body)
   }
 
   status(): LockStatus {
@@ -188,19 +183,11 @@ export class LockNode implements LockService {
     }
   }
 
-  #startLink(member: MemberId, epoch: Epoch): void {
-    if (!this.#links.has(member)) {
-      this.#links.set(member, new TokenLink())
-      if (this.#connected.has(member)) this.#stepLink(member, { type: 'connected' })
-    }
-    this.#stepLink(member, { type: 'epoch', epoch })
-  }
-
   #sendToAuthority(message: LockToAuthority): void {
     const { member } = this.#options
     const authority = this.#epoch?.authority
     if (authority === undefined) return
-    if (authority !== member) this.#stepLink(authority, { type: 'send', message })
+    if (authority !== member) this.#links.send(authority, message)
     else this.#stepAuthority({ type: 'message', from: member, message, nowMs: this.#nowMs() })
   }
 
@@ -210,7 +197,7 @@ export class LockNode implements LockService {
 
   #sendToClient(to: MemberId, message: LockToClient): void {
     if (to === this.#options.member) this.#service.receive(message)
-    else this.#stepLink(to, { type: 'send', message })
+    else this.#links.send(to, message)
   }
 
   #stepAuthority(event: LockAuthorityEvent): void {
@@ -250,26 +237,6 @@ export class LockNode implements LockService {
     if (epoch === undefined) return
     const want = { ino, mode, ...rangePart(range.start, range.end) }
     this.#components.tokens.bring(member, epoch, request, want)
-  }
-
-  #stepLink(member: MemberId, event: LinkEvent<LockMessage>): void {
-    const link = this.#links.get(member)
-    if (link === undefined) return
-    for (const effect of link.step(event)) this.#executeLink(member, effect)
-  }
-
-  #executeLink(member: MemberId, effect: LinkEffect<LockMessage>): void {
-    switch (effect.type) {
-      case 'transmit':
-        this.#components.sendPacket(member, effect.epoch, encodeLockPacket(effect.packet))
-        break
-      case 'deliver':
-        this.#deliver(member, effect.message)
-        break
-      case 'violation':
-        this.#components.onViolation(member, effect.reason)
-        break
-    }
   }
 
   #deliver(from: MemberId, message: LockMessage): void {

@@ -3,7 +3,6 @@
  * that. Bytes in, bytes out; connections, epochs and the log are the caller's.
  */
 
-import { DecodeError } from '../../fs/byte-codec.ts'
 import type {
   ByteRange,
   TokenGuard,
@@ -11,17 +10,16 @@ import type {
   TokenWant
 } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
+import { MemberLinks } from './member-links.ts'
 import { TokenAuthority } from './token-authority.ts'
 import type { AuthorityEffect, AuthorityEvent, AuthorityOptions } from './token-authority-events.ts'
 import type { ClientOptions } from './token-client-events.ts'
 import { decodeTokenPacket, encodeTokenPacket } from './token-codec.ts'
-import { type LinkEffect, type LinkEvent, TokenLink } from './token-link.ts'
 import {
   isToAuthority,
   type ToAuthority,
   type ToClient,
-  type TokenMessage,
-  type TokenPacket
+  type TokenMessage
 } from './token-message.ts'
 import { MemberTokens, type TokenServiceComponents } from './token-service.ts'
 
@@ -54,8 +52,7 @@ export class TokenNode implements TokenService {
   readonly #components: TokenNodeComponents
   readonly #options: TokenNodeOptions
   readonly #service: MemberTokens
-  readonly #links = new Map<MemberId, TokenLink>()
-  readonly #connected = new Set<MemberId>()
+  readonly #links: MemberLinks<TokenMessage>
   #epoch: TokenEpoch | undefined
   #authority: TokenAuthority | undefined
   readonly #effects: AuthorityEffect[] = []
@@ -64,6 +61,16 @@ export class TokenNode implements TokenService {
   constructor(components: TokenNodeComponents, options: TokenNodeOptions) {
     this.#components = components
     this.#options = options
+    this.#links = new MemberLinks(
+      {
+        encode: encodeTokenPacket,
+        decode: decodeTokenPacket,
+        sendPacket: (to, epoch, body) => components.sendPacket(to, epoch, body),
+        deliver: (from, message) => this.#deliver(from, message),
+        onViolation: (member, reason) => components.onViolation(member, reason)
+      },
+      { name: 'token' }
+    )
     const { clock, flush, waitApplied, dropCaches, onFatal } = components
     this.#service = new MemberTokens(
       {
@@ -142,35 +149,23 @@ export class TokenNode implements TokenService {
     const { member } = this.#options
     const leads = epoch.authority === member
     const peers = leads ? epoch.members.filter((id) => id !== member) : [epoch.authority]
-    for (const id of this.#links.keys()) if (!peers.includes(id)) this.#links.delete(id)
-    for (const id of peers) this.#startLink(id, epoch.epoch)
+    this.#links.startEpoch(epoch.epoch, peers)
     this.#authority = leads ? new TokenAuthority(this.#options) : undefined
     this.#stepAuthority({ type: 'epoch', members: epoch.members })
     this.#service.startEpoch()
   }
 
   peerConnected(member: MemberId): void {
-    this.#connected.add(member)
-    this.#stepLink(member, { type: 'connected' })
+    this.#links.peerConnected(member)
   }
 
   peerDisconnected(member: MemberId): void {
-    this.#connected.delete(member)
-    this.#stepLink(member, { type: 'disconnected' })
+    this.#links.peerDisconnected(member)
   }
 
   /** A packet from that member's current connection; older connections' packets are not passed. */
   receive(from: MemberId, epoch: Epoch, body: Buffer): void {
-    if (epoch !== this.#epoch?.epoch || !this.#links.has(from)) return
-    let packet: TokenPacket
-    try {
-      packet = decodeTokenPacket(body)
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error
-      this.#components.onViolation(from, `token packet: ${error.message}`)
-      return
-    }
-    this.#stepLink(from, { type: 'packet', epoch, packet })
+    this.#links.receive(from, epoch, body)
   }
 
   /**
@@ -189,25 +184,17 @@ export class TokenNode implements TokenService {
     }
   }
 
-  #startLink(member: MemberId, epoch: Epoch): void {
-    if (!this.#links.has(member)) {
-      this.#links.set(member, new TokenLink())
-      if (this.#connected.has(member)) this.#stepLink(member, { type: 'connected' })
-    }
-    this.#stepLink(member, { type: 'epoch', epoch })
-  }
-
   #sendToAuthority(message: ToAuthority): void {
     const { member } = this.#options
     const authority = this.#epoch?.authority
     if (authority === undefined) return
     if (authority === member) this.#stepAuthority({ type: 'message', from: member, message })
-    else this.#stepLink(authority, { type: 'send', message })
+    else this.#links.send(authority, message)
   }
 
   #sendToClient(to: MemberId, message: ToClient): void {
     if (to === this.#options.member) this.#service.receive(message)
-    else this.#stepLink(to, { type: 'send', message })
+    else this.#links.send(to, message)
   }
 
   #stepAuthority(event: AuthorityEvent): void {
@@ -233,26 +220,6 @@ export class TokenNode implements TokenService {
         break
       case 'violation':
         this.#components.onViolation(effect.member, effect.reason)
-        break
-    }
-  }
-
-  #stepLink(member: MemberId, event: LinkEvent): void {
-    const link = this.#links.get(member)
-    if (link === undefined) return
-    for (const effect of link.step(event)) this.#executeLink(member, effect)
-  }
-
-  #executeLink(member: MemberId, effect: LinkEffect): void {
-    switch (effect.type) {
-      case 'transmit':
-        this.#components.sendPacket(member, effect.epoch, encodeTokenPacket(effect.packet))
-        break
-      case 'deliver':
-        this.#deliver(member, effect.message)
-        break
-      case 'violation':
-        this.#components.onViolation(member, effect.reason)
         break
     }
   }
