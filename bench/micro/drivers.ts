@@ -158,8 +158,8 @@ function line(name: string, rates: ReadonlyMap<Driver, readonly number[]>, unit:
     const text = `${rate.toFixed(unit === 'op/s' ? 0 : 1)} ${unit}`
     if (driver === 'native') return text
     const ratios = own.map((value, round) => value / (rates.get('native')?.[round] ?? Number.NaN))
-    const [low, high] = [Math.min(...ratios).toFixed(2), Math.max(...ratios).toFixed(2)]
-    return `${text}, ${median(ratios).toFixed(2)} (${low} to ${high})`
+    const [low, high] = [Math.min(...ratios).toPrecision(2), Math.max(...ratios).toPrecision(2)]
+    return `${text}, ${median(ratios).toPrecision(2)} (${low} to ${high})`
   })
   return `| ${name} | ${cells.join(' | ')} |`
 }
