@@ -12,7 +12,7 @@ export interface LeaseOptions {
   readonly heartbeatMs: number
 }
 
-export const LEASE_DEFAULTS: LeaseOptions = { leaseMs: 4000, marginMs: 400, heartbeatMs: 500 }
+export const LEASE_DEFAULTS: LeaseOptions = { leaseMs: 1800, marginMs: 200, heartbeatMs: 300 }
 
 /** A member's own lease. */
 export class Lease {
@@ -51,14 +51,10 @@ export class LeasePromises {
     this.#options = options
   }
 
-  promise(member: MemberId, nowMs: number): number {
-    this.#until.set(member, nowMs + this.#options.leaseMs + this.#options.marginMs)
-    return this.#options.leaseMs
-  }
-
-  /** A promise an earlier incarnation of the authority may have given just before it ended. */
-  assumePromised(member: MemberId, nowMs: number): void {
-    this.promise(member, nowMs)
+  /** Promises time until `leaseMs` from now: no more than the authority's own lease has left. */
+  promise(member: MemberId, nowMs: number, leaseMs: number): void {
+    const untilMs = nowMs + leaseMs + this.#options.marginMs
+    this.#until.set(member, Math.max(this.#until.get(member) ?? untilMs, untilMs))
   }
 
   isOver(member: MemberId, nowMs: number): boolean {

@@ -7,10 +7,17 @@ import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
 import type { SealedEntry } from './entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from './entry.ts'
 import { readVector, writeVector } from './entry-codec.ts'
+import type { MemberChange } from './epoch/member-change.ts'
 import { readLockRows, writeLockRows } from './lock/lock-row-codec.ts'
 import type { BulkMessage, ControlMessage } from './messages.ts'
 import type { EpochRecord } from './record.ts'
-import { parseRecord } from './volume/record-codec.ts'
+import type { Ballot } from './register/ballot.ts'
+import {
+  formatRecord,
+  parseMemberChange,
+  parseRecord,
+  RECORD_TEXT_MAX_BYTES
+} from './volume/record-codec.ts'
 import { ShapeError } from './volume/shape.ts'
 
 const Control = {
@@ -33,14 +40,17 @@ const Control = {
   lock: 17,
   'lock-query': 18,
   'lock-rows': 19,
+  register: 20,
+  members: 21,
   signed: 22
 } as const
 
 const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
 
-const RECORD_MAX_BYTES = 4 * 1024 * 1024
 /** As hypercore packs it: one signer, 68 bytes. */
 const SIGNATURE_MAX_BYTES = 256
+const CHANGE_MAX_BYTES = 64 * 1024
+const JOIN_WANTS = ['live', 'in-sync', 'unsealed'] as const
 const ENCLOSED_MAX_BYTES = 1024 * 1024
 export const ORPHANS_PER_QUERY_MAX = 4096
 export const ENTRIES_PER_FETCH_MAX = 1024
@@ -144,8 +154,13 @@ export function encodeControl(message: ControlMessage): WireMessage {
     case 'leave':
       w.uint(message.epoch)
       break
+    case 'register':
+      return { type, parts: [message.body] }
+    case 'members':
+      w.text(JSON.stringify(message.change))
+      break
     case 'seal':
-      w.uint(message.epoch).uint(message.round)
+      w.uint(message.ballot).uint(message.epoch).uint(message.round)
       writeVector(w, message.cuts)
       break
     case 'sealed':
@@ -153,10 +168,10 @@ export function encodeControl(message: ControlMessage): WireMessage {
       writeVector(w, message.held)
       break
     case 'record':
-      w.text(JSON.stringify(message.record))
+      w.u8(message.leads ? 1 : 0).text(formatRecord(message.record))
       break
     case 'join':
-      w.uint(message.epoch).u8(message.want === 'live' ? 0 : 1)
+      w.uint(message.epoch).u8(JOIN_WANTS.indexOf(message.want))
       break
     case 'orphan-query':
       w.uint(message.epoch).uint(message.query)
@@ -174,12 +189,26 @@ export function encodeControl(message: ControlMessage): WireMessage {
 }
 
 function readRecord(reader: ByteReader): EpochRecord {
+  return shaped('record', () => parseRecord(reader.text(RECORD_TEXT_MAX_BYTES)))
+}
+
+function readChange(reader: ByteReader): MemberChange {
+  return shaped('change', () => parseMemberChange(reader.text(CHANGE_MAX_BYTES)))
+}
+
+function shaped<T>(what: string, read: () => T): T {
   try {
-    return parseRecord(reader.text(RECORD_MAX_BYTES))
+    return read()
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error
-    throw new DecodeError(`record: ${error.message}`, { cause: error })
+    throw new DecodeError(`${what}: ${error.message}`, { cause: error })
   }
+}
+
+function readWant(reader: ByteReader): (typeof JOIN_WANTS)[number] {
+  const want = JOIN_WANTS[reader.u8()]
+  if (want === undefined) throw new DecodeError('join for an unknown purpose')
+  return want
 }
 
 type Decoder = (r: ByteReader) => ControlMessage
@@ -236,6 +265,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
   [Control.leave]: (r) => ({ type: 'leave', epoch: r.uint() as Epoch }),
   [Control.seal]: (r) => ({
     type: 'seal',
+    ballot: r.uint() as Ballot,
     epoch: r.uint() as Epoch,
     round: r.uint(),
     cuts: readVector(r)
@@ -246,12 +276,21 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     round: r.uint(),
     held: readVector(r)
   }),
-  [Control.record]: (r) => ({ type: 'record', record: readRecord(r) }),
+  [Control.record]: (r) => ({
+    type: 'record',
+    leads: r.u8() === 1,
+    record: readRecord(r)
+  }),
   [Control.join]: (r) => ({
     type: 'join',
     epoch: r.uint() as Epoch,
-    want: r.u8() === 0 ? 'live' : 'in-sync'
+    want: readWant(r)
   }),
+  [Control.register]: (r) => {
+    if (r.left > RECORD_TEXT_MAX_BYTES) throw new DecodeError('register message too large')
+    return { type: 'register', body: r.rest() }
+  },
+  [Control.members]: (r) => ({ type: 'members', change: readChange(r) }),
   [Control['orphan-query']]: (r) => ({
     type: 'orphan-query',
     epoch: r.uint() as Epoch,

@@ -6,7 +6,9 @@
 import type { LockRow } from '../fs/ports/lock-service.ts'
 import type { Epoch, Ino, MemberId, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
 import type { SealedEntry } from './entry.ts'
+import type { MemberChange } from './epoch/member-change.ts'
 import type { EpochRecord } from './record.ts'
+import type { Ballot } from './register/ballot.ts'
 import type { Vector } from './vector.ts'
 
 /** First on every control connection, both ways. */
@@ -110,6 +112,8 @@ export interface TokenEnvelope {
 /** Stop serving, make what you hold durable and say what it is: epoch `epoch` comes next. */
 export interface SealMessage {
   readonly type: 'seal'
+  /** Of the leader that seals; a lower one than was seen before is not obeyed. */
+  readonly ballot: Ballot
   readonly epoch: Epoch
   /** Number of this seal, for its answer. */
   readonly round: number
@@ -125,19 +129,37 @@ export interface SealedMessage {
   readonly held: Vector
 }
 
+/** A record that was chosen by a majority. */
 export interface RecordMessage {
   readonly type: 'record'
   readonly record: EpochRecord
+  /** The sender leads: there is no newer one. */
+  readonly leads: boolean
 }
 
-/** A member that caught up asks to become live, or (live) to enter the in-sync set. */
+/**
+ * A member that caught up asks to become live, or (live) to enter the in-sync set; one whose seal
+ * was followed by nothing asks for a record that ends it.
+ */
 export interface JoinMessage {
   readonly type: 'join'
   readonly epoch: Epoch
-  readonly want: 'live' | 'in-sync'
+  readonly want: 'live' | 'in-sync' | 'unsealed'
 }
 
-/** The sender has stopped serving for good and gives up its lease: no need to wait for its end. */
+/** A message about the epoch register, encoded by its own codec. */
+export interface RegisterEnvelope {
+  readonly type: 'register'
+  readonly body: Buffer
+}
+
+/** To the authority: change the member list. */
+export interface MembersMessage {
+  readonly type: 'members'
+  readonly change: MemberChange
+}
+
+/** The sender is about to stop: leave it out of the next record, with all it has written. */
 export interface LeaveMessage {
   readonly type: 'leave'
   readonly epoch: Epoch
@@ -189,6 +211,8 @@ export type ControlMessage =
   | RecordMessage
   | JoinMessage
   | LeaveMessage
+  | RegisterEnvelope
+  | MembersMessage
   | LockQueryMessage
   | LockRowsMessage
   | OrphanQueryMessage

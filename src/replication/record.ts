@@ -14,6 +14,9 @@ export interface MemberInfo {
   readonly role: 'data' | 'witness'
 }
 
+/** A member that votes on the epoch record, and how much its vote counts. */
+export type VoterWeight = readonly [MemberId, number]
+
 export interface WriterInfo {
   readonly writer: WriterId
   /** Key of its hypercore, hex. */
@@ -41,6 +44,12 @@ export interface EpochRecord {
   readonly inSync: readonly MemberId[]
   readonly writers: readonly WriterInfo[]
   readonly history: readonly EpochCuts[]
+  /** Who agrees on the next record, by a majority of the weights. */
+  readonly voters: readonly VoterWeight[]
+  /** Who agreed on the record before this one: a majority of them had to agree on this one too. */
+  readonly votersBefore: readonly VoterWeight[]
+  /** Its vote counts twice where the number of voters is even. */
+  readonly tieBreaker?: MemberId
   readonly nextMemberId: number
   /** Keys of removed members, refused for ever. */
   readonly removedKeys: readonly string[]

@@ -10,6 +10,8 @@ import type { SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeSegmentId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
+import type { VoterState } from '../../src/replication/register/voter.ts'
+import { FRESH_VOTER } from '../../src/replication/register/voter.ts'
 import type {
   ReplicaJournal,
   ReplicaSegments
@@ -48,6 +50,8 @@ export class Disk {
   incarnation = 0
   inoRange = 0
   record: EpochRecord
+  /** Replaced as a whole and synced each time, as the record is. */
+  voter: VoterState = FRESH_VOTER
   readonly options: DiskOptions
 
   constructor(record: EpochRecord, options: DiskOptions) {

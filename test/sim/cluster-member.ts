@@ -25,7 +25,7 @@ export interface MemberOptions {
   readonly clockRate: number
 }
 
-class ToyConnection implements PeerConnection {
+export class ToyConnection implements PeerConnection {
   readonly member: MemberId
   readonly kind: FramedKind
   readonly dialed: boolean
@@ -172,6 +172,10 @@ export class SimMember {
           disk.record = record
           world.onRecordSaved(id, record)
         },
+        saveVoter: (state) => {
+          disk.voter = state
+          world.onVoterSaved(id, state)
+        },
         saveInvites: () => {},
         connect: ({ handlers }) => ({
           start: async () => {
@@ -215,7 +219,8 @@ export class SimMember {
         settings: { member: id, listen: { host: '127.0.0.1', port: 1 } },
         record: disk.record,
         self,
-        invites: EMPTY_BOOK
+        invites: EMPTY_BOOK,
+        voter: disk.voter
       },
       state,
       checkpoint: async () => {
@@ -225,6 +230,7 @@ export class SimMember {
         return image.position
       },
       clock: process.clock(),
+      random: () => world.random.share(),
       logger,
       closeForGood: (inos: readonly Ino[]) => inos,
       forgetReaped: () => {},

@@ -6,8 +6,9 @@
 
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
 import type { Epoch, Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
-import { memberOf } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
+import type { VoterState } from '../../src/replication/register/voter.ts'
+import { chooseVoters } from '../../src/replication/register/voters.ts'
 import type { Replica } from '../../src/replication/replica/replica.ts'
 import type { FramedKind } from '../../src/replication/transport/peer-connection.ts'
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
@@ -17,6 +18,8 @@ import { LivenessError, SafetyError } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
 import { blockOn } from './cluster-logs.ts'
 import { SimMember } from './cluster-member.ts'
+import { ChosenRecords } from './cluster-register.ts'
+import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
 import { Scheduler } from './scheduler.ts'
@@ -47,7 +50,7 @@ export interface ClusterResult {
   readonly counters: Readonly<Record<string, number>>
 }
 
-const AUTHORITY = 1 as MemberId
+const FIRST = 1 as MemberId
 const SECOND_US = 1_000_000
 /** Virtual time after the last fault in which all members must be live and equal. */
 const PATIENCE_US = 120 * SECOND_US
@@ -58,6 +61,8 @@ const KINDS: readonly FramedKind[] = ['control', 'bulk']
 export function drawClusterParameters(random: Random) {
   return {
     members: random.pick([2, 2, 2, 3, 3, 4, 5]),
+    hasWitness: random.chance(0.5),
+    hasTieBreaker: random.chance(0.3),
     clients: random.between(1, 2),
     inos: random.between(1, 4),
     delayMaxUs: random.pick([100, 2000, 30_000]),
@@ -82,6 +87,8 @@ export class ClusterWorld {
   readonly hooks: ClusterHooks
   readonly #trace: Trace
   readonly #members = new Map<MemberId, SimMember>()
+  readonly #witnesses: SimWitness[] = []
+  readonly #chosen: ChosenRecords
   readonly #networks: Record<FramedKind, Network<Packet>>
   readonly #counters = new Map<string, number>()
   /** Until when two members cannot connect. */
@@ -100,11 +107,16 @@ export class ClusterWorld {
     this.#steps = this.random.between(0, options.steps)
     this.#trace = new Trace(options.keepLines)
     this.#networks = { control: this.#makeNetwork('control'), bulk: this.#makeNetwork('bulk') }
-    const record = firstRecord(this.parameters.members)
+    const record = firstRecord(this.parameters)
     this.ledger.onRecord(record)
-    for (const { id } of record.members) {
+    this.#chosen = new ChosenRecords(record)
+    for (const { id, role } of record.members) {
       const { isolationMs, minHoldMs, clients } = this.parameters
       const clockRate = 0.995 + this.random.below(11) / 1000
+      if (role === 'witness') {
+        this.#witnesses.push(new SimWitness(this, id, record, { clockRate }))
+        continue
+      }
       const memberOptions = { isolationMs, minHoldMs, clients, clockRate }
       this.#members.set(id, new SimMember(this, id, record, memberOptions))
     }
@@ -168,15 +180,26 @@ export class ClusterWorld {
   }
 
   disconnectAll(id: MemberId): void {
-    for (const other of this.#members.keys()) {
-      for (const kind of KINDS) this.#networks[kind].disconnect(id, other)
+    for (const other of this.#nodes()) {
+      for (const kind of KINDS) this.#networks[kind].disconnect(id, other.id)
     }
   }
 
   onRecordSaved(id: MemberId, record: EpochRecord): void {
-    if (id !== AUTHORITY || record.epoch <= (this.ledger.record?.epoch ?? 0)) return
+    this.#guard(() => this.#chosen.onBelieved(id, record))
+  }
+
+  onVoterSaved(id: MemberId, state: VoterState): void {
+    this.#guard(() => {
+      const record = this.#chosen.onSaved(id, state)
+      if (record) this.#onChosen(record)
+    })
+  }
+
+  #onChosen(record: EpochRecord): void {
     this.note(`record ${JSON.stringify({ ...record, members: 0, writers: record.writers })}`)
     this.count('epochs')
+    if (record.authority !== this.ledger.record?.authority) this.count('takeovers')
     this.#guard(() => {
       this.ledger.onRecord(record)
       for (const member of this.#members.values()) {
@@ -220,7 +243,7 @@ export class ClusterWorld {
 
   /** Runs it all; throws what went wrong. */
   async run(): Promise<ClusterResult> {
-    for (const member of this.#members.values()) {
+    for (const member of this.#nodes()) {
       this.scheduler.after(this.random.below(SECOND_US), () => member.boot())
     }
     this.#keepConnecting()
@@ -247,7 +270,7 @@ export class ClusterWorld {
   }
 
   #makeNetwork(kind: FramedKind): Network<Packet> {
-    const member = (id: number) => this.#members.get(id as MemberId)
+    const member = (id: number) => this.#nodes().find((node) => node.id === id)
     return new Network<Packet>(
       {
         scheduler: this.scheduler,
@@ -265,10 +288,14 @@ export class ClusterWorld {
     )
   }
 
-  #pairs(): [SimMember, SimMember][] {
-    const members = [...this.#members.values()]
-    return members.flatMap((a) =>
-      members.filter((b) => b.id > a.id).map((b): [SimMember, SimMember] => [a, b])
+  #nodes(): SimNode[] {
+    return [...this.#members.values(), ...this.#witnesses]
+  }
+
+  #pairs(): [SimNode, SimNode][] {
+    const nodes = this.#nodes()
+    return nodes.flatMap((a) =>
+      nodes.filter((b) => b.id > a.id).map((b): [SimNode, SimNode] => [a, b])
     )
   }
 
@@ -295,7 +322,7 @@ export class ClusterWorld {
 
   #oneFault(): void {
     const { random, parameters } = this
-    const member = random.pick([...this.#members.values()])
+    const member = random.pick(this.#nodes())
     const dice = random.below(5)
     const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
     if (dice === 0) this.#crash(member, parameters.powerCuts && random.chance(0.6), spanUs)
@@ -307,7 +334,7 @@ export class ClusterWorld {
     }
   }
 
-  #crash(member: SimMember, powerCut: boolean, spanUs: number): void {
+  #crash(member: SimNode, powerCut: boolean, spanUs: number): void {
     this.note(`${member.id}: ${powerCut ? 'power cut' : 'killed'} for ${spanUs}`)
     this.count(powerCut ? 'powerCuts' : 'kills')
     member.kill(powerCut)
@@ -321,7 +348,7 @@ export class ClusterWorld {
     })
   }
 
-  #freeze(member: SimMember, spanUs: number): void {
+  #freeze(member: SimNode, spanUs: number): void {
     this.note(`${member.id}: frozen for ${spanUs}`)
     this.count('freezes')
     member.process?.freeze(this.scheduler.nowUs + spanUs)
@@ -348,7 +375,7 @@ export class ClusterWorld {
   #heal(): void {
     this.note('healed')
     this.#cutUntilUs.clear()
-    for (const member of this.#members.values()) {
+    for (const member of this.#nodes()) {
       this.disconnectAll(member.id)
       member.boot()
     }
@@ -421,25 +448,34 @@ export class ClusterWorld {
   }
 }
 
-function firstRecord(members: number): EpochRecord {
+type SimNode = SimMember | SimWitness
+
+function firstRecord(parameters: ReturnType<typeof drawClusterParameters>): EpochRecord {
+  const { hasWitness, hasTieBreaker } = parameters
+  const nodes = parameters.members + (hasWitness ? 1 : 0)
+  const members = Array.from({ length: nodes }, (_, index) => ({
+    id: (index + 1) as MemberId,
+    name: `m${index + 1}`,
+    publicKey: (index + 1).toString(16).padStart(64, '0'),
+    addresses: ['127.0.0.1:1'],
+    role: index < parameters.members ? ('data' as const) : ('witness' as const)
+  }))
+  const voters = chooseVoters(members, [FIRST], undefined)
   return {
     version: 1,
     volumeId: 'ab'.repeat(16),
     volumeName: 'sim',
     epoch: 1 as Epoch,
-    authority: AUTHORITY,
-    members: Array.from({ length: members }, (_, index) => ({
-      id: (index + 1) as MemberId,
-      name: `m${index + 1}`,
-      publicKey: (index + 1).toString(16).padStart(64, '0'),
-      addresses: ['127.0.0.1:1'],
-      role: 'data'
-    })),
+    authority: FIRST,
+    members,
     live: [],
-    inSync: [AUTHORITY],
+    inSync: [FIRST],
     writers: [],
     history: [],
-    nextMemberId: members + 1,
+    voters,
+    votersBefore: voters,
+    ...(hasTieBreaker ? { tieBreaker: FIRST } : {}),
+    nextMemberId: nodes + 1,
     removedKeys: []
   }
 }
@@ -453,8 +489,4 @@ function describe(fields: LogFields): string {
 /** Lets everything that waits for promises alone go on. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
-}
-
-export function membersOf(writers: readonly WriterId[]): MemberId[] {
-  return writers.map(memberOf)
 }

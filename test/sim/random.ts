@@ -25,7 +25,7 @@ export class Random {
 
   /** 0 .. limit - 1 */
   below(limit: number): number {
-    return Math.floor((this.next() / 2 ** 32) * limit)
+    return Math.floor(this.share() * limit)
   }
 
   /** low .. high, both included */
@@ -33,8 +33,13 @@ export class Random {
     return low + this.below(high - low + 1)
   }
 
+  /** 0 <= x < 1 */
+  share(): number {
+    return this.next() / 2 ** 32
+  }
+
   chance(probability: number): boolean {
-    return this.next() / 2 ** 32 < probability
+    return this.share() < probability
   }
 
   pick<T>(items: readonly T[]): T {

@@ -1,34 +1,37 @@
 /**
- * The authority's side of an epoch change. It owns the epoch record and changes it in rounds:
+ * The leader's side of an epoch change. It changes the epoch record in rounds:
  *
  *   seal     every participant stops serving, makes what it holds durable and says what that is
- *   collect  the cuts are fixed; every participant, the authority first, holds up to them, durably
- *   persist  the new record stands on the authority's disk
+ *   collect  the cuts are fixed; every participant, the leader first, holds up to them, durably
+ *   propose  a majority of the voters accepts the new record (src/replication/register)
  *   publish  everybody gets it; each serves again once it has applied up to the cuts
+ *
+ * The leader is whoever won the ballot last; it becomes the authority of the first record it makes,
+ * and stays it until it leaves: then the record names a successor out of the in-sync set.
  *
  * Invariants: the death of an incarnation is an epoch change with a final cut for its writer
  * (RULES 6). A cut is the join of causally closed vectors and names only bytes that the authority
- * and every member of the new in-sync set hold durably before the record is persisted (RULES 3, 9,
- * 10). One change at a time; a wish that comes meanwhile joins the next one. A participant that
+ * and every member of the new in-sync set hold durably before the record is proposed (RULES 3, 9,
+ * 10). Only a member of the in-sync set leads, and the authority of a record is in its in-sync set. One change at a time; a wish that comes meanwhile joins the next one. A participant that
  * stops answering is dropped only after the promise of its lease is over (event `lost`); a joiner
  * has no lease and is dropped as soon as somebody loses patience (event `impatient`). Every seal
  * has a number (round), and only the answer to the last seal sent to a member counts: an earlier
  * one may say less than the member holds by now.
  *
- * Pure: events in, effects out. At this stage the authority is the only voter, so "persisted here"
- * is "agreed"; a register agreed by a majority takes the place of `persist` later.
+ * Pure: events in, effects out.
  */
 import { assert, unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord, WriterInfo } from '../record.ts'
+import { chooseVoters } from '../register/voters.ts'
 import type { Vector } from '../vector.ts'
 import { vectorCovers, vectorJoin } from '../vector.ts'
 import type { MemberChange } from './member-change.ts'
-import { applyMemberChange } from './member-change.ts'
+import { applyMemberChange, isMemberChangeDone, memberChangeConflict } from './member-change.ts'
 
 export type EpochEvent =
-  /** A member's process is there, serving or not; the authority says it of itself as well. */
+  /** A member's process is there, serving or not; the leader says it of itself as well. */
   | {
       readonly type: 'hello'
       readonly member: MemberId
@@ -41,6 +44,12 @@ export type EpochEvent =
   /** The connection is gone; the lease may still run. */
   | { readonly type: 'gone'; readonly member: MemberId }
   | { readonly type: 'join'; readonly member: MemberId; readonly want: 'live' | 'in-sync' }
+  /** A live member is about to stop: the next record goes on without it, with all it has. */
+  | { readonly type: 'leave'; readonly member: MemberId }
+  /** A record has to follow, whatever else is wished: a seal is out, or the lead is new. */
+  | { readonly type: 'force' }
+  /** Say again what was not answered. */
+  | { readonly type: 'remind' }
   /** The joiner keeps everybody sealed: go on without it. */
   | { readonly type: 'impatient'; readonly member: MemberId }
   | {
@@ -51,7 +60,8 @@ export type EpochEvent =
       readonly round: number
       readonly held: Vector
     }
-  | { readonly type: 'persisted'; readonly epoch: Epoch }
+  /** The record that was proposed is chosen. */
+  | { readonly type: 'chosen'; readonly epoch: Epoch }
   | { readonly type: 'members'; readonly change: MemberChange }
 
 export type EpochEffect =
@@ -63,12 +73,12 @@ export type EpochEffect =
       readonly round: number
       readonly cuts: Vector
     }
-  /** Make the record durable here, then step with `persisted`. */
-  | { readonly type: 'persist'; readonly record: EpochRecord }
+  /** Propose it to the voters, then step with `chosen`. */
+  | { readonly type: 'propose'; readonly record: EpochRecord }
   /** Send the record to every connected member and install it here. */
   | { readonly type: 'publish'; readonly record: EpochRecord }
 
-/** Rounds of one incarnation of the authority; the next one begins behind them. */
+/** Rounds of one leader in one incarnation of it; the next one begins behind them. */
 const ROUNDS_MAX = 2 ** 24
 
 interface Present {
@@ -82,13 +92,15 @@ interface Change {
   /** Members that take part: live ones that stay, and those that become live or in sync. */
   readonly participants: Set<MemberId>
   readonly joining: ReadonlyMap<MemberId, 'live' | 'in-sync'>
+  /** Participants that take part for the last time. */
+  readonly leaving: ReadonlySet<MemberId>
   readonly membership: readonly MemberChange[]
   /** The last seal sent to each participant. */
   readonly rounds: Map<MemberId, number>
   readonly held: Map<MemberId, Vector>
   cuts: Vector | undefined
   next: EpochRecord | undefined
-  phase: 'seal' | 'collect' | 'persist'
+  phase: 'seal' | 'collect' | 'propose'
 }
 
 export class EpochAuthority {
@@ -98,19 +110,32 @@ export class EpochAuthority {
   readonly #present = new Map<MemberId, Present>()
   readonly #joins = new Map<MemberId, 'live' | 'in-sync'>()
   readonly #lost = new Set<MemberId>()
+  readonly #leaving = new Set<MemberId>()
   #membership: MemberChange[] = []
-  /** Seals are out: whatever becomes of the wishes, a record must follow to end them. */
-  #sealsOut = false
-  #lastRound = 0
+  /** Whatever becomes of the wishes, a record must follow: it ends the seals that are out. */
+  #recordDue = false
+  #lastRound: number
 
-  constructor(record: EpochRecord, self: MemberId) {
-    assert(record.authority === self, 'only the authority changes the record')
+  /** `firstRound`: above all that this incarnation has used as the leader before. */
+  constructor(record: EpochRecord, self: MemberId, options: { readonly firstRound: number }) {
+    assert(record.inSync.includes(self), 'only a member of the in-sync set leads')
     this.#record = record
     this.#self = self
+    this.#lastRound = options.firstRound
   }
 
   get record(): EpochRecord {
     return this.#record
+  }
+
+  /** The last number used for a seal. */
+  get lastRound(): number {
+    return this.#lastRound
+  }
+
+  /** The record the voters are asked for. */
+  get proposed(): EpochRecord | undefined {
+    return this.#change?.phase === 'propose' ? this.#change.next : undefined
   }
 
   get changing(): boolean {
@@ -127,7 +152,7 @@ export class EpochAuthority {
   /** Joiners that everybody waits for, sealed: they have not said that they hold what they must. */
   get tardyJoiners(): MemberId[] {
     const change = this.#change
-    if (!change || change.phase === 'persist') return []
+    if (!change || change.phase === 'propose') return []
     return [...change.joining.keys()].filter((member) => {
       if (member === this.#self || this.#liveWriterOf(member) !== undefined) return false
       const held = change.held.get(member)
@@ -156,11 +181,19 @@ export class EpochAuthority {
         return this.#onSealed(event)
       case 'impatient':
         return this.#onImpatient(event.member)
-      case 'persisted':
-        return this.#onPersisted(event.epoch)
+      case 'chosen':
+        return this.#onChosen(event.epoch)
       case 'members':
-        this.#membership.push(event.change)
+        return this.#onMembers(event.change)
+      case 'leave':
+        if (this.#liveWriterOf(event.member) === undefined) return []
+        this.#leaving.add(event.member)
         return this.#begin()
+      case 'force':
+        this.#recordDue = true
+        return this.#begin()
+      case 'remind':
+        return this.#onRemind()
       default:
         return unreachable(event)
     }
@@ -176,9 +209,34 @@ export class EpochAuthority {
     // The connection came back (or a new incarnation took its place) in the middle of a change.
     if (!this.#record.live.includes(writer) && !change.joining.has(member)) return this.#restart()
     // The same process, which then holds at least what it said; in the first round it says it anew.
-    if (change.phase === 'persist') return []
+    if (change.phase === 'propose') return []
     if (change.phase === 'seal') change.held.delete(member)
     return [this.#seal(change, member)]
+  }
+
+  #onMembers(change: MemberChange): EpochEffect[] {
+    const same = (other: MemberChange): boolean => JSON.stringify(other) === JSON.stringify(change)
+    const pending = [...this.#membership, ...(this.#change?.membership ?? [])]
+    if (isMemberChangeDone(this.#record, change) || pending.some(same)) return []
+    if (memberChangeConflict(this.#record, change) !== undefined) return []
+    this.#membership.push(change)
+    return this.#begin()
+  }
+
+  /** The same seals again: who carries one out already does not begin anew. */
+  #onRemind(): EpochEffect[] {
+    const change = this.#change
+    if (!change || change.phase === 'propose') return this.#begin()
+    const { epoch, cuts, rounds, held } = change
+    const effects: EpochEffect[] = []
+    for (const member of change.participants) {
+      const round = rounds.get(member)
+      const answered = held.get(member)
+      const isDone = answered !== undefined && (!cuts || vectorCovers(answered, cuts))
+      if (round === undefined || isDone || !this.#present.has(member)) continue
+      effects.push({ type: 'seal', member, epoch, round, cuts: cuts ?? new Map() })
+    }
+    return effects
   }
 
   #onImpatient(member: MemberId): EpochEffect[] {
@@ -198,8 +256,9 @@ export class EpochAuthority {
   #onGone(member: MemberId): EpochEffect[] {
     this.#present.delete(member)
     this.#joins.delete(member)
+    this.#leaving.delete(member)
     const change = this.#change
-    if (!change || change.phase === 'persist') return []
+    if (!change || change.phase === 'propose') return []
     // What it offered may be part of the cuts, and nobody else may hold it.
     const offered = !change.participants.has(member)
     // A joiner that vanishes is never declared lost: the change goes on without it.
@@ -208,11 +267,11 @@ export class EpochAuthority {
   }
 
   #onLost(member: MemberId): EpochEffect[] {
-    assert(member !== this.#self, 'the authority is not lost to itself')
+    assert(member !== this.#self, 'the leader is not lost to itself')
     this.#present.delete(member)
     this.#joins.delete(member)
     if (this.#liveWriterOf(member) !== undefined) this.#lost.add(member)
-    if (this.#change?.participants.has(member) && this.#change.phase !== 'persist') {
+    if (this.#change?.participants.has(member) && this.#change.phase !== 'propose') {
       return this.#restart()
     }
     return this.#begin()
@@ -250,13 +309,14 @@ export class EpochAuthority {
     const removed = new Set(this.#membership.filter((c) => c.kind === 'remove').map((c) => c.id))
     const ended = this.#ended()
     const wanted = [...this.#joins].filter(([member, want]) => this.#isNews(member, want))
-    const wishes = ended.length + wanted.length + this.#membership.length
-    if (wishes === 0 && !this.#sealsOut) return []
+    const leaving = this.#leavers()
+    const wishes = ended.length + wanted.length + leaving.size + this.#membership.length
+    if (wishes === 0 && !this.#recordDue) return []
     // A live member that is neither there nor lost may still hold its lease: wait for either.
     if (this.awaited.length > 0) return []
     const self = this.#present.get(this.#self)
     if (!self) return []
-    // After a restart its own writer joins in the same change: no record without the authority.
+    // After a restart its own writer joins in the same change: no record without the leader.
     if (!this.#record.live.includes(self.writer) && !this.#joins.has(this.#self)) return []
     const participants = new Set<MemberId>([this.#self])
     for (const writer of this.#record.live) {
@@ -273,6 +333,7 @@ export class EpochAuthority {
       epoch,
       participants,
       joining,
+      leaving,
       membership: this.#membership,
       rounds: new Map(),
       held: new Map(),
@@ -283,8 +344,31 @@ export class EpochAuthority {
     this.#change = change
     this.#joins.clear()
     this.#membership = []
-    this.#sealsOut = true
+    this.#recordDue = true
     return [...participants].map((member) => this.#seal(change, member))
+  }
+
+  /** Who leaves with this change; the leader only where somebody can take its place. */
+  #leavers(): Set<MemberId> {
+    const leaving = new Set([...this.#leaving].filter((m) => this.#present.has(m)))
+    if (leaving.has(this.#self) && this.#successor(leaving) === undefined) {
+      leaving.delete(this.#self)
+    }
+    return leaving
+  }
+
+  /** An in-sync member that stays and is there. */
+  #successor(leaving: ReadonlySet<MemberId>): MemberId | undefined {
+    const ended = this.#ended()
+    return this.#record.live
+      .filter((writer) => !ended.includes(writer))
+      .map(memberOf)
+      .find((m) => this.#present.has(m) && this.#record.inSync.includes(m) && !leaving.has(m))
+  }
+
+  /** True when the leader can leave to somebody. */
+  get hasSuccessor(): boolean {
+    return this.#successor(new Set([...this.#leaving, this.#self])) !== undefined
   }
 
   #isNews(member: MemberId, want: 'live' | 'in-sync'): boolean {
@@ -304,7 +388,7 @@ export class EpochAuthority {
   #onSealed({ member, epoch, round, held }: EpochEvent & { type: 'sealed' }): EpochEffect[] {
     const change = this.#change
     if (!change || change.epoch !== epoch || change.rounds.get(member) !== round) return []
-    if (change.phase === 'persist') return []
+    if (change.phase === 'propose') return []
     change.held.set(member, held)
     const everybody = [...change.participants]
     if (change.phase === 'seal') {
@@ -327,9 +411,9 @@ export class EpochAuthority {
     for (const member of change.participants) {
       if (!vectorCovers(change.held.get(member) ?? new Map(), cuts)) return []
     }
-    change.phase = 'persist'
+    change.phase = 'propose'
     change.next = this.#nextRecord(change, cuts)
-    return [{ type: 'persist', record: change.next }]
+    return [{ type: 'propose', record: change.next }]
   }
 
   /** The greatest vector anybody present holds, of the writers that are live until now. */
@@ -346,9 +430,11 @@ export class EpochAuthority {
   #nextRecord(change: Change, cuts: Vector): EpochRecord {
     const record = this.#record
     const joiners = [...change.joining.keys()]
-    const staying = record.live.filter(
-      (w) => change.participants.has(memberOf(w)) && !this.#replaced(w)
-    )
+    const staying = record.live.filter((w) => {
+      const member = memberOf(w)
+      if (change.leaving.has(member)) return false
+      return change.participants.has(member) && !this.#replaced(w)
+    })
     const live = [...staying]
     const writers: WriterInfo[] = record.writers.map((info) => {
       const ends = record.live.includes(info.writer) && !staying.includes(info.writer)
@@ -367,12 +453,23 @@ export class EpochAuthority {
     const next: EpochRecord = {
       ...record,
       epoch: change.epoch,
+      authority: this.#nextAuthority(change, inSync),
       live,
       inSync,
       writers,
       history: [...record.history, { epoch: change.epoch, cuts: [...cuts] }]
     }
-    return change.membership.reduce(applyMemberChange, next)
+    const changed = change.membership.reduce(applyMemberChange, next)
+    const { members, tieBreaker } = changed
+    const voters = chooseVoters(members, changed.inSync, tieBreaker)
+    return { ...changed, voters, votersBefore: record.voters }
+  }
+
+  #nextAuthority(change: Change, inSync: readonly MemberId[]): MemberId {
+    if (!change.leaving.has(this.#self)) return this.#self
+    const [successor] = inSync
+    assert(successor !== undefined, 'the leader leaves to nobody')
+    return successor
   }
 
   #replaced(writer: WriterId): boolean {
@@ -380,14 +477,17 @@ export class EpochAuthority {
     return present !== undefined && present.writer !== writer
   }
 
-  #onPersisted(epoch: Epoch): EpochEffect[] {
+  #onChosen(epoch: Epoch): EpochEffect[] {
     const change = this.#change
-    assert(change?.phase === 'persist' && change.epoch === epoch, 'persisted another record')
+    assert(change?.phase === 'propose' && change.epoch === epoch, 'chosen is another record')
     const record = change.next
-    assert(record !== undefined, 'persisted before it was made')
+    assert(record !== undefined, 'chosen before it was made')
     this.#record = record
     this.#change = undefined
-    this.#sealsOut = false
+    this.#recordDue = false
+    for (const member of change.leaving) this.#leaving.delete(member)
+    // Whoever leaves hands over: what is still wished is for the next leader.
+    if (change.leaving.has(this.#self)) return [{ type: 'publish', record }]
     for (const member of this.#lost) {
       if (this.#liveWriterOf(member) === undefined) this.#lost.delete(member)
     }

@@ -1,19 +1,22 @@
 /**
  * This member's place in the epochs: says hello, keeps its lease, follows records and seals, asks
- * to become live; at the authority it also carries out what EpochAuthority decides.
+ * to become live. What it does as the leader is in leader-duties.ts, how the leader is found and a
+ * record agreed in src/replication/register.
  *
- * Phases: `starting` (no word from the authority yet, nothing replayed), `catching-up`, `live`,
+ * Phases: `starting` (no word from a leader yet, nothing replayed), `catching-up`, `live`,
  * `sealed` (an epoch change runs), `ended` (this incarnation is over; the owner opens another).
  * Invariants: it serves only while live in the newest record it knows, applied up to that record's
- * cuts (RULES 18); what it holds beyond a cut is never served: it ends with `rebuild` (RULES 19).
+ * cuts (RULES 18), and answers only under its lease: the authority under its own from the voters,
+ * everybody else under the authority's, which is nested in that. What it holds beyond a cut is
+ * never served: it ends with `rebuild` (RULES 19).
  */
-import { unreachable } from '../../fs/assert.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
-import { memberOf } from '../../fs/primitives.ts'
+import { incarnationOf, memberOf } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
-import type { EpochAuthority, EpochEffect, EpochEvent } from '../epoch/epoch-authority.ts'
+import { EpochAuthority } from '../epoch/epoch-authority.ts'
+import type { MemberChange } from '../epoch/member-change.ts'
 import type { Lease, LeaseOptions, LeasePromises } from '../lease.ts'
 import type {
   HeartbeatMessage,
@@ -21,13 +24,18 @@ import type {
   JoinMessage,
   LeaseMessage,
   LeaveMessage,
+  MembersMessage,
+  RecordMessage,
   SealedMessage,
   SealMessage
 } from '../messages.ts'
 import type { EpochRecord } from '../record.ts'
+import { type Ballot, NO_BALLOT } from '../register/ballot.ts'
+import type { RegisterNode } from '../register/register-node.ts'
 import type { Vector } from '../vector.ts'
 import { vectorJoin } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
+import { LeaderDuties, type SelfSeal } from './leader-duties.ts'
 import type { PeerLinks } from './peer-links.ts'
 
 export type Phase = 'starting' | 'catching-up' | 'live' | 'sealed' | 'ended'
@@ -40,9 +48,10 @@ const JOIN_LAG_MAX = 256
 const HELD_WRITERS_MAX = 512
 const SETTLE_POLL_MS = 5
 const SETTLE_POLLS_MAX = 200
-/** How long everybody stays sealed for a joiner, and how long it is not listened to after that. */
-const JOINER_PATIENCE_MS = 5000
-const JOINER_PAUSE_MS = 30_000
+/** A seal that nothing follows for so long was given by a leader that is gone. */
+const SEALED_PATIENCE_MS = 1500
+/** How long a stopping member waits for the record that goes on without it. */
+const LEAVE_MS = 3000
 
 export interface MembershipComponents {
   readonly self: MemberId
@@ -55,8 +64,18 @@ export interface MembershipComponents {
   readonly logger: Logger
   readonly lease: Lease
   readonly promises: LeasePromises
-  /** Set at the authority. */
-  readonly epochs?: EpochAuthority
+  readonly register: Pick<
+    RegisterNode,
+    | 'leads'
+    | 'ballot'
+    | 'leaseLeftMs'
+    | 'start'
+    | 'stop'
+    | 'known'
+    | 'propose'
+    | 'resign'
+    | 'connected'
+  >
   /** What this member holds, before the replay already. */
   readonly held: () => Vector
   readonly heartbeat: () => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
@@ -89,19 +108,26 @@ export class Membership {
   readonly #components: MembershipComponents
   readonly #options: MembershipOptions
   readonly #heardMs = new Map<MemberId, number>()
-  readonly #hellos = new Set<MemberId>()
-  /** At the authority: since when everybody waits for a joiner, and whose wish waits until when. */
-  readonly #tardySinceMs = new Map<MemberId, number>()
-  readonly #joinPausedUntilMs = new Map<MemberId, number>()
+  readonly #hellos = new Map<MemberId, HelloMessage>()
   #phase: Phase = 'starting'
+  #duties: LeaderDuties | undefined
+  /** The epoch in which this member has led last. */
+  #ledEpoch = 0
+  #lastRound = 0
   #timer: Timer | undefined
   #leaseLostMs: number | undefined
   /** The seal being carried out or answered; a newer one replaces it. */
   #sealing = 0
+  /** Who gave it, under which ballot and number, and whether it is answered. */
+  #seal: { readonly from: MemberId; readonly round: number; answered: boolean } | undefined
+  #sealBallot: Ballot = NO_BALLOT
+  #sealedMs = 0
   /** The newest epoch a seal has announced: nothing is served in an earlier one any more. */
   #sealedFor = 0
   /** Set from the first seal of an epoch change until this member serves again. */
   #stopped: Promise<void> | undefined
+  /** Set while this member waits for the record that goes on without it. */
+  #left: (() => void) | undefined
 
   constructor(components: MembershipComponents, options: MembershipOptions) {
     this.#components = components
@@ -112,38 +138,46 @@ export class Membership {
     return this.#phase
   }
 
+  /** The newest record names this member, and it can prove its lease. */
   get isAuthority(): boolean {
-    return this.#components.epochs !== undefined
+    const { register, admission, self } = this.#components
+    return register.leads && admission.record.authority === self
   }
 
   start(): void {
-    const { epochs, promises, clock, replay, self } = this.#components
-    if (epochs) {
-      replay()
-      this.#phase = 'catching-up'
-      for (const member of epochs.awaited) {
-        if (member !== self) promises.assumePromised(member, clock.monotonicMs())
-      }
-      this.#helloSelf()
-      this.#step({ type: 'join', member: self, want: 'in-sync' })
+    const { promises, clock, admission, self, register } = this.#components
+    // An earlier incarnation may have led, and have promised a lease just before it ended.
+    for (const member of admission.record.live.map(memberOf)) {
+      if (member !== self) promises.promise(member, clock.monotonicMs(), this.#options.leaseMs)
     }
+    register.start()
     this.#tick()
   }
 
   stop(): void {
     this.#timer?.cancel()
     this.#phase = 'ended'
+    this.#left?.()
   }
 
   /** The right to answer what was read or done: checked at each reply. */
   mayAnswer(): boolean {
     if (this.#phase !== 'live' && this.#phase !== 'sealed') return false
-    return this.isAuthority || this.#components.lease.valid(this.#components.clock.monotonicMs())
+    return this.leaseLeftMs() > 0
   }
 
+  /** What is left of the right to answer; the authority's own comes from the voters. */
   leaseLeftMs(): number {
-    if (this.isAuthority) return this.#options.leaseMs
-    return this.#components.lease.leftMs(this.#components.clock.monotonicMs())
+    const { admission, self, register, lease, clock } = this.#components
+    if (admission.record.authority === self) return register.leaseLeftMs()
+    return lease.leftMs(clock.monotonicMs())
+  }
+
+  /** It holds all that an fsync has covered, and no lease of another is valid here. */
+  mayCampaign(): boolean {
+    const { admission, self } = this.#components
+    if (this.#phase === 'ended' || this.#left) return false
+    return admission.record.inSync.includes(self) && !this.mayAnswer()
   }
 
   /** Milliseconds since the member was last heard, or undefined. */
@@ -153,7 +187,7 @@ export class Membership {
   }
 
   onConnected(member: MemberId): void {
-    const { links, writer, coreKey, held, admission, clock } = this.#components
+    const { links, writer, coreKey, held, admission, clock, register } = this.#components
     if (this.#phase === 'ended') return
     this.#heardMs.set(member, clock.monotonicMs())
     links.sendControl(member, {
@@ -165,12 +199,14 @@ export class Membership {
       held: boundedHeld(held(), admission.record)
     })
     this.#sendHeartbeat(member)
+    if (this.#duties) this.#sendRecord(member)
+    register.connected()
   }
 
   onDisconnected(member: MemberId): void {
     this.#hellos.delete(member)
     this.#components.catchUp.gone(member)
-    if (this.isAuthority) this.#step({ type: 'gone', member })
+    this.#duties?.step({ type: 'gone', member })
   }
 
   /** True when entries may be pushed to that member. */
@@ -184,30 +220,24 @@ export class Membership {
       links.cut(from, 'hello with the writer of another member')
       return
     }
-    this.#hellos.add(from)
+    this.#hellos.set(from, message)
     catchUp.heard(from, message.held)
     logger.info({ from, writer: message.writer, epoch: message.epoch }, 'hello')
-    if (!this.isAuthority) return
-    links.sendControl(from, { type: 'record', record: admission.record })
-    const { writer, coreKey, held } = message
-    this.#step({ type: 'hello', member: from, writer, coreKey, held })
+    if (!this.#duties) {
+      if (message.epoch < admission.record.epoch) this.#sendRecord(from)
+      return
+    }
+    this.#sendRecord(from)
+    this.#duties.hello(from, message)
     catchUp.pull()
   }
 
   onHeartbeat(from: MemberId, message: HeartbeatMessage): void {
-    const { clock, catchUp, links, admission, promises, ownsUpToNotes } = this.#components
-    const now = clock.monotonicMs()
-    this.#heardMs.set(from, now)
+    const { clock, catchUp } = this.#components
+    this.#heardMs.set(from, clock.monotonicMs())
+    if (!this.#hellos.has(from)) return
     catchUp.heard(from, message.applied)
-    if (!this.isAuthority || this.#phase === 'ended') return
-    const { record } = admission
-    const isLive = record.live.some((w) => memberOf(w) === from)
-    if (!isLive || message.epoch !== record.epoch || !this.#hellos.has(from)) return
-    if (this.#components.epochs?.isLost(from)) return
-    if (!ownsUpToNotes(from, now)) return
-    const leaseMs = promises.promise(from, now)
-    const { sentMs } = message
-    links.sendControl(from, { type: 'lease', epoch: record.epoch, sentMs, leaseMs })
+    if (this.#phase !== 'ended') this.#duties?.heartbeat(from, message)
   }
 
   onLease(from: MemberId, message: LeaseMessage): void {
@@ -218,102 +248,222 @@ export class Membership {
   }
 
   onSeal(from: MemberId, message: SealMessage): void {
-    const { admission } = this.#components
-    if (from !== admission.record.authority || message.epoch <= admission.record.epoch) return
-    this.#background(this.#carryOutSeal(message))
+    const { ballot, epoch, round } = message
+    // The record before it comes on the same connection, ahead of the seal.
+    if (epoch !== this.#components.admission.record.epoch + 1) return
+    if (ballot < this.#sealBallot) return
+    const same = this.#seal?.from === from && this.#seal.round === round
+    if (same && !this.#seal?.answered) return
+    this.#sealBallot = ballot
+    this.#background(this.#carryOutSeal(from, message))
   }
 
   onSealed(from: MemberId, message: SealedMessage): void {
     this.#components.catchUp.heard(from, message.held)
-    if (this.isAuthority) this.#step({ ...message, member: from })
+    this.#duties?.step({ ...message, member: from })
   }
 
   onJoin(from: MemberId, message: JoinMessage): void {
-    const { admission, clock } = this.#components
-    if (!this.isAuthority || message.epoch !== admission.record.epoch) return
-    if ((this.#joinPausedUntilMs.get(from) ?? 0) > clock.monotonicMs()) return
-    this.#step({ type: 'join', member: from, want: message.want })
+    if (message.epoch !== this.#components.admission.record.epoch) return
+    this.#duties?.join(from, message.want)
   }
 
   /**
-   * Stops serving and tells the authority, which then need not wait for the end of the lease.
-   * The caller has made everything durable before.
+   * Resolves when the volume goes on without this member, with all it has written: then nobody
+   * waits for the end of its lease, and another one is the authority if this was it. Also when
+   * nobody can take over, or after LEAVE_MS: the others find out by themselves. The caller has
+   * stopped serving.
    */
-  leave(): void {
-    const { links, admission, lease } = this.#components
-    if (this.#phase !== 'live' || this.isAuthority) return
+  async leave(): Promise<void> {
+    const { links, admission, clock, logger, self, register } = this.#components
+    if (this.#phase === 'live' && this.#canLeave()) {
+      await new Promise<void>((resolve) => {
+        const timer = clock.setTimer(LEAVE_MS, () => {
+          logger.warn({}, 'stopping without a record that goes on without this member')
+          resolve()
+        })
+        this.#left = () => {
+          timer.cancel()
+          resolve()
+        }
+        const { authority, epoch } = admission.record
+        if (this.#duties) this.#duties.step({ type: 'leave', member: self })
+        else links.sendControl(authority, { type: 'leave', epoch })
+      })
+    }
     this.stop()
-    lease.drop()
-    const { authority, epoch } = admission.record
-    links.sendControl(authority, { type: 'leave', epoch })
+    register.resign()
   }
 
   onLeave(from: MemberId, message: LeaveMessage): void {
-    const { admission, promises, logger } = this.#components
-    if (!this.isAuthority || message.epoch !== admission.record.epoch) return
+    const { admission, logger } = this.#components
+    if (!this.#duties || message.epoch !== admission.record.epoch) return
     logger.info({ from }, 'member leaves')
-    promises.forget(from)
-    this.#step({ type: 'lost', member: from })
+    this.#duties.step({ type: 'leave', member: from })
   }
 
-  onRecord(from: MemberId, record: EpochRecord): void {
-    const { admission } = this.#components
-    if (this.isAuthority || this.#phase === 'ended') return
+  onRecord(from: MemberId, { record, leads }: RecordMessage): void {
+    const { admission, saveRecord } = this.#components
     const known = admission.record
-    if (from !== known.authority || record.volumeId !== known.volumeId) return
+    if (this.#phase === 'ended' || record.volumeId !== known.volumeId) return
     if (record.epoch < known.epoch) return
-    if (record.epoch > known.epoch) this.#components.saveRecord(record)
-    if (this.#phase === 'starting') this.#firstContact(record)
+    if (record.epoch > known.epoch) saveRecord(record)
+    if (this.#phase === 'starting') this.#whileStarting(record, leads)
     else if (record.epoch > known.epoch) this.#install(record)
+    // Whoever leads from now on gives a lease when it is asked.
+    else if (leads && this.#phase === 'live' && !this.mayAnswer()) this.#sendHeartbeat(from)
   }
 
-  /** At the authority: another member list. */
-  changeMembers(event: EpochEvent & { type: 'members' }): void {
-    this.#step(event)
+  /** A majority has accepted this record. */
+  onChosen(record: EpochRecord): void {
+    const { admission, saveRecord } = this.#components
+    if (this.#phase === 'ended' || this.#duties?.chosen(record)) return
+    if (record.epoch <= admission.record.epoch) return
+    saveRecord(record)
+    if (this.#phase === 'starting') this.#whileStarting(record, false)
+    else this.#install(record)
   }
 
-  #firstContact(record: EpochRecord): void {
-    const { admission, replay, onRecord } = this.#components
-    if (this.#isBeyondCuts(record)) {
-      this.#end('rebuild')
+  /** The ballot is won: nobody else leads, and there is no newer record than the one here. */
+  onElected(): void {
+    const { admission, self, writer, links, register } = this.#components
+    if (this.#phase === 'starting') this.#whileStarting(admission.record, true)
+    const { record } = admission
+    if (this.#currentPhase() === 'ended' || !record.inSync.includes(self)) {
+      register.resign()
       return
     }
-    admission.install(record)
-    onRecord(record)
-    if (!record.members.some((m) => m.id === this.#components.self)) {
-      this.#end('removed')
-      return
+    const duties = this.#makeDuties(record)
+    this.#duties = duties
+    for (const member of links.connected()) this.#sendRecord(member)
+    for (const [member, hello] of this.#hellos) duties.hello(member, hello)
+    this.#helloSelf()
+    if (!record.live.includes(writer)) duties.join(self, 'in-sync')
+    // Whoever was handed the lead serves in the record that says so; else tokens and locks begin anew.
+    const isHandedOver = record.authority === self && this.#ledEpoch !== record.epoch
+    const isSealed = this.#sealedFor > record.epoch
+    if (!isHandedOver || isSealed || !record.live.includes(writer)) duties.step({ type: 'force' })
+    this.#ledEpoch = record.epoch
+  }
+
+  onDeposed(): void {
+    this.#lastRound = this.#duties?.lastRound ?? this.#lastRound
+    this.#duties = undefined
+  }
+
+  /** As the leader at once, else by asking the authority; the record says when it is done. */
+  proposeChange(change: MemberChange): void {
+    const { links, admission } = this.#components
+    if (this.#duties) this.#duties.step({ type: 'members', change })
+    else links.sendControl(admission.record.authority, { type: 'members', change })
+  }
+
+  onMembers({ change }: MembersMessage): void {
+    this.#duties?.step({ type: 'members', change })
+  }
+
+  #makeDuties(record: EpochRecord): LeaderDuties {
+    const { self, promises, links, clock, logger, register, ownsUpToNotes } = this.#components
+    return new LeaderDuties(
+      {
+        self,
+        epochs: new EpochAuthority(record, self, { firstRound: this.#lastRound }),
+        promises,
+        links,
+        clock,
+        logger,
+        leaseLeftMs: () => register.leaseLeftMs(),
+        sendSeal: (member, seal) => {
+          links.sendControl(member, { type: 'seal', ballot: register.ballot, ...seal })
+        },
+        sealSelf: (seal) => this.#background(this.#carryOutSeal(self, seal)),
+        propose: (next) => register.propose(next),
+        publish: (next) => this.#publish(next),
+        ownsUpToNotes
+      },
+      this.#options
+    )
+  }
+
+  /** Who takes over hears it first. */
+  #publish(record: EpochRecord): void {
+    const { links, saveRecord } = this.#components
+    saveRecord(record)
+    this.#ledEpoch = record.epoch
+    const connected = links.connected()
+    const first = connected.filter((member) => member === record.authority)
+    const others = connected.filter((member) => member !== record.authority)
+    for (const member of [...first, ...others]) {
+      links.sendControl(member, { type: 'record', record, leads: true })
     }
-    replay()
+    this.#install(record)
+  }
+
+  #sendRecord(member: MemberId): void {
+    const { links, admission } = this.#components
+    const { record } = admission
+    links.sendControl(member, { type: 'record', record, leads: this.#duties !== undefined })
+  }
+
+  /** Nothing is replayed before a leader has said which record is the newest. */
+  #whileStarting(record: EpochRecord, leads: boolean): void {
+    if (!this.#adopt(record) || !leads) return
+    this.#components.replay()
     this.#phase = 'catching-up'
     this.#components.catchUp.pull()
   }
 
-  #install(record: EpochRecord): void {
-    const { admission, writer, onRecord, lease, self, catchUp } = this.#components
-    const wasLive = admission.record.live.includes(writer)
+  /** Takes the record for the newest; false when it ends this incarnation. */
+  #adopt(record: EpochRecord): boolean {
+    const { admission, onRecord, self, writer, register, onFatal } = this.#components
     if (this.#isBeyondCuts(record)) {
       this.#end('rebuild')
-      return
+      return false
     }
+    const later = record.writers.find((w) => memberOf(w.writer) === self && w.writer > writer)
+    if (later) {
+      // RULES 12: a copy or a snapshot of the disk was put back.
+      const why = `the volume knows start ${incarnationOf(later.writer)} of this member, the state directory only ${incarnationOf(writer)}`
+      onFatal(new Error(`state directory rolled back: ${why}: remove the member and join again`))
+      this.stop()
+      return false
+    }
+    admission.install(record)
+    onRecord(record)
+    register.known(record)
+    if (record.members.some((m) => m.id === self)) return true
+    this.#end('removed')
+    return false
+  }
+
+  #install(record: EpochRecord): void {
+    const { admission, writer, lease, catchUp } = this.#components
+    const wasLive = admission.record.live.includes(writer)
     // The seal of this record is over, also where it is still carried out: it must not limit
     // what comes after.
     if (this.#sealedFor <= record.epoch) this.#sealing++
-    admission.install(record)
-    onRecord(record)
-    if (!record.members.some((m) => m.id === self)) {
-      this.#end('removed')
-      return
-    }
+    if (!this.#adopt(record)) return
     if (!record.live.includes(writer)) {
       // It may have been live in a record that never reached it; an ended writer never writes.
       const ended = record.writers.some((w) => w.writer === writer && w.finalSeq !== undefined)
-      if (wasLive || ended) this.#end('expelled')
+      if (this.#left) this.stop()
+      else if (wasLive || ended) this.#end('expelled')
+      return
+    }
+    if (this.#left && !this.#canLeave()) {
+      this.stop()
       return
     }
     lease.drop()
     catchUp.pull()
     this.#background(this.#serveAtCuts(record))
+  }
+
+  /** Somebody is there to go on with. */
+  #canLeave(): boolean {
+    const { admission, self } = this.#components
+    if (this.#duties) return this.#duties.hasSuccessor
+    return admission.record.authority !== self
   }
 
   async #serveAtCuts(record: EpochRecord): Promise<void> {
@@ -322,6 +472,7 @@ export class Membership {
     if (this.#phase === 'ended' || admission.record.epoch !== record.epoch) return
     if (this.#sealedFor > record.epoch) return
     this.#sealing++
+    this.#seal = undefined
     this.#stopped = undefined
     this.#phase = 'live'
     this.#leaseLostMs = undefined
@@ -330,17 +481,21 @@ export class Membership {
     for (const member of links.connected()) this.#sendHeartbeat(member)
   }
 
-  async #carryOutSeal({ epoch, round, cuts }: Omit<SealMessage, 'type'>): Promise<void> {
-    const { seal, sync, waitApplied, catchUp, admission, links, self } = this.#components
+  async #carryOutSeal(from: MemberId, { epoch, round, cuts }: SelfSeal): Promise<void> {
+    const { seal, sync, waitApplied, catchUp, admission, links, self, clock } = this.#components
     const { limitIntake } = this.#components
     const sealing = ++this.#sealing
     if (this.#phase === 'starting' || this.#phase === 'ended') return
+    const given = { from, round, answered: false }
+    this.#seal = given
+    this.#sealedMs = clock.monotonicMs()
     this.#sealedFor = Math.max(this.#sealedFor, epoch)
     if (this.#phase === 'live') {
       this.#phase = 'sealed'
       this.#stopped = seal()
     }
     await this.#stopped
+    if (sealing !== this.#sealing) return
     const first = cuts.size === 0
     limitIntake(first ? undefined : vectorJoin(admission.applied, cuts))
     // Also what ended long ago: a joiner that lacks it must not count as in sync.
@@ -354,10 +509,10 @@ export class Membership {
     if (sealing !== this.#sealing || this.#currentPhase() === 'ended') return
     const held = new Map<WriterId, Seq>()
     for (const writer of admission.record.live) held.set(writer, (durable.get(writer) ?? 0) as Seq)
-    const { authority } = admission.record
+    given.answered = true
     const answer = { type: 'sealed', epoch, round, held } as const
-    if (authority === self) this.#step({ ...answer, member: self })
-    else links.sendControl(authority, answer)
+    if (from === self) this.#duties?.step({ ...answer, member: self })
+    else links.sendControl(from, answer)
   }
 
   /** Waits a little for entries that are on their way, so that the first answer is the last. */
@@ -373,37 +528,7 @@ export class Membership {
 
   #helloSelf(): void {
     const { self, writer, coreKey, held } = this.#components
-    this.#step({ type: 'hello', member: self, writer, coreKey, held: held() })
-  }
-
-  #step(event: EpochEvent): void {
-    const { epochs } = this.#components
-    if (!epochs || this.#phase === 'ended') return
-    for (const effect of epochs.step(event)) this.#carryOut(effect)
-  }
-
-  #carryOut(effect: EpochEffect): void {
-    const { links, self, saveRecord } = this.#components
-    switch (effect.type) {
-      case 'seal': {
-        const { member, ...seal } = effect
-        if (member === self) this.#background(this.#carryOutSeal(seal))
-        else links.sendControl(member, seal)
-        break
-      }
-      case 'persist':
-        saveRecord(effect.record)
-        this.#step({ type: 'persisted', epoch: effect.record.epoch })
-        break
-      case 'publish':
-        for (const member of links.connected()) {
-          links.sendControl(member, { type: 'record', record: effect.record })
-        }
-        this.#install(effect.record)
-        break
-      default:
-        unreachable(effect)
-    }
+    this.#duties?.step({ type: 'hello', member: self, writer, coreKey, held: held() })
   }
 
   #tick(): void {
@@ -420,9 +545,9 @@ export class Membership {
       }
       this.#sendHeartbeat(member)
     }
-    this.#declareLost(now)
-    this.#dropTardyJoiners(now)
+    this.#duties?.tick()
     this.#askToJoin()
+    this.#askToUnseal(now)
     this.#watchIsolation(now)
     catchUp.pull()
   }
@@ -434,46 +559,33 @@ export class Membership {
     links.sendControl(member, { type: 'heartbeat', epoch, sentMs, ...heartbeat() })
   }
 
-  #declareLost(now: number): void {
-    const { epochs, promises, self, logger } = this.#components
-    if (!epochs) return
-    for (const member of epochs.awaited) {
-      if (member === self || !promises.isOver(member, now)) continue
-      logger.warn({ member }, 'member declared lost: its lease is over')
-      this.#step({ type: 'lost', member })
-    }
-  }
-
-  #dropTardyJoiners(now: number): void {
-    const { epochs, logger } = this.#components
-    if (!epochs) return
-    const tardy = epochs.tardyJoiners
-    for (const member of this.#tardySinceMs.keys()) {
-      if (!tardy.includes(member)) this.#tardySinceMs.delete(member)
-    }
-    for (const member of tardy) {
-      const sinceMs = this.#tardySinceMs.get(member) ?? now
-      this.#tardySinceMs.set(member, sinceMs)
-      if (now - sinceMs < JOINER_PATIENCE_MS) continue
-      logger.warn({ member }, 'member is too slow to join: the change goes on without it')
-      this.#tardySinceMs.delete(member)
-      this.#joinPausedUntilMs.set(member, now + JOINER_PAUSE_MS)
-      this.#step({ type: 'impatient', member })
-    }
-  }
-
   #askToJoin(): void {
-    const { catchUp, links, admission, writer, epochs, self } = this.#components
-    if (this.#phase !== 'catching-up' || epochs || catchUp.lag() > JOIN_LAG_MAX) return
+    const { catchUp, links, admission, writer, self } = this.#components
+    if (this.#phase !== 'catching-up' || this.#duties || catchUp.lag() > JOIN_LAG_MAX) return
     const { record } = admission
     if (record.live.includes(writer) || record.live.some((w) => memberOf(w) === self)) return
     const { authority, epoch } = record
     links.sendControl(authority, { type: 'join', epoch, want: 'in-sync' })
   }
 
+  /** Who leads now may not know of the seal an earlier leader gave. */
+  #askToUnseal(now: number): void {
+    const { links, admission } = this.#components
+    if (this.#phase !== 'sealed' || now - this.#sealedMs < SEALED_PATIENCE_MS) return
+    const { epoch } = admission.record
+    if (this.#sealedFor <= epoch) return
+    if (this.#duties) {
+      this.#duties.join(this.#components.self, 'unsealed')
+      return
+    }
+    for (const member of links.connected()) {
+      links.sendControl(member, { type: 'join', epoch, want: 'unsealed' })
+    }
+  }
+
   #watchIsolation(now: number): void {
-    if (this.isAuthority || (this.#phase !== 'live' && this.#phase !== 'sealed')) return
-    if (this.#components.lease.valid(now)) {
+    if (this.#phase !== 'live' && this.#phase !== 'sealed') return
+    if (this.mayAnswer()) {
       this.#leaseLostMs = undefined
       return
     }
@@ -497,6 +609,7 @@ export class Membership {
   #end(reason: EndReason): void {
     this.#components.logger.warn({ reason }, 'this incarnation is over')
     this.stop()
+    this.#components.register.resign()
     this.#components.onEnded(reason)
   }
 

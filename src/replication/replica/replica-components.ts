@@ -13,6 +13,8 @@ export interface ReplicaComponents {
   readonly state: StateMachine
   readonly checkpoint: () => Promise<StatePosition>
   readonly clock: Clock
+  /** 0 <= x < 1. */
+  readonly random: () => number
   readonly logger: Logger
   /** Of these inodes, the ones not open here: from now on opening them answers ESTALE. */
   readonly closeForGood: (inos: readonly Ino[]) => readonly Ino[]

@@ -8,7 +8,7 @@ import { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { Connections } from '../transport/connections.ts'
-import { saveInvites, saveRecord } from '../volume/volume-files.ts'
+import { saveInvites, saveRecord, saveVoter } from '../volume/volume-files.ts'
 import { EntryShelf } from './entry-shelf.ts'
 import { hasSlicesOnDisk } from './intake.ts'
 import { republishOwn, scanHeld } from './recovery.ts'
@@ -25,7 +25,6 @@ export interface OpenComponents extends ReplicaComponents {
   readonly directory: StateDirectory
   /** The state's database: local tables stand in it, in the same transaction. */
   readonly database: Database
-  readonly random: () => number
   readonly punchHole?: PunchHole
   readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
 }
@@ -77,6 +76,7 @@ export async function openReplica(
     held,
     inoRanges: directory,
     saveRecord: (record) => saveRecord(directory.dir, record),
+    saveVoter: (voterState) => saveVoter(directory.dir, voterState),
     saveInvites: (book) => saveInvites(directory.dir, book),
     connect: (owner) => openConnections(components, owner),
     defer: deferToTurnEnd
@@ -97,7 +97,7 @@ function openConnections(components: OpenComponents, owner: ConnectionsOwner): R
       clock,
       logger,
       random,
-      ...(joinGate ? { joinGate } : {}),
+      joinGate,
       ...(alternative ? { alternative } : {})
     },
     { self: volume.self.id, listen: volume.settings.listen, reserveDialMs: RESERVE_DIAL_MS }

@@ -8,10 +8,10 @@ import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admitted } from '../admission.ts'
 import { Admission } from '../admission.ts'
-import { EpochAuthority } from '../epoch/epoch-authority.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { LockNode } from '../lock/lock-node.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
+import { RegisterNode } from '../register/register-node.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { Vector } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
@@ -64,9 +64,10 @@ export class ReplicaParts {
   readonly follower: LogFollower
   readonly catchUp: CatchUp
   readonly membership: Membership
+  readonly register: RegisterNode
   readonly memberChanges: MemberChanges
   readonly orphans: OrphanRemoval
-  readonly invitations: Invitations | undefined
+  readonly invitations: Invitations
   readonly connections: ReplicaConnections
   readonly #components: ReplicaComponents
   readonly #ports: ReplicaPorts
@@ -109,10 +110,12 @@ export class ReplicaParts {
     })
     this.follower = this.#makeFollower()
     this.catchUp = this.#makeCatchUp()
+    this.register = this.#makeRegister()
     this.membership = this.#makeMembership(options)
     this.memberChanges = new MemberChanges({
       record: this.#record,
-      propose: (change) => this.membership.changeMembers({ type: 'members', change })
+      propose: (change) => this.membership.proposeChange(change),
+      clock
     })
     this.orphans = this.#makeOrphanRemoval()
     this.invitations = this.#makeInvitations()
@@ -263,11 +266,31 @@ export class ReplicaParts {
     })
   }
 
+  #makeRegister(): RegisterNode {
+    const { clock, logger, random, volume } = this.#components
+    return new RegisterNode(
+      {
+        self: this.#self,
+        record: this.#record,
+        voterState: volume.voter,
+        saveVoter: this.#ports.saveVoter,
+        links: this.peers,
+        clock,
+        random,
+        logger,
+        mayCampaign: () => this.membership.mayCampaign(),
+        onChosen: (record) => this.membership.onChosen(record),
+        onElected: () => this.membership.onElected(),
+        onDeposed: () => this.membership.onDeposed()
+      },
+      LEASE_DEFAULTS
+    )
+  }
+
   #makeMembership(options: ReplicaOptions): Membership {
-    const { volume, clock, logger, onEnded } = this.#components
+    const { clock, logger, onEnded } = this.#components
     const { held, onRecord, replay, seal, serve, onFatal } = this.#life
     const leaseOptions = { ...LEASE_DEFAULTS, isolationMs: options.isolationMs }
-    const leads = volume.record.authority === this.#self
     const notes = new NoteWatch((member) => this.tokens.notePosition(member), leaseOptions)
     return new Membership(
       {
@@ -281,7 +304,7 @@ export class ReplicaParts {
         logger,
         lease: new Lease(leaseOptions),
         promises: new LeasePromises(leaseOptions),
-        ...(leads ? { epochs: new EpochAuthority(volume.record, this.#self) } : {}),
+        register: this.register,
         held,
         heartbeat: () => this.#heartbeat(),
         saveRecord: this.#ports.saveRecord,
@@ -320,10 +343,8 @@ export class ReplicaParts {
     })
   }
 
-  /** At the authority. */
-  #makeInvitations(): Invitations | undefined {
+  #makeInvitations(): Invitations {
     const { volume, clock, logger } = this.#components
-    if (volume.record.authority !== this.#self) return undefined
     const { discovery } = volume.settings
     return new Invitations(
       {
@@ -344,6 +365,7 @@ export class ReplicaParts {
     const handlers = new Router({
       peers: this.peers,
       membership: this.membership,
+      register: this.register,
       intake: this.intake,
       catchUp: this.catchUp,
       slices: this.slices,

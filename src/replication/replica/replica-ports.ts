@@ -5,6 +5,7 @@
 import type { WriterId } from '../../fs/primitives.ts'
 import type { Defer } from '../defer.ts'
 import type { EpochRecord } from '../record.ts'
+import type { VoterState } from '../register/voter.ts'
 import type { ForeignLog } from '../storage/foreign-log.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { OwnLog } from '../storage/own-log.ts'
@@ -66,8 +67,7 @@ export interface ReplicaConnections {
 export interface ConnectionsOwner {
   readonly handlers: ConnectionHandlers
   readonly record: () => EpochRecord
-  /** At the authority. */
-  readonly joinGate: Invitations | undefined
+  readonly joinGate: Invitations
 }
 
 export interface ReplicaPorts {
@@ -82,6 +82,8 @@ export interface ReplicaPorts {
   readonly inoRanges: Pick<StateDirectory, 'nextInoRange'>
   /** Durable on return. */
   readonly saveRecord: (record: EpochRecord) => void
+  /** Durable on return. */
+  readonly saveVoter: (state: VoterState) => void
   readonly saveInvites: (book: InviteBook) => void
   readonly connect: (owner: ConnectionsOwner) => ReplicaConnections
   readonly defer: Defer

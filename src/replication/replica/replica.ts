@@ -100,8 +100,7 @@ export class Replica implements OpLog {
     return this.#parts.survey
   }
 
-  /** At the authority. */
-  get invitations(): Invitations | undefined {
+  get invitations(): Invitations {
     return this.#parts.invitations
   }
 
@@ -124,7 +123,9 @@ export class Replica implements OpLog {
       follower.check()
       durable.clusterSync.remind()
     })
-    if (membership.isAuthority) this.#repeating.every(REAP_MS, () => orphans.round())
+    this.#repeating.every(REAP_MS, () => {
+      if (membership.isAuthority) orphans.round()
+    })
   }
 
   submit(op: Parameters<OpLog['submit']>[0], payload?: Uint8Array): Promise<void> {
@@ -151,7 +152,7 @@ export class Replica implements OpLog {
     return this.#parts.space.space()
   }
 
-  /** At the authority: resolves when the record with that change is durable. */
+  /** Resolves when the record with that change is chosen. Rejects with a MemberChangeError. */
   changeMembers(change: MemberChange): Promise<void> {
     return this.#parts.memberChanges.make(change)
   }
@@ -178,7 +179,7 @@ export class Replica implements OpLog {
   async close(options: { readonly orderly: boolean; readonly graceMs?: number }): Promise<void> {
     if (this.#closed) return
     if (options.orderly) await this.#drain(options.graceMs ?? 5000)
-    if (options.orderly) this.membership.leave()
+    if (options.orderly) await this.membership.leave()
     this.#closed = true
     this.#stopParts()
     await this.#parts.connections.stop()
@@ -192,6 +193,8 @@ export class Replica implements OpLog {
   #stopParts(): void {
     const parts = this.#parts
     parts.membership.stop()
+    parts.register.stop()
+    parts.memberChanges.stop()
     parts.localLog.setWritable(false)
     parts.intake.stop()
     parts.follower.stop()
@@ -255,7 +258,7 @@ export class Replica implements OpLog {
     locks.startEpoch({ epoch, authority, members })
     localLog.setWritable(true)
     this.#components.onLive()
-    invitations?.recover().catch((error: unknown) => {
+    invitations.recover().catch((error: unknown) => {
       this.#components.logger.error(
         { error },
         'an admitted member could not be put into the record'

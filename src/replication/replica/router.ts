@@ -15,6 +15,7 @@ import type {
   OrphanQueryMessage,
   SignedMessage
 } from '../messages.ts'
+import type { RegisterNode } from '../register/register-node.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { ConnectionHandlers } from '../transport/connections.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
@@ -29,6 +30,7 @@ import type { Slices } from './slices.ts'
 export interface RouterComponents {
   readonly peers: Peers
   readonly membership: Membership
+  readonly register: Pick<RegisterNode, 'receive'>
   readonly intake: Intake
   readonly catchUp: CatchUp
   readonly slices: Slices
@@ -145,13 +147,19 @@ export class Router implements ConnectionHandlers {
         membership.onSealed(from, message)
         break
       case 'record':
-        membership.onRecord(from, message.record)
+        membership.onRecord(from, message)
         break
       case 'join':
         membership.onJoin(from, message)
         break
       case 'leave':
         membership.onLeave(from, message)
+        break
+      case 'register':
+        this.#components.register.receive(from, message.body)
+        break
+      case 'members':
+        membership.onMembers(message)
         break
       case 'orphan-query':
         this.#components.onOrphanQuery(from, message)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import crypto from 'hypercore-crypto'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
+import { FRESH_VOTER } from '../register/voter.ts'
 import { type HostPort, parseAddress, reachableAddresses } from '../transport/address.ts'
 import type { Bootstrap } from '../transport/discovery.ts'
 import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
@@ -18,7 +19,7 @@ import {
 } from './new-state-directory.ts'
 import { NAME_PATTERN } from './shape.ts'
 import { VolumeError } from './volume-error.ts'
-import { saveInvites, saveRecord, saveSettings, VOLUME_FILES } from './volume-files.ts'
+import { saveInvites, saveRecord, saveSettings, saveVoter, VOLUME_FILES } from './volume-files.ts'
 
 export interface CreateVolumeOptions {
   /** Name of the volume: 1..63 letters, digits, dots, dashes, underscores. */
@@ -70,10 +71,13 @@ export async function createVolume(
       inSync: [self],
       writers: [],
       history: [],
+      voters: [[self, 1]],
+      votersBefore: [[self, 1]],
       nextMemberId: 2,
       removedKeys: []
     }
     saveRecord(staging, record)
+    saveVoter(staging, FRESH_VOTER)
     saveInvites(staging, EMPTY_BOOK)
     const discovery = discoveryOf(options)
     saveSettings(staging, { member: self, listen, ...(discovery ? { discovery } : {}) })

@@ -11,6 +11,7 @@ import type { KeyPair } from '@hyperswarm/secret-stream'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
+import { FRESH_VOTER } from '../register/voter.ts'
 import { type HostPort, parseAddress, reachableAddresses } from '../transport/address.ts'
 import type { DiscoveredLink, DiscoveryCall } from '../transport/discovery.ts'
 import { type JoinCall, requestJoin, requestJoinTcp } from '../transport/join-protocol.ts'
@@ -39,6 +40,7 @@ import {
   loadWish,
   saveRecord,
   saveSettings,
+  saveVoter,
   saveWish,
   VOLUME_FILES
 } from './volume-files.ts'
@@ -121,6 +123,7 @@ export async function joinVolume(
     const self = requireOwnMember(answer.record, answer.member, keyPair, invite)
     requireAsWished(self, options.memberName, addresses)
     saveRecord(staging, answer.record)
+    saveVoter(staging, FRESH_VOTER)
     const { discovery } = invite
     saveSettings(staging, { member: answer.member, listen, ...(discovery ? { discovery } : {}) })
     dropWish(staging)

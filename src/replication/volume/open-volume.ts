@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KeyPair } from '@hyperswarm/secret-stream'
 import type { EpochRecord, MemberInfo } from '../record.ts'
+import type { VoterState } from '../register/voter.ts'
 import { loadIdentity } from './identity.ts'
 import type { InviteBook } from './invite-book.ts'
 import { VolumeError } from './volume-error.ts'
@@ -10,6 +11,7 @@ import {
   loadInvites,
   loadRecord,
   loadSettings,
+  loadVoter,
   type MemberSettings,
   VOLUME_FILES
 } from './volume-files.ts'
@@ -20,8 +22,8 @@ export interface OpenedVolume {
   /** The last record this member made durable. */
   readonly record: EpochRecord
   readonly self: MemberInfo
-  /** Empty except at the authority. */
   readonly invites: InviteBook
+  readonly voter: VoterState
 }
 
 /** Throws VolumeError 'not-found', 'damaged', or 'refused' when this member was removed. */
@@ -43,5 +45,5 @@ export function openVolume(dir: string): OpenedVolume {
   if (self.id !== settings.member) {
     throw new VolumeError('damaged', `${dir}: settings and record name different members`)
   }
-  return { keyPair, settings, record, self, invites: loadInvites(dir) }
+  return { keyPair, settings, record, self, invites: loadInvites(dir), voter: loadVoter(dir) }
 }

@@ -3,9 +3,11 @@
  * not hold together (an authority that is no member, two writers of one member, an id that could
  * be given twice) is refused as a whole.
  */
+import { unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { INCARNATION_MAX, MEMBER_MAX, memberOf } from '../../fs/primitives.ts'
-import type { EpochCuts, EpochRecord, MemberInfo, WriterInfo } from '../record.ts'
+import type { MemberChange } from '../epoch/member-change.ts'
+import type { EpochCuts, EpochRecord, MemberInfo, VoterWeight, WriterInfo } from '../record.ts'
 import { ADDRESS_MAX_CHARS, parseAddress } from '../transport/address.ts'
 import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
 import {
@@ -38,6 +40,9 @@ const RECORD_FIELDS = [
   'inSync',
   'writers',
   'history',
+  'voters',
+  'votersBefore',
+  'tieBreaker?',
   'nextMemberId',
   'removedKeys'
 ]
@@ -73,6 +78,11 @@ export function validateRecord(value: unknown): EpochRecord {
     inSync: readList(from['inSync'], 'inSync', MEMBER_MAX, readMemberId),
     writers: readList(from['writers'], 'writers', WRITERS_MAX, readWriter),
     history: readList(from['history'], 'history', HISTORY_MAX, readEpochCuts),
+    voters: readList(from['voters'], 'voters', MEMBER_MAX, readVoter),
+    votersBefore: readList(from['votersBefore'], 'votersBefore', MEMBER_MAX, readVoter),
+    ...(from['tieBreaker'] === undefined
+      ? {}
+      : { tieBreaker: readMemberId(from['tieBreaker'], 'tieBreaker') }),
     nextMemberId: readInteger(from['nextMemberId'], 'nextMemberId', 2, MEMBER_MAX + 1),
     removedKeys: readList(from['removedKeys'], 'removedKeys', REMOVED_MAX, readKey)
   }
@@ -97,7 +107,15 @@ function requireConsistent(record: EpochRecord): void {
     'writer'
   )
   const members = new Set(ids)
-  const named = [record.authority, ...record.inSync, ...record.live.map(memberOf)]
+  const voting = record.voters.map(([id]) => id)
+  requireUnique(voting, 'voter')
+  requireUnique(
+    record.votersBefore.map(([id]) => id),
+    'voter before'
+  )
+  if (voting.length === 0) throw new ShapeError('nobody votes')
+  const named = [record.authority, ...record.inSync, ...record.live.map(memberOf), ...voting]
+  if (record.tieBreaker !== undefined) named.push(record.tieBreaker)
   for (const id of named) {
     if (!members.has(id)) throw new ShapeError(`member ${id} is named but not listed`)
   }
@@ -110,6 +128,28 @@ function requireConsistent(record: EpochRecord): void {
   const known = new Set(record.writers.map((info) => info.writer))
   for (const writer of record.live) {
     if (!known.has(writer)) throw new ShapeError(`live writer ${writer} is not listed`)
+  }
+}
+
+/** Throws ShapeError. */
+export function parseMemberChange(text: string): MemberChange {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new ShapeError('member change is not JSON')
+  }
+  const from = readObject(value, 'change', ['kind', 'member?', 'id?'])
+  const kind = readOneOf(from['kind'], 'kind', ['add', 'remove', 'tie-breaker'] as const)
+  switch (kind) {
+    case 'add':
+      return { kind, member: readMember(from['member'], 'member') }
+    case 'remove':
+      return { kind, id: readMemberId(from['id'], 'id') }
+    case 'tie-breaker':
+      return from['id'] === undefined ? { kind } : { kind, id: readMemberId(from['id'], 'id') }
+    default:
+      return unreachable(kind)
   }
 }
 
@@ -146,6 +186,11 @@ function readWriter(value: unknown, what: string): WriterInfo {
   const finalSeq = from['finalSeq']
   if (finalSeq === undefined) return { writer, coreKey }
   return { writer, coreKey, finalSeq: readSeq(finalSeq, `${what}.finalSeq`) }
+}
+
+function readVoter(value: unknown, what: string): VoterWeight {
+  if (!Array.isArray(value) || value.length !== 2) throw new ShapeError(`${what} is not a pair`)
+  return [readMemberId(value[0], what), readInteger(value[1], `${what} weight`, 1, 2)]
 }
 
 function readEpochCuts(value: unknown, what: string): EpochCuts {

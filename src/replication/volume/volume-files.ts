@@ -3,12 +3,14 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
+import type { Ballot } from '../register/ballot.ts'
+import type { VoterState } from '../register/voter.ts'
 import { type CheckedFormat, readChecked, writeChecked } from '../storage/atomic-file.ts'
 import { formatAddress, type HostPort, parseAddress } from '../transport/address.ts'
 import { type InviteBook, validateBook } from './invite-book.ts'
 import { type DiscoveryOptions, readBootstrap } from './invite-code.ts'
 import { readMemberId, validateRecord } from './record-codec.ts'
-import { readObject, readText, ShapeError } from './shape.ts'
+import { readInteger, readObject, readText, ShapeError } from './shape.ts'
 import { VolumeError } from './volume-error.ts'
 
 export const VOLUME_FILES = {
@@ -16,6 +18,7 @@ export const VOLUME_FILES = {
   settings: 'settings',
   record: 'record',
   invites: 'invites',
+  voter: 'voter',
   /** While joining only: where this member said it listens. */
   wish: 'wish'
 } as const
@@ -32,6 +35,11 @@ const RECORD: CheckedFormat<EpochRecord> = {
   kind: 'record',
   version: 1,
   validate: validateRecord
+}
+const VOTER: CheckedFormat<VoterState> = {
+  kind: 'voter',
+  version: 1,
+  validate: validateVoter
 }
 const INVITES: CheckedFormat<InviteBook> = { kind: 'invites', version: 1, validate: validateBook }
 const SETTINGS: CheckedFormat<MemberSettings> = {
@@ -102,12 +110,35 @@ export function dropWish(dir: string): void {
   rmSync(join(dir, VOLUME_FILES.wish), { force: true })
 }
 
+function validateVoter(value: unknown): VoterState {
+  const from = readObject(value, 'voter', ['promised', 'ballot?', 'record?'])
+  const promised = readInteger(from['promised'], 'promised', 0, Number.MAX_SAFE_INTEGER) as Ballot
+  if (from['ballot'] === undefined && from['record'] === undefined) {
+    return { promised, accepted: undefined }
+  }
+  const ballot = readInteger(from['ballot'], 'ballot', 1, promised) as Ballot
+  return { promised, accepted: { ballot, record: validateRecord(from['record']) } }
+}
+
+/** Replaces what this member's voter has promised and accepted; durable on return. */
+export function saveVoter(dir: string, { promised, accepted }: VoterState): void {
+  const json = accepted
+    ? { promised, ballot: accepted.ballot, record: accepted.record }
+    : { promised }
+  writeChecked<unknown>(join(dir, VOLUME_FILES.voter), VOTER, json)
+}
+
+/** Throws VolumeError 'not-found' or 'damaged': a voter that guesses could break a promise. */
+export function loadVoter(dir: string): VoterState {
+  return required(dir, VOLUME_FILES.voter, VOTER)
+}
+
 /** Replaces the invitations; durable on return. */
 export function saveInvites(dir: string, book: InviteBook): void {
   writeChecked(join(dir, VOLUME_FILES.invites), INVITES, book)
 }
 
-/** Only the authority has them. Throws VolumeError 'damaged'; no file means no invitation. */
+/** Those this member has given. Throws VolumeError 'damaged'; no file means no invitation. */
 export function loadInvites(dir: string): InviteBook {
   return optional(dir, VOLUME_FILES.invites, INVITES) ?? { invites: [] }
 }

@@ -1,0 +1,102 @@
+/** Binary form of the messages about the epoch record. */
+import { unreachable } from '../../fs/assert.ts'
+import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
+import type { Epoch } from '../../fs/primitives.ts'
+import type { EpochRecord } from '../record.ts'
+import { formatRecord, parseRecord, RECORD_TEXT_MAX_BYTES } from '../volume/record-codec.ts'
+import { ShapeError } from '../volume/shape.ts'
+import type { Ballot } from './ballot.ts'
+import type { RegisterMessage } from './register-message.ts'
+
+const Type = {
+  probe: 1,
+  prepare: 2,
+  would: 3,
+  promise: 4,
+  accept: 5,
+  accepted: 6,
+  renew: 7,
+  renewed: 8,
+  yield: 9,
+  refusal: 10
+} as const
+
+const WAIT_MAX_MS = 3_600_000
+
+export function encodeRegister(message: RegisterMessage): Buffer {
+  const w = new ByteWriter(64).u8(Type[message.type]).uint(message.ballot)
+  switch (message.type) {
+    case 'probe':
+    case 'prepare':
+    case 'accepted':
+      return w.uint(message.epoch).finish()
+    case 'would':
+    case 'yield':
+      return w.finish()
+    case 'promise':
+      w.u8(message.accepted ? 1 : 0)
+      if (message.accepted) {
+        w.uint(message.accepted.ballot).text(formatRecord(message.accepted.record))
+      }
+      return w.finish()
+    case 'accept':
+      return w.text(formatRecord(message.record)).finish()
+    case 'renew':
+    case 'renewed':
+      return w.uint(message.sentMs).finish()
+    case 'refusal':
+      return w.uint(message.promised).uint(message.waitMs).finish()
+    default:
+      return unreachable(message)
+  }
+}
+
+/** Throws DecodeError. */
+export function decodeRegister(body: Buffer): RegisterMessage {
+  const r = new ByteReader(body)
+  const type = r.u8()
+  const ballot = r.uint() as Ballot
+  if (ballot === 0) throw new DecodeError('register message without a ballot')
+  const message = decodeBody(type, ballot, r)
+  r.end()
+  return message
+}
+
+function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessage {
+  switch (type) {
+    case Type.probe:
+      return { type: 'probe', ballot, epoch: r.uint() as Epoch }
+    case Type.prepare:
+      return { type: 'prepare', ballot, epoch: r.uint() as Epoch }
+    case Type.would:
+      return { type: 'would', ballot }
+    case Type.promise: {
+      const accepted =
+        r.u8() === 1 ? { ballot: r.uint() as Ballot, record: readRecord(r) } : undefined
+      return { type: 'promise', ballot, accepted }
+    }
+    case Type.accept:
+      return { type: 'accept', ballot, record: readRecord(r) }
+    case Type.accepted:
+      return { type: 'accepted', ballot, epoch: r.uint() as Epoch }
+    case Type.renew:
+      return { type: 'renew', ballot, sentMs: r.uint() }
+    case Type.renewed:
+      return { type: 'renewed', ballot, sentMs: r.uint() }
+    case Type.yield:
+      return { type: 'yield', ballot }
+    case Type.refusal:
+      return { type: 'refusal', ballot, promised: r.uint() as Ballot, waitMs: r.uint(WAIT_MAX_MS) }
+    default:
+      throw new DecodeError(`unknown register message type ${type}`)
+  }
+}
+
+function readRecord(reader: ByteReader): EpochRecord {
+  try {
+    return parseRecord(reader.text(RECORD_TEXT_MAX_BYTES))
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error
+    throw new DecodeError(`record: ${error.message}`, { cause: error })
+  }
+}
