@@ -4,6 +4,7 @@ import { makeWriterId } from '../../src/fs/primitives.ts'
 import { Admission, type Admitted } from '../../src/replication/admission.ts'
 import type { EpochCuts, EpochRecord, WriterInfo } from '../../src/replication/record.ts'
 import { Random } from '../sim/random.ts'
+import { epochRecord } from './records.ts'
 
 const W1 = makeWriterId(1 as MemberId, 1 as Incarnation)
 const W2 = makeWriterId(2 as MemberId, 1 as Incarnation)
@@ -21,20 +22,8 @@ function recordOf(epoch: number, history: readonly EpochCuts[], ended: Pairs = [
     const end = ended.find(([w]) => w === writer)
     return { writer, coreKey: 'k', ...(end ? { finalSeq: end[1] as Seq } : {}) }
   })
-  return {
-    version: 1,
-    volumeId: 'ab'.repeat(16),
-    volumeName: 'v',
-    epoch: epoch as Epoch,
-    authority: 1 as MemberId,
-    members: [],
-    live: [W1, W2, W3].filter((w) => !ended.some(([e]) => e === w)),
-    inSync: [],
-    writers,
-    history,
-    nextMemberId: 4,
-    removedKeys: []
-  }
+  const live = [W1, W2, W3].filter((w) => !ended.some(([e]) => e === w))
+  return epochRecord({ epoch: epoch as Epoch, live, inSync: [], writers, history })
 }
 
 function item(writer: WriterId, seq: number, deps: Pairs = [], epoch = 1, bytes = 10): Admitted {

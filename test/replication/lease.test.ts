@@ -21,7 +21,8 @@ test('lease - the member has ended before the authority takes it for over', (t) 
     for (let beat = 0; beat < 5; beat++) {
       const sent = now
       now += random.below(3000)
-      const leaseMs = promises.promise(B, now * authorityRate)
+      const leaseMs = random.between(1, OPTIONS.leaseMs)
+      promises.promise(B, now * authorityRate, leaseMs)
       now += random.below(3000)
       lease.renew(sent * memberRate, leaseMs)
       for (let at = now; at < now + 12_000; at += 100) {

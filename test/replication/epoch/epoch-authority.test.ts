@@ -3,12 +3,10 @@ import type { Epoch, Incarnation, MemberId, Seq, WriterId } from '../../../src/f
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import type { EpochEffect, EpochEvent } from '../../../src/replication/epoch/epoch-authority.ts'
 import { EpochAuthority } from '../../../src/replication/epoch/epoch-authority.ts'
-import type { EpochRecord, MemberInfo } from '../../../src/replication/record.ts'
+import type { EpochRecord } from '../../../src/replication/record.ts'
 import type { Vector } from '../../../src/replication/vector.ts'
+import { A, B, C, epochRecord, memberInfo } from '../records.ts'
 
-const A = 1 as MemberId
-const B = 2 as MemberId
-const C = 3 as MemberId
 const EMPTY: Vector = new Map()
 
 function writer(member: MemberId, incarnation = 1): WriterId {
@@ -19,31 +17,8 @@ function vector(...pairs: readonly (readonly [WriterId, number])[]): Vector {
   return new Map(pairs.map(([w, seq]) => [w, seq as Seq]))
 }
 
-function info(id: MemberId): MemberInfo {
-  return {
-    id,
-    name: `m${id}`,
-    publicKey: id.toString(16).padStart(64, '0'),
-    addresses: [],
-    role: 'data'
-  }
-}
-
 function firstRecord(...members: MemberId[]): EpochRecord {
-  return {
-    version: 1,
-    volumeId: 'ab'.repeat(16),
-    volumeName: 'v',
-    epoch: 1 as Epoch,
-    authority: A,
-    members: members.map(info),
-    live: [],
-    inSync: [A],
-    writers: [],
-    history: [],
-    nextMemberId: members.length + 1,
-    removedKeys: []
-  }
+  return epochRecord({ members: members.map((id) => memberInfo(id)) })
 }
 
 /** Runs events and writes down what goes out. */
@@ -54,8 +29,8 @@ class Transcript {
   /** Of the last seal each member got. */
   readonly rounds = new Map<MemberId, number>()
 
-  constructor(record: EpochRecord) {
-    this.core = new EpochAuthority(record, A)
+  constructor(record: EpochRecord, self = A, firstRound = 0) {
+    this.core = new EpochAuthority(record, self, { firstRound })
   }
 
   step(event: EpochEvent): void {
@@ -66,7 +41,7 @@ class Transcript {
         this.seals.push(`${round} ${effect.member}`)
         this.rounds.set(effect.member, effect.round)
       } else if (effect.type === 'publish') this.records.push(effect.record)
-      else this.step({ type: 'persisted', epoch: effect.record.epoch })
+      else this.step({ type: 'chosen', epoch: effect.record.epoch })
     }
   }
 
@@ -229,7 +204,7 @@ test('epoch-authority - a live member is removed', (t) => {
   t.alike(run.last.live, [writer(A)])
   t.alike(run.last.inSync, [A])
   t.is(run.last.writers.find((w) => w.writer === writer(B))?.finalSeq, 5)
-  t.alike(run.last.removedKeys, [info(B).publicKey])
+  t.alike(run.last.removedKeys, [memberInfo(B).publicKey])
 })
 
 test('epoch-authority - a connection that comes back is sealed again', (t) => {

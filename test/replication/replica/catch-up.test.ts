@@ -8,29 +8,15 @@ import type { EpochRecord, WriterInfo } from '../../../src/replication/record.ts
 import { CatchUp } from '../../../src/replication/replica/catch-up.ts'
 import type { Intake } from '../../../src/replication/replica/intake.ts'
 import { RecentEntries } from '../../../src/replication/replica/recent-entries.ts'
+import { A, B, C, epochRecord } from '../records.ts'
 import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
 
-const A = 1 as MemberId
-const B = 2 as MemberId
-const C = 3 as MemberId
 const WB = makeWriterId(B, 1 as Incarnation)
 const KIB = 1024
 
 function recordOf(writers: readonly WriterInfo[]): EpochRecord {
-  return {
-    version: 1,
-    volumeId: 'ab'.repeat(16),
-    volumeName: 'v',
-    epoch: 1 as Epoch,
-    authority: A,
-    members: [],
-    live: writers.filter((w) => w.finalSeq === undefined).map((w) => w.writer),
-    inSync: [],
-    writers,
-    history: [{ epoch: 1 as Epoch, cuts: [] }],
-    nextMemberId: 4,
-    removedKeys: []
-  }
+  const live = writers.filter((w) => w.finalSeq === undefined).map((w) => w.writer)
+  return epochRecord({ live, inSync: [], writers, history: [{ epoch: 1 as Epoch, cuts: [] }] })
 }
 
 function sealed(writer: WriterId, seq: number, headBytes = 10): SealedEntry {

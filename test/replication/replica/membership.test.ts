@@ -2,53 +2,64 @@ import test from 'brittle'
 import type { Epoch, Incarnation, MemberId, Seq } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { Admission } from '../../../src/replication/admission.ts'
-import { EpochAuthority } from '../../../src/replication/epoch/epoch-authority.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../../src/replication/lease.ts'
 import type { ControlMessage } from '../../../src/replication/messages.ts'
-import type { EpochRecord, MemberInfo } from '../../../src/replication/record.ts'
+import type { EpochRecord } from '../../../src/replication/record.ts'
+import { ballotAbove, NO_BALLOT } from '../../../src/replication/register/ballot.ts'
+import { decodeRegister, encodeRegister } from '../../../src/replication/register/register-codec.ts'
+import { RegisterNode } from '../../../src/replication/register/register-node.ts'
+import type { VoterRequest } from '../../../src/replication/register/voter.ts'
+import { FRESH_VOTER, Voter } from '../../../src/replication/register/voter.ts'
 import type { CatchUp } from '../../../src/replication/replica/catch-up.ts'
 import { Membership } from '../../../src/replication/replica/membership.ts'
 import type { Vector } from '../../../src/replication/vector.ts'
+import { A, B, epochRecord, memberInfo } from '../records.ts'
 import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
 
-const A = 1 as MemberId
-const B = 2 as MemberId
 const EMPTY: Vector = new Map()
+const CORE_KEY = 'cd'.repeat(32)
+const BALLOT = ballotAbove(NO_BALLOT, A)
 const OPTIONS = { ...LEASE_DEFAULTS, isolationMs: 30_000 }
 
 function writer(member: MemberId) {
   return makeWriterId(member, 1 as Incarnation)
 }
 
-function info(id: MemberId): MemberInfo {
-  return { id, name: `m${id}`, publicKey: `${id}`.repeat(64), addresses: [], role: 'data' }
-}
-
 function recordOf(epoch: number, live: readonly MemberId[]): EpochRecord {
-  return {
-    version: 1,
-    volumeId: 'ab'.repeat(16),
-    volumeName: 'v',
+  return epochRecord({
     epoch: epoch as Epoch,
-    authority: A,
-    members: [info(A), info(B)],
+    members: [memberInfo(A), memberInfo(B)],
     live: live.map(writer),
-    inSync: [A],
-    writers: live.map((member) => ({ writer: writer(member), coreKey: 'k' })),
-    history: Array.from({ length: epoch }, (_, i) => ({ epoch: (i + 1) as Epoch, cuts: [] })),
-    nextMemberId: 3,
-    removedKeys: []
-  }
+    writers: live.map((member) => ({ writer: writer(member), coreKey: CORE_KEY })),
+    history: Array.from({ length: epoch }, (_, i) => ({ epoch: (i + 1) as Epoch, cuts: [] }))
+  })
 }
 
-class CuttableLinks extends NotedLinks {
+/** The voter at the other end answers at once; all else is only written down. */
+class AnsweringLinks extends NotedLinks {
+  readonly #voter: Voter
+  onAnswer: (from: MemberId, body: Buffer) => void = () => {}
+
+  constructor(other: MemberId) {
+    super([other])
+    this.#voter = new Voter(FRESH_VOTER, { ...OPTIONS, self: other, nowMs: 0 })
+  }
+
   cut(): void {}
+
+  override sendControl(to: MemberId, message: ControlMessage): boolean {
+    if (message.type !== 'register') return super.sendControl(to, message)
+    const request = decodeRegister(message.body) as VoterRequest
+    const { reply } = this.#voter.on(to === A ? B : A, request, 1 as Epoch, 0)
+    if (reply) queueMicrotask(() => this.onAnswer(to, encodeRegister(reply)))
+    return true
+  }
 }
 
 /** A membership whose surroundings do nothing but write down. */
 class Desk {
   readonly clock = new HandClock()
-  readonly links: CuttableLinks
+  readonly links: AnsweringLinks
   readonly logger = new NotedLogger()
   readonly limits: (Vector | undefined)[] = []
   readonly served: number[] = []
@@ -57,22 +68,41 @@ class Desk {
   waits: (() => void)[] | undefined
 
   constructor(self: MemberId, record: EpochRecord) {
-    this.links = new CuttableLinks(self === A ? [B] : [A])
+    this.links = new AnsweringLinks(self === A ? B : A)
     const nothing = () => {}
+    const admission = new Admission({ record, applied: new Map() })
+    const register: RegisterNode = new RegisterNode(
+      {
+        self,
+        record: () => admission.record,
+        voterState: FRESH_VOTER,
+        saveVoter: nothing,
+        links: this.links,
+        clock: this.clock,
+        random: () => 0.5,
+        logger: this.logger,
+        mayCampaign: () => this.membership.mayCampaign(),
+        onChosen: (chosen) => this.membership.onChosen(chosen),
+        onElected: () => this.membership.onElected(),
+        onDeposed: () => this.membership.onDeposed()
+      },
+      OPTIONS
+    )
+    this.links.onAnswer = (from, body) => register.receive(from, body)
     const catchUp = { pull: nothing, heard: nothing, gone: nothing, lag: () => 0 }
     this.membership = new Membership(
       {
         self,
         writer: writer(self),
-        coreKey: 'k',
+        coreKey: CORE_KEY,
         links: this.links,
         catchUp: catchUp as unknown as CatchUp,
-        admission: new Admission({ record, applied: new Map() }),
+        admission,
+        register,
         clock: this.clock,
         logger: this.logger,
         lease: new Lease(OPTIONS),
         promises: new LeasePromises(OPTIONS),
-        ...(self === A ? { epochs: new EpochAuthority(record, A) } : {}),
         held: () => EMPTY,
         heartbeat: () => ({
           applied: EMPTY,
@@ -109,6 +139,16 @@ class Desk {
     for (const resolve of this.waits?.splice(0) ?? []) resolve()
   }
 
+  /** The leader says which record is the newest. */
+  told(record: EpochRecord): void {
+    this.membership.onRecord(A, { type: 'record', record, leads: true })
+  }
+
+  sealed(round: number, cuts: Vector = EMPTY): void {
+    const epoch = 3 as Epoch
+    this.membership.onSeal(A, { type: 'seal', ballot: BALLOT, epoch, round, cuts })
+  }
+
   take<T extends ControlMessage['type']>(type: T): Extract<ControlMessage, { type: T }>[] {
     const messages = this.links.takeControl().map((sent) => sent.message)
     return messages.filter((m): m is Extract<ControlMessage, { type: T }> => m.type === type)
@@ -131,7 +171,7 @@ async function authority(): Promise<Desk> {
   desk.membership.onHello(B, {
     type: 'hello',
     writer: writer(B),
-    coreKey: 'k',
+    coreKey: CORE_KEY,
     epoch: 2 as Epoch,
     held: EMPTY,
     serving: false
@@ -186,14 +226,13 @@ test('membership - a joiner that does not answer is left out, and not heard for 
 test('membership - a seal that is overtaken by the record limits nothing any more', async (t) => {
   const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
-  desk.membership.onRecord(A, recordOf(2, [A]))
+  desk.told(recordOf(2, [A]))
   t.is(desk.membership.phase, 'catching-up')
   desk.waits = []
-  const epoch = 3 as Epoch
-  desk.membership.onSeal(A, { type: 'seal', epoch, round: 7, cuts: new Map() })
+  desk.sealed(7)
   await settle()
   t.is(desk.limits.length, 1)
-  desk.membership.onRecord(A, recordOf(3, [A]))
+  desk.told(recordOf(3, [A]))
   desk.release()
   await settle()
   t.is(desk.limits.length, 1, 'it goes on catching up')
@@ -204,13 +243,12 @@ test('membership - a seal that is overtaken by the record limits nothing any mor
 test('membership - a seal is answered in its round', async (t) => {
   const desk = new Desk(B, recordOf(2, [A, B]))
   desk.membership.start()
-  desk.membership.onRecord(A, recordOf(2, [A, B]))
-  const epoch = 3 as Epoch
+  desk.told(recordOf(2, [A, B]))
   desk.waits = []
-  desk.membership.onSeal(A, { type: 'seal', epoch, round: 7, cuts: new Map() })
+  desk.sealed(7)
   await settle()
   const cuts = new Map([[writer(A), 1 as Seq]])
-  desk.membership.onSeal(A, { type: 'seal', epoch, round: 8, cuts })
+  desk.sealed(8, cuts)
   await settle()
   desk.release()
   await settle()

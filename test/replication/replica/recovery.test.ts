@@ -9,36 +9,22 @@ import type {
 } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { decodeEntryHead, encodeEntryHead } from '../../../src/replication/entry-codec.ts'
-import type { EpochRecord } from '../../../src/replication/record.ts'
 import { republishOwn, scanHeld } from '../../../src/replication/replica/recovery.ts'
 import type {
   ReplicaJournal,
   ReplicaOwnLog
 } from '../../../src/replication/replica/replica-ports.ts'
 import { DamagedLogError } from '../../../src/replication/storage/log-failure.ts'
+import { A, epochRecord } from '../records.ts'
 import { NotedLogger } from './support.ts'
 
-const A = 1 as MemberId
 const A1 = makeWriterId(A, 1 as Incarnation)
 const A2 = makeWriterId(A, 2 as Incarnation)
 const B1 = makeWriterId(2 as MemberId, 1 as Incarnation)
 
 type Pairs = readonly (readonly [WriterId, number])[]
 
-const record: EpochRecord = {
-  version: 1,
-  volumeId: 'ab'.repeat(16),
-  volumeName: 'recovery',
-  epoch: 1 as Epoch,
-  authority: A,
-  members: [],
-  live: [A1, B1],
-  inSync: [A],
-  writers: [],
-  history: [{ epoch: 1 as Epoch, cuts: [] }],
-  nextMemberId: 3,
-  removedKeys: []
-}
+const record = epochRecord({ live: [A1, B1], history: [{ epoch: 1 as Epoch, cuts: [] }] })
 
 function headOf(writer: WriterId, seq: Seq): Buffer {
   const ops = [{ type: 'reap', ino: 5 as Ino }] as const

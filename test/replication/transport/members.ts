@@ -3,7 +3,7 @@ import { connect as connectSocket, type Socket } from 'node:net'
 import NoiseSecretStream, { type KeyPair } from '@hyperswarm/secret-stream'
 import type { Clock } from '../../../src/fs/ports/clock.ts'
 import type { LogFields, Logger } from '../../../src/fs/ports/logger.ts'
-import type { Epoch, MemberId } from '../../../src/fs/primitives.ts'
+import type { MemberId } from '../../../src/fs/primitives.ts'
 import type { EpochRecord, MemberInfo } from '../../../src/replication/record.ts'
 import {
   Connections,
@@ -12,6 +12,7 @@ import {
 } from '../../../src/replication/transport/connections.ts'
 import type { PeerConnection } from '../../../src/replication/transport/peer-connection.ts'
 import { ProtocolError } from '../../../src/replication/transport/transport-error.ts'
+import { epochRecord } from '../records.ts'
 
 export const VOLUME_ID = '00112233445566778899aabbccddeeff'
 
@@ -122,20 +123,7 @@ export class TestMember {
 }
 
 export function recordOf(members: readonly MemberInfo[]): EpochRecord {
-  return {
-    version: 1,
-    volumeId: VOLUME_ID,
-    volumeName: 'www',
-    epoch: 1 as Epoch,
-    authority: 1 as MemberId,
-    members,
-    live: [],
-    inSync: [1 as MemberId],
-    writers: [],
-    history: [],
-    nextMemberId: members.length + 1,
-    removedKeys: []
-  }
+  return epochRecord({ volumeId: VOLUME_ID, volumeName: 'www', members })
 }
 
 export function memberInfo(id: number, keyPair: KeyPair, addresses: string[] = []): MemberInfo {

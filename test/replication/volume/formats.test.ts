@@ -64,6 +64,12 @@ const RECORD: EpochRecord = {
     { writer: W2, coreKey: key(101), finalSeq: 9 as Seq }
   ],
   history: [{ epoch: 6 as Epoch, cuts: [[W1, 5 as Seq]] }],
+  voters: [
+    [1 as MemberId, 2],
+    [2 as MemberId, 1]
+  ],
+  votersBefore: [[1 as MemberId, 1]],
+  tieBreaker: 1 as MemberId,
   nextMemberId: 3,
   removedKeys: [key(99)]
 }
@@ -95,6 +101,19 @@ test('record - what does not hold together is refused', (t) => {
     ['writers', [{ writer: 5, coreKey: key(1) }]],
     ['writers', [{ writer: 2 ** 24, coreKey: key(1) }]],
     ['history', [{ epoch: 1, cuts: [[W1]] }]],
+    ['voters', []],
+    ['voters', [[1, 0]]],
+    ['voters', [[1, 3]]],
+    ['voters', [[5, 1]]],
+    [
+      'voters',
+      [
+        [1, 1],
+        [1, 1]
+      ]
+    ],
+    ['votersBefore', [[1]]],
+    ['tieBreaker', 5],
     ['nextMemberId', 2],
     ['nextMemberId', 300],
     ['removedKeys', [key(1)]],
@@ -104,7 +123,7 @@ test('record - what does not hold together is refused', (t) => {
     const text = JSON.stringify({ ...RECORD, [field]: value })
     throws(t, () => parseRecord(text), undefined, `${field} ${text.length}`)
   }
-  for (const field of Object.keys(RECORD)) {
+  for (const field of Object.keys(RECORD).filter((name) => name !== 'tieBreaker')) {
     const { [field as keyof EpochRecord]: _gone, ...rest } = RECORD
     throws(t, () => parseRecord(JSON.stringify(rest)), undefined, `without ${field}`)
   }

@@ -246,7 +246,7 @@ test('join - a lost answer: the same command again succeeds', async (t) => {
   const { settings, self } = openVolume(join(base, 'b'))
   t.alike(self.addresses, [`127.0.0.1:${settings.listen.port}`], 'the port stays the same')
   t.alike(readdirSync(base).sort(), ['a', 'b'])
-  t.alike(readdirSync(join(base, 'b')).sort(), ['identity', 'record', 'settings'])
+  t.alike(readdirSync(join(base, 'b')).sort(), ['identity', 'record', 'settings', 'voter'])
 })
 
 test('join - an invitation key may open nothing but the join protocol', async (t) => {
