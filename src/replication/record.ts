@@ -31,6 +31,11 @@ export interface EpochCuts {
   readonly cuts: readonly (readonly [WriterId, Seq])[]
 }
 
+/** True when both are the same in every part. */
+export function isSameRecord(a: EpochRecord, b: EpochRecord): boolean {
+  return a.epoch === b.epoch && JSON.stringify(a) === JSON.stringify(b)
+}
+
 export interface EpochRecord {
   readonly version: 1
   readonly volumeId: string

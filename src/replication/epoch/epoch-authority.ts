@@ -205,11 +205,11 @@ export class EpochAuthority {
     if (!this.#record.live.includes(writer)) this.#lost.delete(member)
     const change = this.#change
     if (!change) return this.#begin()
-    if (!change.participants.has(member)) return []
+    // A record is proposed once: what happens meanwhile is for the next one.
+    if (!change.participants.has(member) || change.phase === 'propose') return []
     // The connection came back (or a new incarnation took its place) in the middle of a change.
     if (!this.#record.live.includes(writer) && !change.joining.has(member)) return this.#restart()
     // The same process, which then holds at least what it said; in the first round it says it anew.
-    if (change.phase === 'propose') return []
     if (change.phase === 'seal') change.held.delete(member)
     return [this.#seal(change, member)]
   }

@@ -19,6 +19,7 @@ import { assert, unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import type { LeaseOptions } from '../lease.ts'
 import type { EpochRecord, VoterWeight } from '../record.ts'
+import { isSameRecord } from '../record.ts'
 import type { Ballot } from './ballot.ts'
 import { ballotAbove, ballotOwner, NO_BALLOT } from './ballot.ts'
 import type { Accepted, RegisterMessage } from './register-message.ts'
@@ -145,7 +146,7 @@ export class Proposer {
     if (record.epoch <= this.#known.epoch) return []
     const proposal = this.#proposal
     this.#known = record
-    if (proposal && isSame(proposal.record, record)) {
+    if (proposal && isSameRecord(proposal.record, record)) {
       this.#proposal = undefined
       return this.#phase === 'recovering' ? [] : [{ type: 'chosen', record }]
     }
@@ -225,7 +226,7 @@ export class Proposer {
     const pending = this.#top?.record ?? mine
     this.#proposal = undefined
     if (!pending || pending.epoch <= this.#known.epoch) return this.#elected(nowMs)
-    const isMine = this.#leads && mine !== undefined && isSame(mine, pending)
+    const isMine = this.#leads && mine !== undefined && isSameRecord(mine, pending)
     // Somebody else has led since: what was decided here before counts no more.
     const effects: ProposerEffect[] = this.#leads && !isMine ? [{ type: 'deposed' }] : []
     this.#leads = isMine
@@ -349,8 +350,4 @@ export class Proposer {
 function isNewer(a: Accepted, b: Accepted | undefined): boolean {
   if (!b || a.ballot > b.ballot) return true
   return a.ballot === b.ballot && a.record.epoch > b.record.epoch
-}
-
-function isSame(a: EpochRecord, b: EpochRecord): boolean {
-  return a.epoch === b.epoch && JSON.stringify(a) === JSON.stringify(b)
 }

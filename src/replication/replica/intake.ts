@@ -54,7 +54,7 @@ export class Intake {
   /** When the entries that wait for slices alone were first seen waiting. */
   readonly #stalledSinceMs = new Map<string, number>()
   #scheduled: Timer | undefined
-  #stopped = false
+  #open = false
 
   constructor(components: IntakeComponents) {
     this.#components = components
@@ -66,7 +66,7 @@ export class Intake {
    */
   receive(from: MemberId, sealed: SealedEntry, fetched: boolean): void {
     const { admission, slices, logger } = this.#components
-    if (this.#stopped || sealed.seq <= admission.appliedOf(sealed.writer)) return
+    if (!this.#open || sealed.seq <= admission.appliedOf(sealed.writer)) return
     const entry = openEntry(sealed)
     verifyPayload(entry, sealed)
     const result = admission.offer({ sealed: keep(sealed), entry })
@@ -80,9 +80,17 @@ export class Intake {
     this.pump()
   }
 
+  /**
+   * From now on entries of peers are taken: the journal has been replayed. Before that they would
+   * stand in it behind what they follow from, and in the way of the copies it has.
+   */
+  open(): void {
+    this.#open = true
+  }
+
   /** Applies what is ready. Called whenever an entry or a slice came. */
   pump(): void {
-    if (this.#stopped) return
+    if (!this.#open) return
     const { admission, slices } = this.#components
     // First, so that the own entry names as its causes only what stands before it in the journal.
     this.#components.flushOwn()
@@ -156,7 +164,7 @@ export class Intake {
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#open = false
     this.#scheduled?.cancel()
   }
 

@@ -15,6 +15,7 @@ import type { EpochAuthority, EpochEffect, EpochEvent } from '../epoch/epoch-aut
 import type { LeaseOptions, LeasePromises } from '../lease.ts'
 import type { HeartbeatMessage, HelloMessage, SealMessage } from '../messages.ts'
 import type { EpochRecord } from '../record.ts'
+import { isSameRecord } from '../record.ts'
 import type { PeerLinks } from './peer-links.ts'
 
 /** How long everybody stays sealed for a joiner, and how long it is not listened to after that. */
@@ -64,6 +65,11 @@ export class LeaderDuties {
     return this.#components.epochs.hasSuccessor
   }
 
+  /** True while the voters are asked for a record. */
+  get hasProposed(): boolean {
+    return this.#components.epochs.proposed !== undefined
+  }
+
   /** Rounds used so far, for the next time this incarnation leads. */
   get lastRound(): number {
     return this.#components.epochs.lastRound
@@ -71,9 +77,9 @@ export class LeaderDuties {
 
   /** True when that record is the one that was proposed here: it is published then. */
   chosen(record: EpochRecord): boolean {
-    const { epoch } = record
-    if (this.#components.epochs.proposed?.epoch !== epoch) return false
-    this.step({ type: 'chosen', epoch })
+    const { proposed } = this.#components.epochs
+    if (!proposed || !isSameRecord(proposed, record)) return false
+    this.step({ type: 'chosen', epoch: record.epoch })
     return true
   }
 

@@ -111,6 +111,8 @@ export class Membership {
   readonly #hellos = new Map<MemberId, HelloMessage>()
   #phase: Phase = 'starting'
   #duties: LeaderDuties | undefined
+  /** Who said last that it leads; it need not stand in a record yet. */
+  #leader: MemberId | undefined
   /** The epoch in which this member has led last. */
   #ledEpoch = 0
   #lastRound = 0
@@ -205,6 +207,7 @@ export class Membership {
 
   onDisconnected(member: MemberId): void {
     this.#hellos.delete(member)
+    if (this.#leader === member) this.#leader = undefined
     this.#components.catchUp.gone(member)
     this.#duties?.step({ type: 'gone', member })
   }
@@ -288,7 +291,7 @@ export class Membership {
         }
         const { authority, epoch } = admission.record
         if (this.#duties) this.#duties.step({ type: 'leave', member: self })
-        else links.sendControl(authority, { type: 'leave', epoch })
+        else links.sendControl(this.#leader ?? authority, { type: 'leave', epoch })
       })
     }
     this.stop()
@@ -307,6 +310,7 @@ export class Membership {
     const known = admission.record
     if (this.#phase === 'ended' || record.volumeId !== known.volumeId) return
     if (record.epoch < known.epoch) return
+    if (leads) this.#leader = from
     if (record.epoch > known.epoch) saveRecord(record)
     if (this.#phase === 'starting') this.#whileStarting(record, leads)
     else if (record.epoch > known.epoch) this.#install(record)
@@ -347,15 +351,20 @@ export class Membership {
   }
 
   onDeposed(): void {
-    this.#lastRound = this.#duties?.lastRound ?? this.#lastRound
+    const duties = this.#duties
+    this.#lastRound = duties?.lastRound ?? this.#lastRound
     this.#duties = undefined
+    // Nobody but this leader has heard the answer to its own seal, unless a record came of it.
+    if (this.#seal?.from !== this.#components.self || duties?.hasProposed) return
+    this.#sealing++
+    this.#components.limitIntake(undefined)
   }
 
   /** As the leader at once, else by asking the authority; the record says when it is done. */
   proposeChange(change: MemberChange): void {
     const { links, admission } = this.#components
     if (this.#duties) this.#duties.step({ type: 'members', change })
-    else links.sendControl(admission.record.authority, { type: 'members', change })
+    else links.sendControl(this.#leader ?? admission.record.authority, { type: 'members', change })
   }
 
   onMembers({ change }: MembersMessage): void {
@@ -561,11 +570,13 @@ export class Membership {
 
   #askToJoin(): void {
     const { catchUp, links, admission, writer, self } = this.#components
-    if (this.#phase !== 'catching-up' || this.#duties || catchUp.lag() > JOIN_LAG_MAX) return
+    if (this.#phase !== 'catching-up' || this.#duties) return
+    // Once sealed it takes nothing more before it is sealed again.
+    if (catchUp.lag() > JOIN_LAG_MAX && this.#seal === undefined) return
     const { record } = admission
     if (record.live.includes(writer) || record.live.some((w) => memberOf(w) === self)) return
     const { authority, epoch } = record
-    links.sendControl(authority, { type: 'join', epoch, want: 'in-sync' })
+    links.sendControl(this.#leader ?? authority, { type: 'join', epoch, want: 'in-sync' })
   }
 
   /** Who leads now may not know of the seal an earlier leader gave. */

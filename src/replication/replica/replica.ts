@@ -237,6 +237,7 @@ export class Replica implements OpLog {
       entries++
     }
     this.#replayed = true
+    intake.open()
     waits.settle()
     this.#components.logger.info({ entries }, 'journal replayed')
     durable.upkeep.start()
