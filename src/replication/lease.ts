@@ -33,6 +33,11 @@ export class Lease {
     this.#endMs = Number.NEGATIVE_INFINITY
   }
 
+  /** When the right to answer ends or has ended. */
+  get endMs(): number {
+    return this.#endMs - this.#marginMs
+  }
+
   leftMs(nowMs: number): number {
     return Math.max(0, this.#endMs - this.#marginMs - nowMs)
   }

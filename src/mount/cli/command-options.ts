@@ -20,6 +20,7 @@ export interface CreateOptions {
 export interface InviteOptions {
   readonly volume: string
   readonly dir: string
+  readonly role: 'data' | 'witness'
   readonly ttlMs: number
 }
 
@@ -67,8 +68,20 @@ export interface LocksOptions {
 export interface MembersOptions {
   readonly volume: string
   readonly dir: string
-  /** Name of the member to remove. */
-  readonly remove: string | undefined
+  readonly change:
+    | { readonly kind: 'remove'; readonly name: string }
+    /** null = nobody's vote counts twice. */
+    | { readonly kind: 'tie-breaker'; readonly name: string | null }
+    | undefined
+}
+
+export interface WitnessOptions {
+  readonly volume: string
+  readonly dir: string
+  readonly foreground: boolean
+  /** Ends the one that runs instead. */
+  readonly stop: boolean
+  readonly logLevel: LogLevel
 }
 
 export interface FstabOptions {
@@ -107,4 +120,5 @@ export interface Commands {
   members(options: MembersOptions): Promise<number>
   fstab(options: FstabOptions): Promise<number>
   salvage(options: SalvageOptions): Promise<number>
+  witness(options: WitnessOptions): Promise<number>
 }

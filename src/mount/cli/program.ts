@@ -8,7 +8,7 @@ import {
   type ExitCodeValue
 } from '../daemon/exit-codes.ts'
 import { mountOptionsHelp, parseMountOptions } from '../daemon/mount-options.ts'
-import type { CommandContext, Commands, HostPort } from './command-options.ts'
+import type { CommandContext, Commands, HostPort, MembersOptions } from './command-options.ts'
 import { memberNameOfHost } from './member-name.ts'
 import {
   parseAdvertise,
@@ -66,12 +66,14 @@ function describeMembership(program: Command, commands: Commands, done: Done): v
     })
   program
     .command('invite <VOLUME>')
-    .description('print a join code for one new member; run it at the authority')
+    .description('print a join code for one new member; keep this one running until it is used')
+    .option('--witness', 'for a member that only votes and holds no data')
     .option('--ttl <TIME>', 'how long the code is good', parseTtl, 3_600_000)
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .addHelpText('after', examples('tandemfs invite mail', 'tandemfs invite mail --ttl 2d'))
     .action(async (volume: string, flags) => {
-      done(await commands.invite({ volume, dir: flags.dir, ttlMs: flags.ttl }))
+      const role = flags.witness === true ? 'witness' : 'data'
+      done(await commands.invite({ volume, dir: flags.dir, role, ttlMs: flags.ttl }))
     })
   program
     .command('join <CODE>')
@@ -88,15 +90,44 @@ function describeMembership(program: Command, commands: Commands, done: Done): v
     })
   program
     .command('members <VOLUME> [ACTION] [NAME]')
-    .usage('[options] <VOLUME> [remove NAME]')
-    .description('list the members, or remove one (at the authority)')
+    .usage('[options] <VOLUME> [remove NAME | tie-breaker NAME|none]')
+    .description(
+      'list the members, remove one, or let one vote count twice where their number is even'
+    )
     .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
     .addHelpText('after', examples('tandemfs members mail', 'tandemfs members mail remove web2'))
     .action(async (volume: string, action: string | undefined, name: string | undefined, flags) => {
-      if (action !== undefined && (action !== 'remove' || name === undefined)) {
-        throw usageError('members', `'${action}' is not 'remove NAME'`, "see 'members --help'")
-      }
-      done(await commands.members({ volume, dir: flags.dir, remove: name }))
+      done(await commands.members({ volume, dir: flags.dir, change: memberChange(action, name) }))
+    })
+}
+
+function memberChange(
+  action: string | undefined,
+  name: string | undefined
+): MembersOptions['change'] {
+  if (action === undefined) return undefined
+  if (action === 'remove' && name !== undefined) return { kind: 'remove', name }
+  if (action === 'tie-breaker' && name !== undefined) {
+    return { kind: 'tie-breaker', name: name === 'none' ? null : name }
+  }
+  const why = `'${action}' is not 'remove NAME' or 'tie-breaker NAME'`
+  throw usageError('members', why, "see 'members --help'")
+}
+
+function describeWitness(program: Command, commands: Commands, done: Done): void {
+  program
+    .command('witness <VOLUME>')
+    .description('run a member that only votes; returns when it runs')
+    .option('-f, --foreground', 'stay in the foreground, log to stderr')
+    .option('--stop', 'end the one that runs')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .option('--log-level <LEVEL>', 'debug, info, warn or error', parseLogLevel, 'info')
+    .addHelpText('after', examples('tandemfs witness mail', 'tandemfs witness mail --stop'))
+    .action(async (volume: string, flags) => {
+      const foreground = flags.foreground === true
+      const stop = flags.stop === true
+      const { dir, logLevel } = flags
+      done(await commands.witness({ volume, dir, foreground, stop, logLevel }))
     })
 }
 
@@ -228,6 +259,7 @@ function buildProgram(commands: Commands, context: CommandContext, done: Done): 
   describeMembership(program, commands, done)
   describeMounting(program, commands, done)
   describeSystem(program, commands, done)
+  describeWitness(program, commands, done)
   for (const command of program.commands) {
     command.exitOverride().copyInheritedSettings(program)
     command.allowExcessArguments(false)

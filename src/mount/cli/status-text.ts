@@ -9,13 +9,41 @@ function authorityText(status: NodeStatus): string {
   return `authority ${authority.name} (${authority.reachable ? 'reachable' : 'NOT REACHABLE'})`
 }
 
-function leaseText(leaseLeftMs: number | null): string {
+function leaseText({ leaseLeftMs }: NodeStatus): string {
   if (leaseLeftMs === null) return 'not needed'
   return leaseLeftMs > 0 ? `${formatDuration(leaseLeftMs)} left` : 'RUN OUT, nothing is answered'
 }
 
-function channelText(channel: NodeStatus['channel']): string {
+function quorumText({ quorum }: NodeStatus): string {
+  const { voters, have, need } = quorum
+  const names = voters.map(({ name, weight, reachable }) => {
+    return `${name}${weight > 1 ? ` (counts ${weight} times)` : ''}${reachable ? '' : ' (away)'}`
+  })
+  const verdict = have >= need ? '' : ', NO MAJORITY'
+  return `${names.join(', ')}: ${have} reachable, ${need} needed${verdict}`
+}
+
+function failoverText({ lastFailover }: NodeStatus): string {
+  if (lastFailover === null) return 'none since the start'
+  const { at, reason, durationMs, epoch } = lastFailover
+  return `${at}: ${reason}; paused ${formatDuration(durationMs)} (epoch ${epoch})`
+}
+
+function catchUpText({ entriesLeft, bytesLeft, secondsLeft }: CatchUpStatus): string {
+  const eta = secondsLeft === null ? '' : `, about ${secondsLeft} s`
+  return `${entriesLeft} entries (${formatBytes(bytesLeft)}) left${eta}`
+}
+
+type CatchUpStatus = NonNullable<NodeStatus['catchUp']>
+
+function channelText(channel: NonNullable<NodeStatus['channel']>): string {
   return channel.reason === null ? channel.kind : `${channel.kind} (${channel.reason})`
+}
+
+function lagText(lag: MemberStatus['lag']): string {
+  if (lag === null) return '-'
+  if (lag.entries === 0) return '0'
+  return `${lag.entries} (${formatBytes(lag.bytes)}, ${lag.seconds} s)`
 }
 
 function memberRow(member: MemberStatus): string[] {
@@ -26,29 +54,38 @@ function memberRow(member: MemberStatus): string[] {
     member.live ? 'live' : 'away',
     member.inSync ? 'in sync' : 'not in sync',
     member.connection === 'self' ? '-' : member.connection,
-    member.lagEntries === null ? '-' : String(member.lagEntries),
+    lagText(member.lag),
     member.roundTripMs === null ? '-' : `${member.roundTripMs.toFixed(1)} ms`,
     member.address ?? '-',
     marks.filter((mark) => mark !== '').join(', ')
   ]
 }
 
-/** Several lines, without a newline at the end. */
-export function formatStatus(status: NodeStatus): string {
-  const { volume, member, space, tokens, locks } = status
-  const facts = [
-    ['volume', `${volume.name} (${volume.id})`],
-    ['mounted at', status.mountPoint],
-    ['member', `${member.name} (${member.id}), incarnation ${member.incarnation}`],
-    ['epoch', `${status.epoch}, ${authorityText(status)}`],
-    ['lease', leaseText(status.leaseLeftMs)],
+/** What a witness has not. */
+function dataFacts({ space, tokens, locks, channel, catchUp }: NodeStatus): string[][] {
+  if (!space || !tokens || !locks || !channel) return []
+  const available = `${formatBytes(space.availableBytes)} available`
+  return [
+    ...(catchUp ? [['catch-up', catchUpText(catchUp)]] : []),
     ['tokens', `${tokens.exclusive} exclusive, ${tokens.notes} noted, ${tokens.waiting} waiting`],
     ['locks', `${locks.held} held, ${locks.waiting} waiting`],
-    [
-      'space',
-      `${formatBytes(space.availableBytes)} available of ${formatBytes(space.totalBytes)}, ${space.inodes} inodes`
-    ],
-    ['channel', channelText(status.channel)],
+    ['space', `${available} of ${formatBytes(space.totalBytes)}, ${space.inodes} inodes`],
+    ['channel', channelText(channel)]
+  ]
+}
+
+/** Several lines, without a newline at the end. */
+export function formatStatus(status: NodeStatus): string {
+  const { volume, member } = status
+  const facts = [
+    ['volume', `${volume.name} (${volume.id})`],
+    ['mounted at', status.mountPoint ?? 'nothing: this is a witness'],
+    ['member', `${member.name} (${member.id}), incarnation ${member.incarnation}, ${status.phase}`],
+    ['epoch', `${status.epoch}, ${authorityText(status)}`],
+    ['voters', quorumText(status)],
+    ['lease', leaseText(status)],
+    ['failover', failoverText(status)],
+    ...dataFacts(status),
     ['daemon', `process ${status.pid}, up ${formatDuration(status.uptimeMs)}`],
     ['state', status.stateDir]
   ]

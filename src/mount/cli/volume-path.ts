@@ -1,6 +1,7 @@
 /** From what the user calls a volume to its state directory, and back from a mount. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { openVolume } from '../../replication/volume/open-volume.ts'
 import { UserError } from '../daemon/user-error.ts'
 import { usageError } from './values.ts'
 
@@ -36,4 +37,18 @@ export function existingVolume(volume: string, options: { readonly dir: string }
     why: `no such volume on this machine (nothing in ${found.stateDir})`,
     remedy: "make one with 'tandemfs create' or 'tandemfs join'"
   })
+}
+
+/** Throws UserError 'usage' when the member of that state directory has the other role. */
+export function requireRole(stateDir: string, volume: string, role: 'data' | 'witness'): void {
+  const { self } = openVolume(stateDir)
+  if (self.role === role) return
+  const isWitness = self.role === 'witness'
+  throw usageError(
+    volume,
+    isWitness ? 'this member is a witness, it holds no data' : 'this member holds data',
+    isWitness
+      ? `run 'tandemfs witness ${volume}'`
+      : `mount it with 'tandemfs mount ${volume} MOUNTPOINT'`
+  )
 }

@@ -9,7 +9,10 @@ import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
+import type { MemberChange } from '../../replication/epoch/member-change.ts'
+import { MemberChangeError } from '../../replication/epoch/member-change.ts'
 import type { EndReason } from '../../replication/replica/membership.ts'
+import type { Replica } from '../../replication/replica/replica.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { loadAddon } from '../channel/load-addon.ts'
@@ -162,6 +165,7 @@ class MountedNode implements TandemNode {
       mountPoint,
       stateDir,
       uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
+      nowMs: this.#clock.monotonicMs(),
       channel: {
         kind: this.#mount?.kind ?? 'native',
         reason: this.#mount?.fallbackReason ?? null
@@ -228,34 +232,42 @@ class MountedNode implements TandemNode {
   }
 
   async invite({ role, ttlMs }: InviteRequest): Promise<string> {
-    return this.#authority('invite').invite({ role, ttlMs })
+    return this.#replica().invitations.invite({ role, ttlMs })
   }
 
   async removeMember(name: string): Promise<void> {
-    this.#authority('members remove')
-    const replica = this.#incarnation?.replica
-    if (!replica) throw this.#notServing()
-    const member = replica.record.members.find((m) => m.name === name)
-    if (!member) {
-      throw new VolumeError('not-found', `members remove: there is no member named ${name}`)
-    }
-    if (member.id === replica.record.authority) {
-      throw new VolumeError('bad-input', `members remove: ${name} is the authority`)
-    }
-    await replica.changeMembers({ kind: 'remove', id: member.id as MemberId })
+    await this.#changeMembers(`members remove ${name}`, { kind: 'remove', id: this.#idOf(name) })
   }
 
-  #authority(what: string) {
+  async setTieBreaker(name: string | null): Promise<void> {
+    const id = name === null ? {} : { id: this.#idOf(name) }
+    await this.#changeMembers('members tie-breaker', { kind: 'tie-breaker', ...id })
+  }
+
+  #idOf(name: string): MemberId {
+    const member = this.#replica().record.members.find((m) => m.name === name)
+    if (member) return member.id
+    throw new VolumeError('not-found', `members: there is no member named ${name}: see 'members'`)
+  }
+
+  async #changeMembers(what: string, change: MemberChange): Promise<void> {
+    try {
+      await this.#replica().changeMembers(change)
+    } catch (error) {
+      if (!(error instanceof MemberChangeError)) throw error
+      const isConflict = error.code === 'conflict'
+      const remedy = isConflict
+        ? "see 'tandemfs members'; an authority hands over when it is unmounted"
+        : "see 'tandemfs status', and try again when there is a majority"
+      const exit = isConflict ? 'usage' : 'noAuthority'
+      throw new UserError(exit, { what, why: error.message, remedy }, { cause: error })
+    }
+  }
+
+  #replica(): Replica {
     const replica = this.#incarnation?.replica
     if (!replica) throw this.#notServing()
-    const { record, invitations } = replica
-    if (invitations) return invitations
-    const name = record.members.find((m) => m.id === record.authority)?.name ?? ''
-    throw new UserError('usage', {
-      what,
-      why: 'this member is not the authority',
-      remedy: `run it on member ${name}`
-    })
+    return replica
   }
 
   async #open(): Promise<void> {

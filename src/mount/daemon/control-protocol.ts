@@ -29,6 +29,8 @@ export interface ControlMethods {
     readonly result: LockReport
   }
   invite: { readonly params: InviteRequest; readonly result: { readonly code: string } }
+  /** null = nobody's vote counts twice. */
+  setTieBreaker: { readonly params: { readonly name: string | null }; readonly result: null }
   removeMember: { readonly params: { readonly name: string }; readonly result: null }
   /** A list of mount options to change the running mount into; null = only tells the present one. */
   configure: {
@@ -67,6 +69,10 @@ export class MalformedRequestError extends Error {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length >= 1 && value.length <= NAME_MAX_LENGTH
 }
 
 function refuse(why: string): UserError {
@@ -118,10 +124,13 @@ export function parseRequest(id: number, fields: Record<string, unknown>): Contr
     }
     case 'removeMember': {
       const { name } = params
-      if (typeof name !== 'string' || name.length < 1 || name.length > NAME_MAX_LENGTH) {
-        throw refuse('removeMember: no name')
-      }
+      if (!isName(name)) throw refuse('removeMember: no name')
       return { id, method: 'removeMember', params: { name } }
+    }
+    case 'setTieBreaker': {
+      const { name } = params
+      if (name !== null && !isName(name)) throw refuse('setTieBreaker: no name')
+      return { id, method: 'setTieBreaker', params: { name } }
     }
     case 'configure': {
       const { options } = params

@@ -158,6 +158,8 @@ export class ControlServer {
         return await this.#handlers.locks(request.params)
       case 'invite':
         return await this.#handlers.invite(request.params)
+      case 'setTieBreaker':
+        return await this.#handlers.setTieBreaker(request.params)
       case 'removeMember':
         return await this.#handlers.removeMember(request.params)
       case 'configure':

@@ -12,6 +12,8 @@ export interface DaemonArguments {
   /** Stays attached to the launcher and logs to stderr. */
   readonly foreground: boolean
   readonly logLevel: LogLevel
+  /** Serves no mount: the member only votes. `mountPoint` is its state directory then. */
+  readonly witness: boolean
 }
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
@@ -25,6 +27,7 @@ export function formatDaemonArguments(daemon: DaemonArguments): string[] {
     '--log-level',
     daemon.logLevel,
     ...(daemon.foreground ? ['--foreground'] : []),
+    ...(daemon.witness ? ['--witness'] : []),
     '--',
     daemon.stateDir,
     daemon.mountPoint
@@ -50,7 +53,8 @@ export function parseDaemonArguments(args: readonly string[]): DaemonArguments {
       options: { type: 'string', short: 'o', default: '' },
       source: { type: 'string' },
       'log-level': { type: 'string', default: 'info' },
-      foreground: { type: 'boolean', default: false }
+      foreground: { type: 'boolean', default: false },
+      witness: { type: 'boolean', default: false }
     }
   })
   const [stateDir, mountPoint, ...rest] = positionals
@@ -67,6 +71,7 @@ export function parseDaemonArguments(args: readonly string[]): DaemonArguments {
     source: values.source ?? stateDir,
     settings: parseMountOptions(values.options === '' ? [] : [values.options]),
     foreground: values.foreground,
+    witness: values.witness,
     logLevel: parseLogLevel(values['log-level'])
   }
 }

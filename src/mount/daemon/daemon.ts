@@ -134,15 +134,23 @@ export class Daemon {
         })
       }
     }
+    const unlessStopping = <P, R>(handle: (params: P) => R) => {
+      return (params: P): R =>
+        this.#phase === 'starting' ? handle(params) : serving(handle)(params)
+    }
     const control = new ControlServer(
       {
         logger: this.#logger,
         handlers: {
-          status: serving(() => node.status()),
+          status: unlessStopping(() => node.status()),
           locks: serving(({ below }) => node.locks(below ?? undefined)),
           invite: serving(async (request) => ({ code: await node.invite(request) })),
           removeMember: serving(async ({ name }) => {
             await node.removeMember(name)
+            return null
+          }),
+          setTieBreaker: serving(async ({ name }) => {
+            await node.setTieBreaker(name)
             return null
           }),
           configure: serving(async ({ options }) => {

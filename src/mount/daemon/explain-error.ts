@@ -65,8 +65,7 @@ const BY_VOLUME_CODE: Readonly<Record<VolumeErrorCode, Explanation>> = {
   damaged: { exit: 'damaged', remedy: DAMAGED_REMEDY },
   'address-in-use': { exit: 'addressInUse', remedy: 'choose another --listen address' },
   unreachable: { exit: 'noAuthority', remedy: 'mount the volume at the authority and try again' },
-  refused: { exit: 'refused', remedy: 'ask the authority for a new invitation' },
-  'not-authority': { exit: 'noAuthority', remedy: "run it at the authority, see 'members'" }
+  refused: { exit: 'refused', remedy: 'ask the authority for a new invitation' }
 }
 
 const TRANSPORT_EXITS: Readonly<Record<TransportErrorCode, ExitCodeName>> = {

@@ -23,9 +23,9 @@ import { REPLICA_DEFAULTS } from '../../replication/replica/replica-components.t
 import { openReplica } from '../../replication/replica/replica-open.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
-import type { AlternativeRoute } from '../../replication/transport/connections.ts'
-import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
+import { openVolume } from '../../replication/volume/open-volume.ts'
 import type { KernelCache } from '../fuse/kernel-cache.ts'
+import { discoveryRoute } from './discovery-route.ts'
 import { commandOf } from './lock-report.ts'
 import { staleReads } from './stale-reads.ts'
 
@@ -139,20 +139,6 @@ function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined)
     assertSpace: (bytes) => log.assertSpace(bytes),
     space: () => log.space()
   }
-}
-
-/** Loaded only when it was asked for: a member with static addresses knows nothing of a DHT. */
-async function discoveryRoute(
-  volume: OpenedVolume,
-  clock: Clock,
-  logger: Logger
-): Promise<AlternativeRoute | undefined> {
-  const { discovery } = volume.settings
-  if (!discovery) return undefined
-  const { DhtRoute } = await import('../../replication/transport/discovery.ts')
-  const { volumeId } = volume.record
-  const { bootstrap } = discovery
-  return new DhtRoute({ keyPair: volume.keyPair, clock, logger }, { volumeId, bootstrap })
 }
 
 /**

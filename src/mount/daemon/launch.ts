@@ -25,6 +25,8 @@ const MALLOC = {
 } as const
 /** Half of Node's default: short-lived garbage of requests is collected sooner. */
 const YOUNG_HEAP_MIB = 8
+/** A witness keeps a record of some kilobytes. */
+const WITNESS_YOUNG_HEAP_MIB = 1
 const KILL_AFTER_MS = 10_000
 
 export interface LaunchOptions {
@@ -66,13 +68,13 @@ export async function launchDaemon(
 function start(daemon: DaemonArguments, program: string): ChildProcess {
   const args = [
     '--enable-source-maps',
-    `--max-semi-space-size=${YOUNG_HEAP_MIB}`,
+    `--max-semi-space-size=${daemon.witness ? WITNESS_YOUNG_HEAP_MIB : YOUNG_HEAP_MIB}`,
     program,
     ...formatDaemonArguments(daemon)
   ]
   const env = {
     ...process.env,
-    UV_THREADPOOL_SIZE: String(THREADPOOL_SIZE),
+    UV_THREADPOOL_SIZE: String(daemon.witness ? 1 : THREADPOOL_SIZE),
     ...MALLOC
   }
   if (daemon.foreground) {
@@ -96,7 +98,7 @@ function forwardSignals(child: ChildProcess): void {
 
 async function waitForAnswer(child: ChildProcess, daemon: DaemonArguments): Promise<HandBack> {
   const { mountTimeoutMs } = daemon.settings
-  const what = `mount ${daemon.mountPoint}`
+  const what = `${daemon.witness ? 'witness' : 'mount'} ${daemon.mountPoint}`
   const remedy = `see ${stateFiles(daemon.stateDir).log}`
   return await new Promise<HandBack>((resolve, reject) => {
     let late = false

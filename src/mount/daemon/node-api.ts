@@ -29,16 +29,39 @@ export interface MemberStatus {
   readonly connection: 'self' | 'connected' | 'connecting' | 'disconnected'
   /** Address of the connection, or the first one to try. */
   readonly address: string | null
-  /** Entries applied here that the member has not confirmed as received; null = not known. */
-  readonly lagEntries: number | null
+  /** What is applied here and not confirmed by that member; null = not known. */
+  readonly lag: {
+    readonly entries: number
+    readonly bytes: number
+    /** For how long it has been behind without a break. */
+    readonly seconds: number
+  } | null
   readonly roundTripMs: number | null
+}
+
+export interface QuorumStatus {
+  readonly voters: readonly {
+    readonly id: number
+    readonly name: string
+    readonly weight: number
+    readonly reachable: boolean
+  }[]
+  /** Weights of the voters that can be reached from here, this member included. */
+  readonly have: number
+  /** Weights that make a majority. */
+  readonly need: number
+  readonly total: number
 }
 
 export interface NodeStatus {
   readonly version: 1
+  readonly role: 'data' | 'witness'
+  /** `live` serves; `sealed`: an epoch change runs; `voting`: a witness. */
+  readonly phase: 'starting' | 'catching-up' | 'live' | 'sealed' | 'ended' | 'voting'
   readonly volume: { readonly id: string; readonly name: string }
   readonly member: { readonly id: number; readonly name: string; readonly incarnation: number }
-  readonly mountPoint: string
+  /** null: a witness. */
+  readonly mountPoint: string | null
   readonly stateDir: string
   readonly pid: number
   readonly uptimeMs: number
@@ -46,27 +69,44 @@ export interface NodeStatus {
     readonly kind: 'native' | 'threadpool' | 'fuse-native'
     /** Why it is not the native one. */
     readonly reason: string | null
-  }
+  } | null
   readonly epoch: number
   readonly authority: { readonly id: number; readonly name: string; readonly reachable: boolean }
-  /** Time this member may still answer without hearing from the authority; null = it is it. */
+  readonly quorum: QuorumStatus
+  /** Time this member may still answer without hearing from anybody; null = a witness. */
   readonly leaseLeftMs: number | null
+  /** The last time a live member was lost or another became the authority, as seen here. */
+  readonly lastFailover: {
+    readonly epoch: number
+    readonly reason: string
+    /** How long nothing was answered here. */
+    readonly durationMs: number
+    /** ISO 8601. */
+    readonly at: string
+  } | null
+  /** What is missing here; null = nothing, or a witness. */
+  readonly catchUp: {
+    readonly entriesLeft: number
+    readonly bytesLeft: number
+    /** null while the rate is not known. */
+    readonly secondsLeft: number | null
+  } | null
   readonly members: readonly MemberStatus[]
   readonly tokens: {
     readonly exclusive: number
     readonly notes: number
     readonly waiting: number
-  }
+  } | null
   /** File locks, as far as this member knows of them. */
   readonly locks: {
     readonly held: number
     readonly waiting: number
-  }
+  } | null
   readonly space: {
     readonly totalBytes: number
     readonly availableBytes: number
     readonly inodes: number
-  }
+  } | null
   /** Damaged files found, one sentence each; they are never served. */
   readonly damage: readonly string[]
   /** What the administrator should know, such as "losing a member stops the other". */
@@ -103,10 +143,12 @@ export interface TandemNode {
    * when what was written before is durable, or has not become so in a few seconds. Throws UserError 'usage'.
    */
   configure(settings: MountSettings): Promise<void>
-  /** A join code, usable once within `ttlMs`. Only the authority can give one. */
+  /** A join code, usable once within `ttlMs`; this member has to run when it is used. */
   invite(request: InviteRequest): Promise<string>
-  /** Resolves when the member is out of the record durably. Only at the authority. */
+  /** Resolves when a majority has agreed on a record without that member. */
   removeMember(name: string): Promise<void>
+  /** Resolves when a majority has agreed; null = nobody's vote counts twice. */
+  setTieBreaker(name: string | null): Promise<void>
   /** The callback runs once, when the node cannot go on; the process then ends. */
   onFatal(callback: (error: Error) => void): void
   /** The callback runs when somebody else (umount(8)) took the mount away. */

@@ -1,18 +1,19 @@
 /** What `status` tells, gathered from the parts of a running node. */
 
-import type { Seq } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
 import type { MemberInfo } from '../../replication/record.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import type { MemberStatus, NodeStatus } from './node-api.ts'
+import { nameOf, quorumStatus, quorumWarnings } from './quorum-status.ts'
 
 export interface StatusSource {
   readonly replica: Replica
   readonly inodes: number
-  readonly locks: NodeStatus['locks']
+  readonly locks: NonNullable<NodeStatus['locks']>
   readonly mountPoint: string
   readonly stateDir: string
   readonly uptimeMs: number
+  readonly nowMs: number
   readonly channel: NodeStatus['channel']
   readonly warnings: readonly string[]
 }
@@ -25,8 +26,11 @@ export function nodeStatus(source: StatusSource): NodeStatus {
   const leads = record.authority === self
   const reachable = leads || replica.peers.connected().includes(record.authority)
   const tokens = replica.tokenStatus()
+  const quorum = { record, self, connected: replica.peers.connected() }
   return {
     version: 1,
+    role: 'data',
+    phase: replica.membership.phase,
     volume: { id: record.volumeId, name: record.volumeName },
     member: { id: self, name: own?.name ?? '', incarnation: incarnationOf(replica.writer) },
     mountPoint: source.mountPoint,
@@ -36,7 +40,10 @@ export function nodeStatus(source: StatusSource): NodeStatus {
     channel: source.channel,
     epoch: record.epoch,
     authority: { id: record.authority, name: authority?.name ?? '', reachable },
-    leaseLeftMs: leads ? null : Math.floor(replica.membership.leaseLeftMs()),
+    quorum: quorumStatus(quorum),
+    leaseLeftMs: Math.floor(replica.membership.leaseLeftMs()),
+    lastFailover: lastFailover(replica, source.nowMs),
+    catchUp: replica.lags.progress() ?? null,
     members: record.members.map((member) => memberStatus(replica, member)),
     tokens: {
       exclusive: tokens.member.held,
@@ -46,7 +53,7 @@ export function nodeStatus(source: StatusSource): NodeStatus {
     locks: source.locks,
     space: { ...replica.space(), inodes: source.inodes },
     damage: replica.damage,
-    warnings: [...source.warnings, ...warningsOf(replica)]
+    warnings: [...source.warnings, ...quorumWarnings(quorum)]
   }
 }
 
@@ -54,15 +61,6 @@ function memberStatus(replica: Replica, member: MemberInfo): MemberStatus {
   const { record, self } = replica
   const isSelf = member.id === self
   const connected = replica.peers.connected().includes(member.id)
-  const held = replica.catchUp.heldBy(member.id)
-  let lagEntries: number | null = isSelf ? 0 : null
-  if (!isSelf && held) {
-    lagEntries = 0
-    for (const writer of record.live) {
-      const applied = replica.admission.appliedOf(writer)
-      lagEntries += Math.max(0, applied - (held.get(writer) ?? (0 as Seq)))
-    }
-  }
   return {
     id: member.id,
     name: member.name,
@@ -73,22 +71,22 @@ function memberStatus(replica: Replica, member: MemberInfo): MemberStatus {
     inSync: record.inSync.includes(member.id),
     connection: isSelf ? 'self' : connected ? 'connected' : 'disconnected',
     address: member.addresses[0] ?? null,
-    lagEntries,
+    lag: isSelf ? null : (replica.lags.lagOf(member.id) ?? null),
     roundTripMs: null
   }
 }
 
-function warningsOf(replica: Replica): string[] {
-  const { record, self } = replica
-  const warnings: string[] = []
-  const data = record.members.filter((m) => m.role === 'data')
-  const leader = record.members.find((m) => m.id === record.authority)?.name ?? ''
-  if (data.length === 1) warnings.push('one data member: there is no second copy')
-  else if (record.inSync.length === 1) {
-    warnings.push('one member is in sync: fsync has no second copy until another has caught up')
+function lastFailover(replica: Replica, nowMs: number): NodeStatus['lastFailover'] {
+  const pause = replica.membership.lastPause
+  if (!pause) return null
+  const { record } = replica
+  const { epoch, authority, authorityBefore, gone, pausedMs, atMs } = pause
+  const names = gone.map((id) => nameOf(record, id)).join(', ')
+  const parts = gone.length > 0 ? [`${names} lost or left`] : []
+  if (authority !== authorityBefore) {
+    const [from, to] = [nameOf(record, authorityBefore), nameOf(record, authority)]
+    parts.push(`authority ${from} replaced by ${to}`)
   }
-  if (data.length > 1 && record.authority !== self) {
-    warnings.push(`losing member ${leader} (the authority) stops this one until it is back`)
-  }
-  return warnings
+  const at = new Date(Date.now() - (nowMs - atMs)).toISOString()
+  return { epoch, reason: parts.join(', '), durationMs: pausedMs, at }
 }

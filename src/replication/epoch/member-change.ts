@@ -10,6 +10,17 @@ export type MemberChange =
   /** Whose vote counts twice where the number of voters is even; without id nobody's. */
   | { readonly kind: 'tie-breaker'; readonly id?: MemberId }
 
+/** `conflict`: the record says something that excludes it; `unavailable`: nobody leads. */
+export class MemberChangeError extends Error {
+  override name = 'MemberChangeError'
+  readonly code: 'conflict' | 'unavailable'
+
+  constructor(code: 'conflict' | 'unavailable', message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
 /** True when the record says what the change wants. */
 export function isMemberChangeDone(record: EpochRecord, change: MemberChange): boolean {
   switch (change.kind) {

@@ -4,7 +4,11 @@
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { MemberChange } from '../epoch/member-change.ts'
-import { isMemberChangeDone, memberChangeConflict } from '../epoch/member-change.ts'
+import {
+  isMemberChangeDone,
+  MemberChangeError,
+  memberChangeConflict
+} from '../epoch/member-change.ts'
 import type { EpochRecord } from '../record.ts'
 
 export interface MemberChangesComponents {
@@ -12,17 +16,6 @@ export interface MemberChangesComponents {
   /** Hands the change to the leader; a record that contains it follows. */
   readonly propose: (change: MemberChange) => void
   readonly clock: Clock
-}
-
-/** `conflict`: the record says something that excludes it; `unavailable`: nobody leads. */
-export class MemberChangeError extends Error {
-  override name = 'MemberChangeError'
-  readonly code: 'conflict' | 'unavailable'
-
-  constructor(code: 'conflict' | 'unavailable', message: string) {
-    super(message)
-    this.code = code
-  }
 }
 
 interface Wait {

@@ -53,6 +53,19 @@ const SEALED_PATIENCE_MS = 1500
 /** How long a stopping member waits for the record that goes on without it. */
 const LEAVE_MS = 3000
 
+/** A change of epoch as this member has lived through it. */
+export interface EpochPause {
+  readonly epoch: number
+  readonly authorityBefore: MemberId
+  readonly authority: MemberId
+  /** Live before, and no more. */
+  readonly gone: readonly MemberId[]
+  /** How long nothing was answered here. */
+  readonly pausedMs: number
+  /** Clock of this member at its end. */
+  readonly atMs: number
+}
+
 export interface MembershipComponents {
   readonly self: MemberId
   readonly writer: WriterId
@@ -128,6 +141,7 @@ export class Membership {
   #sealedFor = 0
   /** Set from the first seal of an epoch change until this member serves again. */
   #stopped: Promise<void> | undefined
+  #lastPause: EpochPause | undefined
   /** Set while this member waits for the record that goes on without it. */
   #left: (() => void) | undefined
 
@@ -210,6 +224,11 @@ export class Membership {
     if (this.#leader === member) this.#leader = undefined
     this.#components.catchUp.gone(member)
     this.#duties?.step({ type: 'gone', member })
+  }
+
+  /** The last change in which a live member was lost or another one became the authority. */
+  get lastPause(): EpochPause | undefined {
+    return this.#lastPause
   }
 
   /** True when entries may be pushed to that member. */
@@ -447,7 +466,9 @@ export class Membership {
 
   #install(record: EpochRecord): void {
     const { admission, writer, lease, catchUp } = this.#components
-    const wasLive = admission.record.live.includes(writer)
+    const before = admission.record
+    const wasLive = before.live.includes(writer)
+    const stoppedMs = Math.min(this.#sealedMs, this.#leaseLostMs ?? this.#sealedMs, lease.endMs)
     // The seal of this record is over, also where it is still carried out: it must not limit
     // what comes after.
     if (this.#sealedFor <= record.epoch) this.#sealing++
@@ -465,7 +486,26 @@ export class Membership {
     }
     lease.drop()
     catchUp.pull()
-    this.#background(this.#serveAtCuts(record))
+    const background = this.#serveAtCuts(record).then(() => {
+      if (wasLive) this.#notePause(before, record, stoppedMs)
+    })
+    this.#background(background)
+  }
+
+  #notePause(before: EpochRecord, record: EpochRecord, stoppedMs: number): void {
+    const gone = before.live.filter((w) => !record.live.includes(w)).map(memberOf)
+    if (gone.length === 0 && before.authority === record.authority) return
+    const atMs = this.#components.clock.monotonicMs()
+    const pausedMs = Number.isFinite(stoppedMs) ? Math.round(atMs - stoppedMs) : 0
+    const { epoch, authority } = record
+    this.#lastPause = {
+      epoch,
+      authorityBefore: before.authority,
+      authority,
+      gone,
+      pausedMs,
+      atMs
+    }
   }
 
   /** Somebody is there to go on with. */

@@ -28,6 +28,12 @@ export class RecentEntries {
     while (this.#bytes > this.#bytesMax && this.#first < this.#order.length - 1) this.#dropFirst()
   }
 
+  /** Of the entries in memory; 0 while there is none. */
+  get averageBytes(): number {
+    const count = this.#order.length - this.#first
+    return count === 0 ? 0 : this.#bytes / count
+  }
+
   get(writer: WriterId, seq: Seq): SealedEntry | undefined {
     return this.#byWriter.get(writer)?.get(seq)
   }

@@ -22,6 +22,7 @@ import { makeLockNode, makeTokenNode } from './coherence-nodes.ts'
 import { DurableParts } from './durable-parts.ts'
 import { InodeNumbers } from './inode-numbers.ts'
 import { Intake } from './intake.ts'
+import { LagWatch } from './lag-watch.ts'
 import { liveVector } from './live-vector.ts'
 import { LocalLog } from './local-log.ts'
 import { LockSurvey } from './lock-survey.ts'
@@ -63,6 +64,7 @@ export class ReplicaParts {
   readonly survey: LockSurvey
   readonly follower: LogFollower
   readonly catchUp: CatchUp
+  readonly lags: LagWatch
   readonly membership: Membership
   readonly register: RegisterNode
   readonly memberChanges: MemberChanges
@@ -110,6 +112,14 @@ export class ReplicaParts {
     })
     this.follower = this.#makeFollower()
     this.catchUp = this.#makeCatchUp()
+    this.lags = new LagWatch({
+      record: this.#record,
+      applied: () => this.admission.applied,
+      heldBy: (member) => this.catchUp.heldBy(member),
+      ownLag: () => this.catchUp.lag(),
+      recent: this.#recent,
+      nowMs: () => clock.monotonicMs()
+    })
     this.register = this.#makeRegister()
     this.membership = this.#makeMembership(options)
     this.memberChanges = new MemberChanges({

@@ -22,6 +22,7 @@ import type { TokenNode } from '../token/token-node.ts'
 import type { Vector } from '../vector.ts'
 import type { Invitations } from '../volume/invitations.ts'
 import type { CatchUp } from './catch-up.ts'
+import type { LagWatch } from './lag-watch.ts'
 import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
@@ -96,6 +97,10 @@ export class Replica implements OpLog {
     return this.#parts.durable.durability
   }
 
+  get lags(): LagWatch {
+    return this.#parts.lags
+  }
+
   get survey(): LockSurvey {
     return this.#parts.survey
   }
@@ -115,12 +120,13 @@ export class Replica implements OpLog {
 
   /** Connects; the rest follows by itself. Rejects when the listen address cannot be had. */
   async start(): Promise<void> {
-    const { connections, membership, intake, durable, orphans, follower } = this.#parts
+    const { connections, membership, intake, durable, orphans, follower, lags } = this.#parts
     await connections.start()
     membership.start()
     this.#repeating.every(BEAT_MS, () => {
       intake.chase()
       follower.check()
+      lags.beat()
       durable.clusterSync.remind()
     })
     this.#repeating.every(REAP_MS, () => {

@@ -67,7 +67,7 @@ export interface ConnectionsComponents {
   readonly logger: Logger
   /** 0 <= x < 1, for the spread of reconnect attempts. */
   readonly random: () => number
-  /** At the authority: who may join. */
+  /** Who may join, at a data member. */
   readonly joinGate?: JoinGate
   readonly alternative?: AlternativeRoute
 }

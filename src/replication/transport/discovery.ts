@@ -166,7 +166,7 @@ export interface DiscoveryCall {
   readonly bootstrap: Bootstrap
   /** The invitation's key pair. */
   readonly keyPair: KeyPair
-  readonly authorityKey: string
+  readonly inviterKey: string
   readonly timeoutMs: number
 }
 
@@ -177,16 +177,16 @@ export interface DiscoveredLink {
   close(): Promise<void>
 }
 
-/** Opens one link to the authority. Rejects with TransportError. */
+/** Opens one link to who invites. Rejects with TransportError. */
 export async function dialByDiscovery(
   call: DiscoveryCall,
   components: { readonly clock: Clock; readonly logger: Logger },
   options: { readonly bindHost?: string } = {}
 ): Promise<DiscoveredLink> {
-  const { volumeId, bootstrap, keyPair, authorityKey, timeoutMs } = call
+  const { volumeId, bootstrap, keyPair, inviterKey, timeoutMs } = call
   const route = new DhtRoute({ ...components, keyPair }, { ...options, volumeId, bootstrap })
   try {
-    const link = await route.dial(authorityKey, timeoutMs)
+    const link = await route.dial(inviterKey, timeoutMs)
     return { link, close: () => route.close() }
   } catch (error) {
     await route.close()

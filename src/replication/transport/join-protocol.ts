@@ -11,7 +11,7 @@ export const JOINS_AT_ONCE = 4
 export const JOIN_REQUEST_MAX_BYTES = 16 * 1024
 export const JOIN_ANSWER_MAX_BYTES = 8 * 1024 * 1024
 
-/** Decides about joiners; kept by the authority. */
+/** Decides about joiners; kept by who has invited them. */
 export interface JoinGate {
   /** True when `key` (hex) is the key of an invitation, valid or not. */
   knows(key: string): boolean
@@ -39,7 +39,7 @@ export interface JoinCall {
   /** The invitation's key pair. */
   readonly keyPair: KeyPair
   /** Key the answering member must prove, hex. */
-  readonly authorityKey: string
+  readonly inviterKey: string
   readonly request: Uint8Array
   readonly timeoutMs: number
 }
@@ -54,7 +54,7 @@ export async function requestJoinTcp(
   const link = tcpLink(socket, {
     isInitiator: true,
     keyPair: call.keyPair,
-    firewall: (key) => key === call.authorityKey
+    firewall: (key) => key === call.inviterKey
   })
   return requestJoin(link, call, clock)
 }

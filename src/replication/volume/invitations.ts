@@ -1,5 +1,5 @@
 /**
- * The authority's invitations at work: makes codes, answers joiners, carries claims out. A thin
+ * The invitations of this member at work: makes codes, answers joiners, carries claims out. A thin
  * shell around invite-book.ts. Invariant: one join at a time; the book is durable before the claim
  * is carried out, and the member stands in the record before the joiner is answered.
  */
@@ -8,12 +8,14 @@ import crypto from 'hypercore-crypto'
 import { assert } from '../../fs/assert.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
+import { MemberChangeError } from '../epoch/member-change.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import type { JoinGate } from '../transport/join-protocol.ts'
 import { shortKey } from '../transport/link.ts'
 import {
   addInvite,
   decideJoin,
+  dropClaim,
   type InviteBook,
   type JoinRefusal,
   type JoinRequest,
@@ -26,6 +28,8 @@ import { VolumeError } from './volume-error.ts'
 
 export const INVITE_TTL_MAX_MS = 30 * 24 * 3600 * 1000
 const WAITING_MAX = 16
+/** Several members may take in a new one at the same time. */
+const CLAIMS_MAX = 4
 
 export interface InvitationsComponents {
   readonly keyPair: KeyPair
@@ -34,7 +38,7 @@ export interface InvitationsComponents {
   /** Makes the book durable before it returns (saveInvites). */
   readonly saveBook: (book: InviteBook) => void
   /**
-   * Puts the member into the record; resolves when a record that lists it is durable. Called again
+   * Puts the member into the record; resolves when a record that lists it is chosen. Called again
    * for the same member after a crash or a failure.
    */
   readonly admit: (member: MemberInfo) => Promise<void>
@@ -83,11 +87,9 @@ export class Invitations implements JoinGate {
       throw new VolumeError('bad-input', 'invite: the time to live is not from 1 ms to 30 days')
     }
     const current = record()
-    const authorityKey = keyPair.publicKey.toString('hex')
-    const self = current.members.find((member) => member.publicKey === authorityKey)
-    if (self === undefined || self.id !== current.authority) {
-      throw new VolumeError('not-authority', 'invite: this member is not the authority')
-    }
+    const inviterKey = keyPair.publicKey.toString('hex')
+    const self = current.members.find((member) => member.publicKey === inviterKey)
+    assert(self !== undefined, 'who invites is a member')
     const nowMs = this.#nowMs()
     const expiresAtMs = nowMs + Math.round(ttlMs)
     const seed = crypto.randomBytes(32)
@@ -103,7 +105,7 @@ export class Invitations implements JoinGate {
       volumeName: current.volumeName,
       role,
       expiresAtMs,
-      authorityKey,
+      inviterKey,
       addresses: self.addresses,
       ...(this.#options.discovery ? { discovery: this.#options.discovery } : {}),
       seed: seed.toString('hex')
@@ -140,6 +142,18 @@ export class Invitations implements JoinGate {
   }
 
   async #join(inviteKey: string, request: JoinRequest): Promise<MemberInfo | JoinRefusal> {
+    for (let attempt = 0; attempt < CLAIMS_MAX; attempt++) {
+      const outcome = await this.#claim(inviteKey, request)
+      if (outcome !== 'conflict') return outcome
+    }
+    return 'unavailable'
+  }
+
+  /** `conflict`: another member's invitation has got the number or the name first. */
+  async #claim(
+    inviteKey: string,
+    request: JoinRequest
+  ): Promise<MemberInfo | JoinRefusal | 'conflict'> {
     const { record, saveBook, admit, logger } = this.#components
     const decision = decideJoin(record(), this.#book, inviteKey, request, this.#nowMs())
     if (decision.type === 'refuse') return decision.reason
@@ -155,7 +169,11 @@ export class Invitations implements JoinGate {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       logger.error({ member: claim.id, reason }, 'new member could not be put into the record')
-      return 'unavailable'
+      if (!(error instanceof MemberChangeError) || error.code !== 'conflict') return 'unavailable'
+      const free = dropClaim(this.#book, inviteKey)
+      saveBook(free)
+      this.#book = free
+      return 'conflict'
     }
     assert(isMember(), 'admitted member is not in the record')
     return claim

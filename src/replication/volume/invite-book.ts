@@ -1,10 +1,10 @@
 /**
- * The invitations of the authority and the decision who may join. Pure: no clock, chance, I/O.
+ * The invitations a member has given and the decision who may join. Pure: no clock, chance, I/O.
  *
  * A join has one point of decision: the book with the invitation's `claim` written durably. The
  * claim names the whole new member, so a crash right after it loses nothing: the claim is carried
  * out again until the record lists the member (or has removed it). Invariants: an invitation
- * gets at most one claim, for ever; the same joiner asking again gets the same answer; no id is
+ * gets at most one claim that is carried out, for ever; the same joiner asking again gets the same answer; no id is
  * given to two members; a name is given once.
  */
 import type { MemberId } from '../../fs/primitives.ts'
@@ -117,6 +117,16 @@ export function pendingClaims(record: EpochRecord, book: InviteBook): MemberInfo
     if (claim !== undefined && !settled.has(claim.publicKey)) claims.push(claim)
   }
   return claims.sort((a, b) => a.id - b.id)
+}
+
+/** The book with that invitation free again: its claim cannot be carried out any more. */
+export function dropClaim(book: InviteBook, inviteKey: string): InviteBook {
+  const invites = book.invites.map((invite) => {
+    if (invite.publicKey !== inviteKey) return invite
+    const { claim: _, ...free } = invite
+    return free
+  })
+  return { invites }
 }
 
 /** The book with one more invitation, without those that are long over; undefined when full. */

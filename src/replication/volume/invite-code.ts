@@ -35,10 +35,10 @@ export interface InviteCode {
   readonly volumeId: string
   readonly volumeName: string
   readonly role: MemberInfo['role']
-  /** Wall time, milliseconds since 1970; judged by the authority's clock. */
+  /** Wall time, milliseconds since 1970; judged by the clock of who invites. */
   readonly expiresAtMs: number
-  readonly authorityKey: string
-  /** host:port of the authority, in the order to try. */
+  readonly inviterKey: string
+  /** host:port of the member that invites, in the order to try. */
   readonly addresses: readonly string[]
   /** Present when the volume uses discovery. */
   readonly discovery?: DiscoveryOptions
@@ -57,7 +57,7 @@ export function formatInviteCode(code: InviteCode): string {
       n: code.volumeName,
       r: code.role,
       e: code.expiresAtMs,
-      k: base64(code.authorityKey),
+      k: base64(code.inviterKey),
       a: code.addresses,
       ...(code.discovery ? { b: code.discovery.bootstrap } : {}),
       s: base64(code.seed)
@@ -96,7 +96,7 @@ function readCode(value: unknown): InviteCode {
     volumeName: readName(from['n'], 'volume name'),
     role: readOneOf(from['r'], 'role', ['data', 'witness'] as const),
     expiresAtMs: readInteger(from['e'], 'expiry', 0, Number.MAX_SAFE_INTEGER),
-    authorityKey: readKey(hex(from['k']), 'authority key'),
+    inviterKey: readKey(hex(from['k']), 'authority key'),
     addresses: readAddresses(from['a'], 'addresses'),
     seed: readKey(hex(from['s']), 'seed')
   }

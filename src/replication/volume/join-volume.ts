@@ -48,7 +48,7 @@ import {
 export interface JoinVolumeComponents {
   readonly clock: Clock
   /**
-   * Opens a link to the authority by discovery (dialByDiscovery); used when the code says that the volume
+   * Opens a link to who invites by discovery (dialByDiscovery); used when the code says that the volume
    * uses it and no address answers.
    */
   readonly discover?: (call: DiscoveryCall) => Promise<DiscoveredLink>
@@ -80,7 +80,7 @@ const REFUSALS: Readonly<Record<JoinRefusal, string>> = {
   'already-member': 'this key is a member already',
   removed: 'this key was removed from the volume: join with a new state directory',
   full: 'the volume cannot number another member',
-  unavailable: 'the authority cannot add a member now: try again'
+  unavailable: 'no majority of the members can add one now: try again'
 }
 
 /** The joiner keeps its identity and may ask again with the same code. */
@@ -147,7 +147,7 @@ async function ask(
   const call: JoinCall = {
     volumeId: invite.volumeId,
     keyPair: pass,
-    authorityKey: invite.authorityKey,
+    inviterKey: invite.inviterKey,
     request: encodeJoinRequest(scope, keyPair, options.memberName, addresses),
     timeoutMs: options.timeoutMs ?? 10_000
   }
@@ -179,13 +179,13 @@ async function callByDiscovery(
 ): Promise<Uint8Array> {
   const { discover, clock } = components
   if (discover === undefined) throw new TransportError('unreachable', 'no discovery here')
-  const { volumeId, keyPair, authorityKey, timeoutMs } = call
+  const { volumeId, keyPair, inviterKey, timeoutMs } = call
   const { bootstrap } = discovery
   const { link, close } = await discover({
     volumeId,
     bootstrap,
     keyPair,
-    authorityKey,
+    inviterKey,
     timeoutMs
   })
   try {

@@ -7,7 +7,6 @@ export type VolumeErrorCode =
   | 'address-in-use'
   | 'unreachable'
   | 'refused'
-  | 'not-authority'
 
 export class VolumeError extends Error {
   override name = 'VolumeError'

@@ -4,8 +4,8 @@ import { Invitations } from '../../../replication/volume/invitations.ts'
 import { openVolume } from '../../../replication/volume/open-volume.ts'
 import { saveInvites } from '../../../replication/volume/volume-files.ts'
 import { ControlClient } from '../../daemon/control-client.ts'
+import type { InviteRequest } from '../../daemon/node-api.ts'
 import { StateLock } from '../../daemon/state-lock.ts'
-import { UserError } from '../../daemon/user-error.ts'
 import { commandClock } from '../command-clock.ts'
 import type { CommandContext, InviteOptions } from '../command-options.ts'
 import { silentLogger } from '../silent-logger.ts'
@@ -15,10 +15,11 @@ const ANSWER_LIMIT_MS = 30_000
 
 export async function runInvite(options: InviteOptions, context: CommandContext): Promise<number> {
   const { stateDir } = existingVolume(options.volume, { dir: options.dir })
-  const request = { role: 'data', ttlMs: options.ttlMs } as const
+  const { role, ttlMs } = options
+  const request = { role, ttlMs }
   const client = await ControlClient.connect(stateDir)
   if (client === undefined) {
-    context.print(inviteFromFiles(options.volume, stateDir, options.ttlMs))
+    context.print(inviteFromFiles(stateDir, request))
     return 0
   }
   try {
@@ -31,18 +32,10 @@ export async function runInvite(options: InviteOptions, context: CommandContext)
 }
 
 /** While no daemon runs the invitation is written under the state directory's lock. */
-function inviteFromFiles(volume: string, stateDir: string, ttlMs: number): string {
+function inviteFromFiles(stateDir: string, request: InviteRequest): string {
   const lock = StateLock.acquire(stateDir)
   try {
-    const { record, keyPair, self, invites, settings } = openVolume(stateDir)
-    if (record.authority !== self.id) {
-      const authority = record.members.find((member) => member.id === record.authority)
-      throw new UserError('noAuthority', {
-        what: `invite ${volume}`,
-        why: `this member is not the authority, ${authority?.name} is`,
-        remedy: `run it there (${authority?.addresses.join(', ')})`
-      })
-    }
+    const { record, keyPair, invites, settings } = openVolume(stateDir)
     const invitations = new Invitations(
       {
         keyPair,
@@ -55,7 +48,7 @@ function inviteFromFiles(volume: string, stateDir: string, ttlMs: number): strin
       },
       settings.discovery === undefined ? {} : { discovery: settings.discovery }
     )
-    return invitations.invite({ role: 'data', ttlMs })
+    return invitations.invite(request)
   } finally {
     lock.release()
   }

@@ -12,7 +12,7 @@ import type { CommandContext, MountOptions } from '../command-options.ts'
 import { daemonServing, waitForEnd } from '../daemon-processes.ts'
 import { entryAt, isOurs } from '../fstab/fstab-file.ts'
 import { SystemFiles } from '../fstab/system-files.ts'
-import { existingVolume } from '../volume-path.ts'
+import { existingVolume, requireRole } from '../volume-path.ts'
 
 const ANSWER_LIMIT_MS = 5000
 const PAUSE_MS = 20
@@ -22,10 +22,11 @@ export async function runMount(options: MountOptions, _context: CommandContext):
   const { foreground, logLevel } = options
   const settings = options.fstab ? settingsOfFstab(options.mountPoint) : options.settings
   checkDriver(settings)
+  requireRole(stateDir, options.volume, 'data')
   const deadlineMs = performance.now() + settings.mountTimeoutMs
   while (await isEnding(options.volume, stateDir)) await waitUntilEnded(stateDir, deadlineMs)
   const mountPoint = await prepareMountPoint(options.mountPoint, { stateDirectory: stateDir })
-  const daemon = { stateDir, mountPoint, source, settings, foreground, logLevel }
+  const daemon = { stateDir, mountPoint, source, settings, foreground, logLevel, witness: false }
   const launched = await launchDaemon(daemon)
   for (const line of driverWarnings(settings)) process.stderr.write(`tandemfs: warning: ${line}\n`)
   return foreground ? await launched.ended : 0
@@ -50,8 +51,10 @@ async function isEnding(volume: string, stateDir: string): Promise<boolean> {
   const client = await ControlClient.connect(stateDir)
   if (client === undefined) return false
   try {
-    const { mountPoint } = await client.request('status', {}, { timeoutMs: ANSWER_LIMIT_MS })
-    if (findMount(mountPoint) === undefined) return true
+    const limit = { timeoutMs: ANSWER_LIMIT_MS }
+    const { mountPoint, phase } = await client.request('status', {}, limit)
+    const isUp = phase === 'live' || phase === 'sealed'
+    if (mountPoint !== null && isUp && findMount(mountPoint) === undefined) return true
   } catch (error) {
     if (!(error instanceof UserError)) throw error
     if (error.why === BEING_UNMOUNTED) return true

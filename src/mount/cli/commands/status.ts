@@ -37,7 +37,8 @@ async function showOnce(options: StatusOptions, context: CommandContext): Promis
     try {
       const status = await ask(subject)
       shown.push(options.json ? JSON.stringify(status) : formatStatus(status))
-      if (!status.authority.reachable) code = ExitCode.noAuthority
+      const { have, need } = status.quorum
+      if (!status.authority.reachable || have < need) code = ExitCode.noAuthority
     } catch (error) {
       firstError ??= error
     }
