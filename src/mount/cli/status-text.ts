@@ -47,12 +47,13 @@ function lagText(lag: MemberStatus['lag']): string {
 }
 
 function memberRow(member: MemberStatus): string[] {
+  const isData = member.role === 'data'
   const marks = [member.self ? 'this one' : '', member.authority ? 'authority' : '']
   return [
     member.name,
     member.role,
-    member.live ? 'live' : 'away',
-    member.inSync ? 'in sync' : 'not in sync',
+    isData ? (member.live ? 'live' : 'away') : '-',
+    isData ? (member.inSync ? 'in sync' : 'not in sync') : '-',
     member.connection === 'self' ? '-' : member.connection,
     lagText(member.lag),
     member.roundTripMs === null ? '-' : `${member.roundTripMs.toFixed(1)} ms`,

@@ -25,8 +25,9 @@ const MALLOC = {
 } as const
 /** Half of Node's default: short-lived garbage of requests is collected sooner. */
 const YOUNG_HEAP_MIB = 8
-/** A witness keeps a record of some kilobytes. */
-const WITNESS_YOUNG_HEAP_MIB = 1
+const DATA_FLAGS = ['--enable-source-maps', `--max-semi-space-size=${YOUNG_HEAP_MIB}`]
+/** A witness keeps a record of some kilobytes; source maps alone would cost it 10 MiB. */
+const WITNESS_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
 const KILL_AFTER_MS = 10_000
 
 export interface LaunchOptions {
@@ -67,8 +68,7 @@ export async function launchDaemon(
 
 function start(daemon: DaemonArguments, program: string): ChildProcess {
   const args = [
-    '--enable-source-maps',
-    `--max-semi-space-size=${daemon.witness ? WITNESS_YOUNG_HEAP_MIB : YOUNG_HEAP_MIB}`,
+    ...(daemon.witness ? WITNESS_FLAGS : DATA_FLAGS),
     program,
     ...formatDaemonArguments(daemon)
   ]

@@ -384,6 +384,8 @@ export class ReplicaParts {
       survey: this.survey,
       logger: this.#components.logger,
       onHeartbeat: (from, message) => {
+        // A witness has neither room nor checkpoints.
+        if (!this.membership.knows(from)) return
         this.space.heard(from, message.space)
         this.durable.checkpoints.heard(from, message)
       },

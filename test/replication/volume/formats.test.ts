@@ -137,7 +137,7 @@ const CODE: InviteCode = {
   volumeName: 'www',
   role: 'data',
   expiresAtMs: 1_800_000_000_000,
-  authorityKey: key(1),
+  inviterKey: key(1),
   addresses: ['10.0.0.1:4907', '[fe80::1]:4907'],
   seed: key(77)
 }

@@ -181,7 +181,7 @@ test('join - a used, expired or unknown invitation is refused with its reason', 
   await t.exception(joinAs(formatInviteCode(astray), join(base, 'c'), 'web3'), /another volume/)
   const misled = {
     ...parseInviteCode(third),
-    authorityKey: NoiseSecretStream.keyPair().publicKey.toString('hex')
+    inviterKey: NoiseSecretStream.keyPair().publicKey.toString('hex')
   }
   await t.exception(joinAs(formatInviteCode(misled), join(base, 'c'), 'web3'), /another key/)
   t.is(authority.record.members.length, 2)

@@ -34,7 +34,8 @@ export async function runJoin(options: JoinOptions, context: CommandContext): Pr
   const self = record.members.find((candidate) => candidate.id === member)
   context.print(`joined volume ${volumeName}: state in ${stateDir}`)
   context.print(`this is member ${self?.name}, reached at ${self?.addresses.join(', ')}`)
-  context.print(`next: tandemfs mount ${source} MOUNTPOINT`)
+  const next = self?.role === 'witness' ? `witness ${source}` : `mount ${source} MOUNTPOINT`
+  context.print(`next: tandemfs ${next}`)
   return 0
 }
 
