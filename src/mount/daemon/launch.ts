@@ -27,7 +27,7 @@ const MALLOC = {
 const YOUNG_HEAP_MIB = 8
 const DATA_FLAGS = ['--enable-source-maps', `--max-semi-space-size=${YOUNG_HEAP_MIB}`]
 /** A witness keeps a record of some kilobytes; source maps alone would cost it 10 MiB. */
-const WITNESS_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+const WITNESS_FLAGS = ['--max-semi-space-size=1', '--lite-mode', '--max-old-space-size=48']
 const KILL_AFTER_MS = 10_000
 
 export interface LaunchOptions {
