@@ -36,7 +36,8 @@ async function run(line: string): Promise<Outcome> {
     locks: record('locks'),
     members: record('members'),
     fstab: record('fstab'),
-    salvage: record('salvage')
+    salvage: record('salvage'),
+    witness: record('witness')
   }
   const print = (text: string) => {
     printed += `${text}\n`

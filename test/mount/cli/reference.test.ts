@@ -47,7 +47,8 @@ async function help(args: readonly string[]): Promise<string> {
     locks: never,
     members: never,
     fstab: never,
-    salvage: never
+    salvage: never,
+    witness: never
   }
   let text = ''
   const print = (part: string) => {

@@ -21,10 +21,20 @@ test('status text - everything an administrator looks for', (t) => {
     '12.5 GiB available of 40.0 GiB, 1234 inodes',
     'up 1 h 2 min',
     'not in sync',
+    'alpha (counts 2 times), beta (away): 2 reachable, 2 needed',
+    'beta lost or left; paused 2.1 s (epoch 4)',
+    '12 (3.0 KiB, 1.5 s)',
     '0.3 ms'
   ]) {
     t.ok(text.includes(part), part)
   }
+})
+
+test('status text - a witness has no files', (t) => {
+  const none = { tokens: null, locks: null, space: null, channel: null, mountPoint: null }
+  const text = formatStatus(exampleStatus({ role: 'witness', phase: 'voting', ...none }))
+  t.ok(text.includes('this is a witness'))
+  t.absent(text.includes('tokens'))
 })
 
 test('status text - trouble is said', (t) => {

@@ -19,6 +19,7 @@ function handlers(changes: Partial<ControlHandlers> = {}): ControlHandlers {
     },
     invite: ({ ttlMs }) => ({ code: `code for ${ttlMs}` }),
     removeMember: () => null,
+    setTieBreaker: () => null,
     configure: ({ options }) => ({ options: options ?? '' }),
     stop: () => ({ pid: process.pid }),
     ...changes

@@ -57,6 +57,7 @@ const composeFake: ComposeNode = ({ logger }, { stateDir, mountPoint, source, se
       writeFileSync(path.join(stateDir, 'stopped'), `${reason} ${lazy} ${stops}`)
     },
     settings,
+    setTieBreaker: () => Promise.resolve(),
     configure: () => Promise.resolve(),
     invite: () => Promise.resolve('tandemfs1-fake'),
     removeMember: () => Promise.resolve(),

@@ -27,7 +27,8 @@ async function prepare(t: Test, behave: string): Promise<DaemonArguments> {
     source: 'mail',
     settings: { ...DEFAULT_SETTINGS, noExec: true, mountTimeoutMs: 20_000 },
     foreground: false,
-    logLevel: 'info'
+    logLevel: 'info',
+    witness: false
   }
 }
 

@@ -34,7 +34,7 @@ export function exampleStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
       inSync: true,
       connection: 'self' as const,
       address: null,
-      lagEntries: null,
+      lag: null,
       roundTripMs: null
     },
     {
@@ -47,12 +47,14 @@ export function exampleStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
       inSync: false,
       connection: 'connected' as const,
       address: '192.0.2.2:4907',
-      lagEntries: 12,
+      lag: { entries: 12, bytes: 3072, seconds: 1.5 },
       roundTripMs: 0.25
     }
   ]
   return {
     version: 1,
+    role: 'data',
+    phase: 'live',
     volume: { id: 'ab'.repeat(16), name: 'mail' },
     member: { id: 1, name: 'alpha', incarnation: 3 },
     mountPoint: '/srv/mail',
@@ -62,7 +64,23 @@ export function exampleStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
     channel: { kind: 'native', reason: null },
     epoch: 4,
     authority: { id: 1, name: 'alpha', reachable: true },
-    leaseLeftMs: null,
+    quorum: {
+      voters: [
+        { id: 1, name: 'alpha', weight: 2, reachable: true },
+        { id: 2, name: 'beta', weight: 1, reachable: false }
+      ],
+      have: 2,
+      need: 2,
+      total: 3
+    },
+    leaseLeftMs: 1200,
+    lastFailover: {
+      epoch: 4,
+      reason: 'beta lost or left',
+      durationMs: 2100,
+      at: '2026-01-01T00:00:00.000Z'
+    },
+    catchUp: null,
     members,
     locks: { held: 3, waiting: 1 },
     tokens: { exclusive: 5, notes: 2, waiting: 0 },
