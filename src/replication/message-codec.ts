@@ -74,6 +74,11 @@ function readSealed(reader: ByteReader): SealedEntry {
   }
 }
 
+function writeEntries(writer: ByteWriter, entries: readonly SealedEntry[]): void {
+  writer.uint(entries.length)
+  for (const entry of entries) writeSealed(writer, entry)
+}
+
 function readEnvelope(reader: ByteReader): { epoch: Epoch; body: Buffer } {
   const epoch = reader.uint() as Epoch
   if (reader.left > ENCLOSED_MAX_BYTES) throw new DecodeError('enclosed message too large')
@@ -120,8 +125,7 @@ export function encodeControl(message: ControlMessage): WireMessage {
       w.uint(message.epoch).uint(message.sentMs).uint(message.leaseMs)
       break
     case 'push':
-      w.uint(message.entries.length)
-      for (const entry of message.entries) writeSealed(w, entry)
+      writeEntries(w, message.entries)
       break
     case 'ack':
       writeVector(w, message.received)
@@ -137,8 +141,7 @@ export function encodeControl(message: ControlMessage): WireMessage {
       w.uint(message.writer).uint(message.from).uint(message.to)
       break
     case 'entries':
-      w.uint(message.writer).uint(message.from).uint(message.entries.length)
-      for (const entry of message.entries) writeSealed(w, entry)
+      writeEntries(w.uint(message.writer).uint(message.from), message.entries)
       break
     case 'token':
     case 'lock':
