@@ -92,8 +92,12 @@ const GOOD: readonly (readonly [string, string, object])[] = [
     'create',
     { volume: 'mail', dir, listen, advertise, bootstrap: ['10.0.0.1:49737', '[fe80::1]:2'] }
   ],
-  ['invite mail', 'invite', { volume: 'mail', dir, ttlMs: 3_600_000 }],
-  ['invite mail --ttl 90s --dir /d', 'invite', { volume: 'mail', dir: '/d', ttlMs: 90_000 }],
+  ['invite mail', 'invite', { volume: 'mail', dir, role: 'data', ttlMs: 3_600_000 }],
+  [
+    'invite mail --witness --ttl 90s --dir /d',
+    'invite',
+    { volume: 'mail', dir: '/d', role: 'witness', ttlMs: 90_000 }
+  ],
   ['join - --name b', 'join', { code: '-', dir, listen, advertise, name: 'b' }],
   [
     'join - --name b --advertise 192.0.2.7:1',
@@ -179,8 +183,22 @@ const GOOD: readonly (readonly [string, string, object])[] = [
     'salvage',
     { volume: 'mail', dir, extract: { name: 'state-0001', to: '/out' } }
   ],
-  ['members mail', 'members', { volume: 'mail', dir, remove: undefined }],
-  ['members mail remove b', 'members', { volume: 'mail', dir, remove: 'b' }]
+  ['members mail', 'members', { volume: 'mail', dir, change: undefined }],
+  [
+    'members mail remove b',
+    'members',
+    { volume: 'mail', dir, change: { kind: 'remove', name: 'b' } }
+  ],
+  [
+    'members mail tie-breaker none',
+    'members',
+    { volume: 'mail', dir, change: { kind: 'tie-breaker', name: null } }
+  ],
+  [
+    'witness mail --stop',
+    'witness',
+    { volume: 'mail', dir, foreground: false, stop: true, logLevel: 'info' }
+  ]
 ]
 
 const BAD: readonly string[] = [
@@ -201,7 +219,7 @@ const BAD: readonly string[] = [
   'invite mail --ttl 1',
   'invite mail --ttl 31d',
   'invite mail --ttl 1e3s',
-  'invite mail --witness',
+  'witness',
   'join',
   'mount mail',
   'mount mail /srv -o nonsense',
@@ -230,7 +248,8 @@ const BAD: readonly string[] = [
   'salvage mail extract x',
   'salvage mail extract --to /out',
   'salvage mail list --to /out',
-  'salvage mail remove x'
+  'salvage mail remove x',
+  'members mail tie-breaker'
 ]
 
 test('command line - what each command is called with', async (t) => {
