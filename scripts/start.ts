@@ -1,5 +1,5 @@
 /**
- * `npm start`: a volume with two nodes in a scratch folder of this machine, and the main job on it,
+ * `npm start`: a volume with two nodes and a witness in a scratch folder of this machine, and the main job on it,
  * through the same commands a user types. At a terminal both mounts stay for trying until Ctrl-C.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -36,7 +36,7 @@ function require(condition: boolean, problem: string): void {
   if (!condition) throw new Error(problem)
 }
 
-async function setUp(a: DemoNode, b: DemoNode): Promise<void> {
+async function setUp(a: DemoNode, b: DemoNode, w: DemoNode): Promise<void> {
   const listen = ['--listen', '127.0.0.1:0']
   const create = ['create', VOLUME, '--dir', a.dir, ...listen]
   const created = await timed(() => tandemfs(create, { signal }))
@@ -50,6 +50,12 @@ async function setUp(a: DemoNode, b: DemoNode): Promise<void> {
   say('invite on A, join on B', joined.ms)
   const mountedB = await timed(() => b.mount(signal))
   say(`mount: B at ${b.mountPoint}`, mountedB.ms)
+  const witness = await timed(async () => {
+    const input = await tandemfs(['invite', b.stateDir, '--witness'], { signal })
+    await tandemfs(['join', '-', '--dir', w.dir, '--name', 'w', ...listen], { input, signal })
+    await tandemfs(['witness', w.stateDir], { signal })
+  })
+  say('invite on B, join and run a witness: it votes and holds no data', witness.ms)
 }
 
 async function showFile(a: DemoNode, b: DemoNode): Promise<void> {
@@ -91,15 +97,22 @@ async function showAppend(a: DemoNode, b: DemoNode): Promise<void> {
   say(`A and B append ${APPEND_LINES} lines each to one file, ${lines.length} whole lines`, both.ms)
 }
 
+/** A is the authority: it decides who may change what, until B takes over. */
 async function showCrash(a: DemoNode, b: DemoNode): Promise<void> {
   for (let index = 0; index < 20; index += 1) {
-    await b.work({ do: 'write', file: b.file(`fsynced${index}`), text: `${index}\n` })
+    await a.work({ do: 'write', file: a.file(`fsynced${index}`), text: `${index}\n` })
   }
-  const before = await a.work({ do: 'digest', folder: a.mountPoint })
-  const killed = await timed(() => b.killDaemon())
-  say('B is killed with SIGKILL, after 20 files were fsynced on it', killed.ms)
-  const again = await timed(() => b.mount(signal))
-  say("'tandemfs mount' on B again", again.ms)
+  const before = await b.work({ do: 'digest', folder: b.mountPoint })
+  const killed = await timed(() => a.killDaemon())
+  say('A is killed with SIGKILL, after 20 files were fsynced on it', killed.ms)
+  const text = 'A is dead\n'
+  const written = await b.work({ do: 'write', file: b.file('hello'), text })
+  say('B takes over with the vote of the witness; its next write and fsync take', written.ms)
+  const again = await timed(() => a.mount(signal))
+  say("'tandemfs mount' on A again", again.ms)
+  const read = await a.work({ do: 'read', file: a.file('hello') })
+  require(read.result === text, 'A does not read what B has written meanwhile')
+  await b.work({ do: 'write', file: b.file('hello'), text: 'written on A\n' })
   const onB = await b.work({ do: 'digest', folder: b.mountPoint })
   const onA = await a.work({ do: 'digest', folder: a.mountPoint })
   require(onB.result === before.result, 'B lost something')
@@ -130,8 +143,8 @@ function sayHowToTry(a: DemoNode, b: DemoNode): void {
   )
 }
 
-async function demonstrate(a: DemoNode, b: DemoNode): Promise<void> {
-  await setUp(a, b)
+async function demonstrate(a: DemoNode, b: DemoNode, w: DemoNode): Promise<void> {
+  await setUp(a, b, w)
   await showFile(a, b)
   await showTree(a, b)
   await showAppend(a, b)
@@ -142,12 +155,14 @@ async function main(): Promise<void> {
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'tandemfs-demo-'))
   const a = new DemoNode(scratch, 'a', VOLUME)
   const b = new DemoNode(scratch, 'b', VOLUME)
+  const w = new DemoNode(scratch, 'w', VOLUME)
   try {
     signal.addEventListener('abort', () => {
       a.stop()
       b.stop()
+      w.stop()
     })
-    await demonstrate(a, b)
+    await demonstrate(a, b, w)
     if (process.stdin.isTTY && process.stdout.isTTY && !signal.aborted) {
       sayHowToTry(a, b)
       await interrupted()
@@ -162,6 +177,7 @@ async function main(): Promise<void> {
   } finally {
     await b.cleanUp()
     await a.cleanUp()
+    await w.cleanUp()
     if (a.isMounted() || b.isMounted()) {
       process.stderr.write(`demo: could not unmount everything, see ${scratch}\n`)
       process.exitCode = 1

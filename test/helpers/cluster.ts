@@ -56,6 +56,13 @@ export class ClusterNode {
     this.port = port
   }
 
+  /** The first member is named after the host, as `create` does. */
+  get memberName(): string {
+    const record = readFileSync(join(this.stateDir, 'record'), 'utf8')
+    const { members } = JSON.parse(record.slice(record.indexOf('\n') + 1))
+    return members[0].name
+  }
+
   /** Path of `relative` on this node's mount. */
   path(relative: string): string {
     return relative === '' ? this.mountPath : join(this.mountPath, relative)
@@ -214,7 +221,10 @@ export class Cluster {
   }
 }
 
-/** A volume with `nodeCount` members (2 when not said), mounted unless asked otherwise. */
+/**
+ * A volume with `nodeCount` members (2 when not said), mounted unless asked otherwise. The vote of
+ * the first counts twice, so that it goes on when the others are killed, and starts without them.
+ */
 export async function makeCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const cluster = new Cluster()
   try {
@@ -225,6 +235,8 @@ export async function makeCluster(options: ClusterOptions = {}): Promise<Cluster
         await node.mount(...(options.mountOptions ?? []))
       }
     }
+    const first = cluster.node(0)
+    if (!isReference) await mustRun(['members', first.stateDir, 'tie-breaker', first.memberName])
     return cluster
   } catch (error) {
     const log = cluster.nodes.map((node) => node.log().slice(-2000)).join('\n')
