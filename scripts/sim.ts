@@ -1,10 +1,11 @@
 /**
- * Runs a simulation over many seeds: `node dist/scripts/sim.js [tokens|cluster] [--seed N]
+ * Runs a simulation over many seeds: `node dist/scripts/sim.js [tokens|register|cluster] [--seed N]
  * [--seeds K] [--steps M] [--explain]`. Prints one line for each failing seed and one for all;
  * exits 1 when one failed.
  */
 import { parseArgs } from 'node:util'
 import { explainCluster, runCluster } from '../test/sim/cluster-run.ts'
+import { explainRegister, runRegister } from '../test/sim/register-world.ts'
 import { explainTokens, runTokens } from '../test/sim/tokens-run.ts'
 
 interface Outcome {
@@ -28,6 +29,11 @@ const SIMULATIONS: Readonly<Record<string, Simulation>> = {
       return { events: result.events, counters: { ...result.counters, reads: result.reads } }
     },
     explain: async (seed, steps) => explainTokens(seed, steps)
+  },
+  register: {
+    steps: 30,
+    run: async (seed, steps) => runRegister(seed, steps),
+    explain: async (seed, steps) => explainRegister(seed, steps)
   },
   cluster: { steps: 20, run: runCluster, explain: explainCluster }
 }

@@ -2,6 +2,7 @@
  * The epoch record: who is a member, who is live, who decides, what is durable and where the
  * writers of the past end. It changes only as a whole, with `epoch` one higher each time.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Epoch, MemberId, Seq, WriterId } from '../fs/primitives.ts'
 
 export interface MemberInfo {
@@ -33,7 +34,7 @@ export interface EpochCuts {
 
 /** True when both are the same in every part. */
 export function isSameRecord(a: EpochRecord, b: EpochRecord): boolean {
-  return a.epoch === b.epoch && JSON.stringify(a) === JSON.stringify(b)
+  return a.epoch === b.epoch && isDeepStrictEqual(a, b)
 }
 
 export interface EpochRecord {

@@ -3,7 +3,7 @@
  * which a majority of its voters has it durably, whatever anybody knows of that.
  */
 import type { Epoch, MemberId } from '../../src/fs/primitives.ts'
-import type { EpochRecord } from '../../src/replication/record.ts'
+import { type EpochRecord, isSameRecord } from '../../src/replication/record.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
 import { isChosenBy } from '../../src/replication/register/voters.ts'
 import { SafetyError } from './cluster-faults.ts'
@@ -11,12 +11,12 @@ import { SafetyError } from './cluster-faults.ts'
 export class ChosenRecords {
   readonly #accepted = new Map<string, Set<MemberId>>()
   readonly #promised = new Map<MemberId, number>()
-  readonly #chosen = new Map<Epoch, string>()
+  readonly #chosen = new Map<Epoch, EpochRecord>()
   #newest: EpochRecord
 
   constructor(first: EpochRecord) {
     this.#newest = first
-    this.#chosen.set(first.epoch, JSON.stringify(first))
+    this.#chosen.set(first.epoch, first)
   }
 
   /** The record that is chosen with this, if there is one. */
@@ -36,19 +36,19 @@ export class ChosenRecords {
 
   /** A member holds this record for a chosen one. */
   onBelieved(member: MemberId, record: EpochRecord): void {
-    if (this.#chosen.get(record.epoch) === JSON.stringify(record)) return
+    const chosen = this.#chosen.get(record.epoch)
+    if (chosen && isSameRecord(chosen, record)) return
     throw new SafetyError(`member ${member} takes up a record that was not chosen`)
   }
 
   #choose(record: EpochRecord): EpochRecord | undefined {
-    const text = JSON.stringify(record)
     const before = this.#chosen.get(record.epoch)
-    if (before === text) return undefined
+    if (before && isSameRecord(before, record)) return undefined
     if (before !== undefined) throw new SafetyError(`two records of epoch ${record.epoch}`)
     if (record.epoch !== this.#newest.epoch + 1) {
       throw new SafetyError(`epoch ${record.epoch} was chosen after ${this.#newest.epoch}`)
     }
-    this.#chosen.set(record.epoch, text)
+    this.#chosen.set(record.epoch, record)
     this.#newest = record
     return record
   }

@@ -12,6 +12,8 @@ declare const ballotBrand: unique symbol
 export type Ballot = number & { readonly [ballotBrand]: true }
 
 export const NO_BALLOT = 0 as Ballot
+/** More than any cluster can use up; what is above it in a message or file is damage. */
+export const BALLOT_MAX = 2 ** 48
 const OWNERS = MEMBER_MAX + 1
 
 /** The lowest ballot of `member` above every one it has heard of. */

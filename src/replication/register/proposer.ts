@@ -8,7 +8,8 @@
  * set of voters that matters has promised: the voters of the newest record it knows to be chosen,
  * and both sets of the newest one it was told of. What it was told of is proposed again before
  * anything new. A record is chosen when a majority of its voters and of those before have accepted
- * it durably. The lease ends with the promises of a majority, counted from when they were asked
+ * it durably; the own voter is asked first, the others when it has accepted, so whoever is asked
+ * may count the one that asks. The lease ends with the promises of a majority, counted from when they were asked
  * for; while a record with other voters is on its way, it needs a majority of both.
  * A leader that a voter refuses for a higher ballot wins a higher one itself as long as its lease
  * holds; without a lease it steps down.
@@ -37,8 +38,8 @@ export type VoterReply = Extract<
 >
 
 export type ProposerEvent =
-  /** Try to lead, if it may be tried now. */
-  | { readonly type: 'campaign'; readonly nowMs: number }
+  /** Try to lead, if it may be tried now. `promised`: by the own voter. */
+  | { readonly type: 'campaign'; readonly promised: Ballot; readonly nowMs: number }
   | {
       readonly type: 'reply'
       readonly from: MemberId
@@ -76,6 +77,8 @@ export class Proposer {
   #ballot: Ballot = NO_BALLOT
   /** The one it leads with: `#ballot`, except while it wins a higher one. */
   #leadBallot: Ballot = NO_BALLOT
+  /** Promises to it and to those below were given up, whatever answers are still on their way. */
+  #yieldedBallot: Ballot = NO_BALLOT
   /** The highest ballot heard of. */
   #heard: Ballot
   /** Who would promise, or has promised, `#ballot`. */
@@ -103,13 +106,15 @@ export class Proposer {
     return this.#leads
   }
 
+  /** The one it leads with, or has led with last. */
   get ballot(): Ballot {
-    return this.#ballot
+    return this.#leadBallot
   }
 
   /** Milliseconds until another attempt makes sense. */
   waitMs(nowMs: number): number {
-    return Math.max(0, this.#notBeforeMs - nowMs)
+    const attemptMs = this.#phase === 'idle' ? 0 : this.#attemptEndMs - nowMs
+    return Math.max(0, attemptMs, this.#notBeforeMs - nowMs)
   }
 
   /** What is left of the leader's own lease, margin taken off; 0 when it does not lead. */
@@ -125,6 +130,7 @@ export class Proposer {
     switch (event.type) {
       case 'campaign':
         if (this.#phase !== 'idle' || this.waitMs(event.nowMs) > 0) return []
+        if (event.promised > this.#heard) this.#heard = event.promised
         return this.#probe(event.nowMs)
       case 'reply':
         return this.#onReply(event.from, event.reply, event.nowMs)
@@ -167,7 +173,7 @@ export class Proposer {
   #onReply(from: MemberId, reply: VoterReply, nowMs: number): ProposerEffect[] {
     if (reply.type === 'refusal') return this.#onRefusal(reply, nowMs)
     if (reply.type === 'renewed') {
-      if (ballotOwner(reply.ballot) !== this.#self) return []
+      if (ballotOwner(reply.ballot) !== this.#self || reply.ballot <= this.#yieldedBallot) return []
       const endMs = reply.sentMs + this.#options.leaseMs
       this.#leaseEnds.set(from, Math.max(this.#leaseEnds.get(from) ?? endMs, endMs))
       return []
@@ -202,7 +208,7 @@ export class Proposer {
     if (accepted && accepted.record.epoch > this.#known.epoch && isNewer(accepted, this.#top)) {
       const before = this.#neededVoters()
       this.#top = accepted
-      const { ballot } = this
+      const ballot = this.#ballot
       const { epoch } = this.#known
       const added = this.#neededVoters().filter((voters) => !before.includes(voters))
       effects.push(...this.#toVoters(added, { type: 'prepare', ballot, epoch }))
@@ -255,14 +261,16 @@ export class Proposer {
 
   #accept(record: EpochRecord): ProposerEffect[] {
     this.#proposal = { record, accepted: new Set() }
-    return this.#sendAccept(this.#proposal, [record.voters, record.votersBefore])
+    return this.#sendAccept(this.#proposal)
   }
 
-  /** The own voter first: whoever is asked may count the one that asks. */
-  #sendAccept(proposal: Proposal, sets: (readonly VoterWeight[])[]): ProposerEffect[] {
-    const { record, accepted } = proposal
+  /** To those that have not accepted; before the own voter has, to that alone. */
+  #sendAccept({ record, accepted }: Proposal): ProposerEffect[] {
     const message = { type: 'accept', ballot: this.#ballot, record } as const
-    return this.#toVoters(sets, message).filter((e) => e.type !== 'send' || !accepted.has(e.to))
+    const asked = this.#toVoters([record.voters, record.votersBefore], message)
+    const own = asked.filter((e) => e.type === 'send' && e.to === this.#self)
+    if (own.length > 0 && !accepted.has(this.#self)) return own
+    return asked.filter((e) => e.type !== 'send' || !accepted.has(e.to))
   }
 
   #onAccepted(from: MemberId, epoch: Epoch, nowMs: number): ProposerEffect[] {
@@ -271,7 +279,9 @@ export class Proposer {
     if (this.#phase !== 'recovering' && this.#phase !== 'leading') return []
     proposal.accepted.add(from)
     const { record } = proposal
-    if (!isChosenBy(record, (m) => proposal.accepted.has(m))) return []
+    if (!isChosenBy(record, (m) => proposal.accepted.has(m))) {
+      return from === this.#self ? this.#sendAccept(proposal) : []
+    }
     this.#proposal = undefined
     this.#known = record
     const chosen: ProposerEffect = { type: 'chosen', record }
@@ -297,8 +307,7 @@ export class Proposer {
     const effects: ProposerEffect[] = []
     if (this.#leads) effects.push(...this.#renew(nowMs))
     if (this.#phase === 'leading' && this.#proposal) {
-      const { record } = this.#proposal
-      effects.push(...this.#sendAccept(this.#proposal, [record.voters, record.votersBefore]))
+      effects.push(...this.#sendAccept(this.#proposal))
     }
     if (this.#phase === 'idle' || this.#phase === 'leading') return effects
     if (nowMs < this.#attemptEndMs) return effects
@@ -318,6 +327,7 @@ export class Proposer {
   #resign(): ProposerEffect[] {
     const effects: ProposerEffect[] = []
     if (this.#leads) {
+      this.#yieldedBallot = this.#leadBallot
       const message = { type: 'yield', ballot: this.#leadBallot } as const
       const promised = [...this.#leaseEnds.keys()].map((id) => [id, 1] as const)
       effects.push(...this.#toVoters([promised], message), { type: 'deposed' })

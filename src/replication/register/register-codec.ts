@@ -6,6 +6,7 @@ import type { EpochRecord } from '../record.ts'
 import { formatRecord, parseRecord, RECORD_TEXT_MAX_BYTES } from '../volume/record-codec.ts'
 import { ShapeError } from '../volume/shape.ts'
 import type { Ballot } from './ballot.ts'
+import { BALLOT_MAX } from './ballot.ts'
 import type { RegisterMessage } from './register-message.ts'
 
 const Type = {
@@ -55,7 +56,7 @@ export function encodeRegister(message: RegisterMessage): Buffer {
 export function decodeRegister(body: Buffer): RegisterMessage {
   const r = new ByteReader(body)
   const type = r.u8()
-  const ballot = r.uint() as Ballot
+  const ballot = readBallot(r)
   if (ballot === 0) throw new DecodeError('register message without a ballot')
   const message = decodeBody(type, ballot, r)
   r.end()
@@ -71,8 +72,7 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
     case Type.would:
       return { type: 'would', ballot }
     case Type.promise: {
-      const accepted =
-        r.u8() === 1 ? { ballot: r.uint() as Ballot, record: readRecord(r) } : undefined
+      const accepted = r.u8() === 1 ? { ballot: readBallot(r), record: readRecord(r) } : undefined
       return { type: 'promise', ballot, accepted }
     }
     case Type.accept:
@@ -86,10 +86,14 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
     case Type.yield:
       return { type: 'yield', ballot }
     case Type.refusal:
-      return { type: 'refusal', ballot, promised: r.uint() as Ballot, waitMs: r.uint(WAIT_MAX_MS) }
+      return { type: 'refusal', ballot, promised: readBallot(r), waitMs: r.uint(WAIT_MAX_MS) }
     default:
       throw new DecodeError(`unknown register message type ${type}`)
   }
+}
+
+function readBallot(reader: ByteReader): Ballot {
+  return reader.uint(BALLOT_MAX) as Ballot
 }
 
 function readRecord(reader: ByteReader): EpochRecord {

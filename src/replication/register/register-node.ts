@@ -162,7 +162,7 @@ export class RegisterNode {
     }
     this.#vacantSinceMs ??= nowMs
     if (nowMs < this.#vacantSinceMs + this.#patienceMs()) return
-    this.#step({ type: 'campaign', nowMs })
+    this.#step({ type: 'campaign', promised: this.#voter.state.promised, nowMs })
   }
 
   #onRequest(from: MemberId, request: VoterRequest): void {

@@ -2,8 +2,8 @@
  * The voter of one member: what it has promised and accepted of the epoch register, and the lease
  * it has promised to whoever leads.
  *
- * Invariants: it accepts nothing below the ballot it promised; promise and accepted record are
- * durable before they are told (the caller persists `save` before it sends `reply`); while a lease
+ * Invariants: a ballot counts only from the member it belongs to; it accepts nothing below the
+ * ballot it promised; promise and accepted record are durable before they are told (the caller persists `save` before it sends `reply`); while a lease
  * promise to one ballot runs, no other member's ballot is promised; after a restart it waits the
  * longest lease it may have promised before it promises anything (RULES 22), except where the
  * promise it remembers is its own member's: that incarnation is dead.
@@ -70,6 +70,7 @@ export class Voter {
 
   /** Answers `from`; `known` is the epoch of the newest chosen record this member has. */
   on(from: MemberId, request: VoterRequest, known: Epoch, nowMs: number): VoterAnswer {
+    if (ballotOwner(request.ballot) !== from) return { reply: this.#refusal(request.ballot, 0) }
     switch (request.type) {
       case 'probe':
       case 'prepare':
@@ -95,15 +96,18 @@ export class Voter {
     const { ballot, epoch } = request
     const behind = epoch < known ? ({ senderIsBehind: true } as const) : {}
     const waitMs = this.waitMs(from, nowMs)
-    const isForeign = ballotOwner(ballot) !== from
-    if (behind.senderIsBehind || isForeign || waitMs > 0 || ballot <= this.#state.promised) {
+    const { promised, accepted } = this.#state
+    // Asked twice when it is in two sets of voters: a promise can be said again.
+    const isSaidAgain = request.type === 'prepare' && ballot === promised
+    if (behind.senderIsBehind || waitMs > 0 || (ballot <= promised && !isSaidAgain)) {
       return { reply: this.#refusal(ballot, waitMs), ...behind }
     }
     if (request.type === 'probe') return { reply: { type: 'would', ballot } }
-    this.#state = { ...this.#state, promised: ballot }
-    const { accepted } = this.#state
     const news = accepted && accepted.record.epoch > epoch ? accepted : undefined
-    return { save: this.#state, reply: { type: 'promise', ballot, accepted: news } }
+    const reply = { type: 'promise', ballot, accepted: news } as const
+    if (isSaidAgain) return { reply }
+    this.#state = { ...this.#state, promised: ballot }
+    return { save: this.#state, reply }
   }
 
   #onAccept(request: VoterRequest & { type: 'accept' }, known: Epoch): VoterAnswer {

@@ -33,7 +33,7 @@ import type { EpochRecord } from '../record.ts'
 import { type Ballot, NO_BALLOT } from '../register/ballot.ts'
 import type { RegisterNode } from '../register/register-node.ts'
 import type { Vector } from '../vector.ts'
-import { vectorJoin } from '../vector.ts'
+import { vectorCovers, vectorJoin } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
 import { LeaderDuties, type SelfSeal } from './leader-duties.ts'
 import type { PeerLinks } from './peer-links.ts'
@@ -144,6 +144,8 @@ export class Membership {
   #lastPause: EpochPause | undefined
   /** Set while this member waits for the record that goes on without it. */
   #left: (() => void) | undefined
+  /** A record goes on without this member: whoever it served was sealed for that. */
+  #isReplaced = false
 
   constructor(components: MembershipComponents, options: MembershipOptions) {
     this.#components = components
@@ -189,11 +191,16 @@ export class Membership {
     return lease.leftMs(clock.monotonicMs())
   }
 
-  /** It holds all that an fsync has covered, and no lease of another is valid here. */
+  /**
+   * It holds all that an fsync has covered, and no lease of another is valid here. A member of the
+   * in-sync set lacks what it must have only when its state was damaged or made anew.
+   */
   mayCampaign(): boolean {
-    const { admission, self } = this.#components
+    const { admission, self, held } = this.#components
+    const { record } = admission
     if (this.#phase === 'ended' || this.#left) return false
-    return admission.record.inSync.includes(self) && !this.mayAnswer()
+    if (!record.inSync.includes(self) || this.mayAnswer()) return false
+    return vectorCovers(held(), allCuts(record))
   }
 
   /** Milliseconds since the member was last heard, or undefined. */
@@ -314,7 +321,9 @@ export class Membership {
       })
     }
     this.stop()
-    register.resign()
+    // Else somebody may still answer under a lease given here: it has to run out.
+    if (this.#isReplaced) register.resign()
+    else register.stop()
   }
 
   onLeave(from: MemberId, message: LeaveMessage): void {
@@ -476,8 +485,10 @@ export class Membership {
     if (!record.live.includes(writer)) {
       // It may have been live in a record that never reached it; an ended writer never writes.
       const ended = record.writers.some((w) => w.writer === writer && w.finalSeq !== undefined)
-      if (this.#left) this.stop()
-      else if (wasLive || ended) this.#end('expelled')
+      if (this.#left) {
+        this.#isReplaced = true
+        this.stop()
+      } else if (wasLive || ended) this.#end('expelled')
       return
     }
     if (this.#left && !this.#canLeave()) {
