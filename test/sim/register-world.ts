@@ -384,13 +384,16 @@ export class RegisterWorld {
 function firstRecord(parameters: ReturnType<typeof drawParameters>): EpochRecord {
   const { hasWitness, hasTieBreaker } = parameters
   const nodes = parameters.members + (hasWitness ? 1 : 0)
-  const members = Array.from({ length: nodes }, (_, index): MemberInfo => ({
-    id: (index + 1) as MemberId,
-    name: `m${index + 1}`,
-    publicKey: (index + 1).toString(16).padStart(64, '0'),
-    addresses: ['127.0.0.1:1'],
-    role: index < parameters.members ? 'data' : 'witness'
-  }))
+  const members = Array.from(
+    { length: nodes },
+    (_, index): MemberInfo => ({
+      id: (index + 1) as MemberId,
+      name: `m${index + 1}`,
+      publicKey: (index + 1).toString(16).padStart(64, '0'),
+      addresses: ['127.0.0.1:1'],
+      role: index < parameters.members ? 'data' : 'witness'
+    })
+  )
   const inSync = members.filter((m) => m.role === 'data').map((m) => m.id)
   const tie = hasTieBreaker ? { tieBreaker: FIRST } : {}
   const voters = chooseVoters(members, inSync, tie.tieBreaker)
