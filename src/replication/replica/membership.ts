@@ -334,12 +334,17 @@ export class Membership {
   }
 
   onRecord(from: MemberId, { record, leads }: RecordMessage): void {
-    const { admission, saveRecord } = this.#components
+    const { admission, saveRecord, register } = this.#components
     const known = admission.record
     if (this.#phase === 'ended' || record.volumeId !== known.volumeId) return
     if (record.epoch < known.epoch) return
     if (leads) this.#leader = from
-    if (record.epoch > known.epoch) saveRecord(record)
+    if (record.epoch > known.epoch) {
+      saveRecord(record)
+      // What was proposed here is published here, and taken up with that.
+      register.known(record)
+      if (admission.record.epoch >= record.epoch) return
+    }
     if (this.#phase === 'starting') this.#whileStarting(record, leads)
     else if (record.epoch > known.epoch) this.#install(record)
     // Whoever leads from now on gives a lease when it is asked.

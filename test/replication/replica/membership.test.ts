@@ -38,6 +38,9 @@ function recordOf(epoch: number, live: readonly MemberId[]): EpochRecord {
 /** The voter at the other end answers at once; all else is only written down. */
 class AnsweringLinks extends NotedLinks {
   readonly #voter: Voter
+  /** What the voter was asked to accept. */
+  accept: EpochRecord | undefined
+  isVoterSilent = false
   onAnswer: (from: MemberId, body: Buffer) => void = () => {}
 
   constructor(other: MemberId) {
@@ -50,6 +53,8 @@ class AnsweringLinks extends NotedLinks {
   override sendControl(to: MemberId, message: ControlMessage): boolean {
     if (message.type !== 'register') return super.sendControl(to, message)
     const request = decodeRegister(message.body) as VoterRequest
+    if (request.type === 'accept') this.accept = request.record
+    if (this.isVoterSilent) return true
     const { reply } = this.#voter.on(to === A ? B : A, request, 1 as Epoch, 0)
     if (reply) queueMicrotask(() => this.onAnswer(to, encodeRegister(reply)))
     return true
@@ -258,4 +263,33 @@ test('membership - a seal is answered in its round', async (t) => {
     'the newer seal takes the place of the older'
   )
   desk.membership.stop()
+})
+
+test('membership - a record that was proposed here and comes from elsewhere is served once', async (t) => {
+  const desk = await authority()
+  join(desk, 2)
+  await settle()
+  const [seal] = desk.take('seal')
+  if (!seal) return t.fail('no seal')
+  desk.links.isVoterSilent = true
+  desk.membership.onSealed(B, { ...seal, type: 'sealed', held: EMPTY })
+  await settle()
+  const record = desk.links.accept
+  if (!record) return t.fail('nothing was proposed')
+  t.is(desk.membership.phase, 'sealed')
+  desk.membership.onRecord(B, { type: 'record', record, leads: false })
+  await settle()
+  t.alike(desk.served, [2, 3])
+  t.is(desk.take('record').length, 1, 'it is published')
+  desk.membership.stop()
+})
+
+test('membership - who lacks what the record says it holds does not try to lead', async (t) => {
+  const cuts = [[writer(B), 5 as Seq]] as const
+  const record = { ...recordOf(2, [A, B]), inSync: [A, B], authority: B }
+  const whole = new Desk(A, record)
+  t.is(whole.membership.mayCampaign(), true)
+  const history = [{ epoch: 2 as Epoch, cuts }]
+  const lacking = new Desk(A, { ...record, history })
+  t.is(lacking.membership.mayCampaign(), false)
 })
