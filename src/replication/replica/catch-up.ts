@@ -49,7 +49,7 @@ export class CatchUp {
   readonly #components: CatchUpComponents
   readonly #held = new Map<MemberId, Vector>()
   readonly #requests = new Map<WriterId, Request>()
-  /** Until when a member is not asked again for a writer it had nothing of. */
+  /** Until when a member is not asked again for a writer it had nothing new of. */
   readonly #pauses = new Map<string, number>()
   readonly #serving = new Set<MemberId>()
 
@@ -86,7 +86,8 @@ export class CatchUp {
 
   /** Asks for what is missing. Called on a timer and whenever something came. */
   pull(): void {
-    const { admission, clock, links } = this.#components
+    const { admission, clock, links, intake } = this.#components
+    if (!intake.isOpen) return
     const now = clock.monotonicMs()
     for (const info of admission.record.writers) {
       const { writer } = info
@@ -106,12 +107,14 @@ export class CatchUp {
 
   /** Throws DecodeError when the entries are malformed. */
   onEntries(from: MemberId, message: EntriesMessage): void {
-    const { clock, intake } = this.#components
+    const { admission, clock, intake } = this.#components
     const request = this.#requests.get(message.writer)
     if (!request || request.member !== from || request.from !== message.from) return
     this.#requests.delete(message.writer)
-    if (message.entries.length === 0) this.#pause(message.writer, from, clock.monotonicMs())
     for (const entry of message.entries) intake.receive(from, entry, true)
+    // Nothing was there, or nothing of it can be taken now: asking at once would go on for ever.
+    const isVain = admission.firstMissing(message.writer) === message.from
+    if (isVain) this.#pause(message.writer, from, clock.monotonicMs())
     this.pull()
   }
 

@@ -88,6 +88,11 @@ export class Intake {
     this.#open = true
   }
 
+  /** Entries of peers are taken. */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
   /** Applies what is ready. Called whenever an entry or a slice came. */
   pump(): void {
     if (!this.#open) return

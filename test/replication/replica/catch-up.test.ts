@@ -41,14 +41,15 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
   const blocks = new Map<number, Buffer>()
   const received: string[] = []
   let failure: Error | undefined
+  const intake = { isOpen: true, takes: true }
   const catchUp = new CatchUp({
     admission,
-    intake: {
+    intake: Object.assign(intake, {
       receive: (from: MemberId, entry: SealedEntry, fetched: boolean) => {
         received.push(`${from} ${entry.seq} ${fetched}`)
-        admission.noteOwn(entry.writer, entry.seq)
+        if (intake.takes) admission.noteOwn(entry.writer, entry.seq)
       }
-    } as unknown as Intake,
+    }) as unknown as Intake,
     links,
     recent,
     shelf: { get: (_writer, seq) => shelf.get(seq) },
@@ -79,7 +80,7 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
     return message?.type === 'entries' ? message.entries : undefined
   }
   return {
-    ...{ admission, links, clock, logger, recent, shelf, blocks, received, catchUp },
+    ...{ intake, admission, links, clock, logger, recent, shelf, blocks, received, catchUp },
     ...{ fail, asked, answer, serve }
   }
 }
@@ -126,6 +127,24 @@ test('catch-up - who has nothing is not asked again for a moment', (t) => {
   answer(A, 1, [])
   catchUp.pull()
   t.alike(asked(), [])
+  clock.advance(500)
+  catchUp.pull()
+  t.alike(asked(), ['2: 1-5'])
+})
+
+test('catch-up - what cannot be taken now is not asked for again and again', (t) => {
+  const { catchUp, asked, answer, intake, clock } = make()
+  catchUp.heard(B, vector(WB, 5))
+  intake.isOpen = false
+  catchUp.pull()
+  t.alike(asked(), [], 'before the journal is replayed')
+  intake.isOpen = true
+  intake.takes = false
+  catchUp.pull()
+  answer(B, 1, [1, 2])
+  t.alike(asked(), ['2: 1-5', '1: 1-5'])
+  answer(A, 1, [1, 2])
+  t.alike(asked(), [], 'a pause')
   clock.advance(500)
   catchUp.pull()
   t.alike(asked(), ['2: 1-5'])
