@@ -9,7 +9,7 @@ import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from './entry.ts'
 import { readVector, writeVector } from './entry-codec.ts'
 import type { MemberChange } from './epoch/member-change.ts'
 import { readLockRows, writeLockRows } from './lock/lock-row-codec.ts'
-import type { BulkMessage, ControlMessage } from './messages.ts'
+import type { BulkMessage, ControlMessage, HeartbeatMessage } from './messages.ts'
 import type { EpochRecord } from './record.ts'
 import type { Ballot } from './register/ballot.ts'
 import {
@@ -74,6 +74,15 @@ function readSealed(reader: ByteReader): SealedEntry {
   }
 }
 
+function writeHeartbeat(writer: ByteWriter, message: HeartbeatMessage): void {
+  const { applied, checkpointed, checkpointEpoch, space } = message
+  writer.uint(message.epoch).uint(message.sentMs)
+  writeVector(writer, applied)
+  writeVector(writer, checkpointed)
+  writer.uint(checkpointEpoch).uint(space.totalBytes).uint(space.availableBytes)
+  writer.uint(message.missingSlices)
+}
+
 function writeEntries(writer: ByteWriter, entries: readonly SealedEntry[]): void {
   writer.uint(entries.length)
   for (const entry of entries) writeSealed(writer, entry)
@@ -114,12 +123,7 @@ export function encodeControl(message: ControlMessage): WireMessage {
       writeVector(w, message.held)
       break
     case 'heartbeat':
-      w.uint(message.epoch).uint(message.sentMs)
-      writeVector(w, message.applied)
-      writeVector(w, message.checkpointed)
-      w.uint(message.checkpointEpoch)
-      w.uint(message.space.totalBytes).uint(message.space.availableBytes)
-      w.uint(message.missingSlices)
+      writeHeartbeat(w, message)
       break
     case 'lease':
       w.uint(message.epoch).uint(message.sentMs).uint(message.leaseMs)

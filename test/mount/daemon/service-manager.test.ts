@@ -66,7 +66,8 @@ for (const name of ['notify.sock', `@tandemfs-test-${process.pid}`]) {
       source: 'mail',
       settings: DEFAULT_SETTINGS,
       foreground: true,
-      logLevel: 'error'
+      logLevel: 'error',
+      witness: false
     })
     const env = { ...process.env, NOTIFY_SOCKET: socketPath }
     const daemon = spawn(process.execPath, [program, ...args], { env, stdio: 'ignore' })

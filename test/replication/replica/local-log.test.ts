@@ -23,6 +23,8 @@ const record: EpochRecord = {
   inSync: [1 as MemberId],
   writers: [],
   history: [],
+  voters: [[1 as MemberId, 1]],
+  votersBefore: [[1 as MemberId, 1]],
   nextMemberId: 2,
   removedKeys: []
 }
