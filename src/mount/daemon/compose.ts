@@ -111,7 +111,8 @@ class MountedNode implements TandemNode {
       clock: this.#clock,
       logger: components.logger,
       leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0),
-      hasSubmounts: () => hasSubmounts(options.mountPoint)
+      hasSubmounts: () => hasSubmounts(options.mountPoint),
+      inodeOf: (ino) => this.#incarnation?.state.inode(ino)
     })
   }
 

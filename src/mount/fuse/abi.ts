@@ -160,6 +160,7 @@ export const OpenReplyFlag = {
 
 /** fuse_setxattr_in.setxattr_flags. */
 export const SetXattrFlag = { ACL_KILL_SGID: 0x1 } as const
+export const ReadFlag = { LOCKOWNER: 0x2 } as const
 export const WriteFlag = { CACHE: 0x1, LOCKOWNER: 0x2, KILL_SUIDGID: 0x4 } as const
 export const ReleaseFlag = { FLUSH: 0x1, FLOCK_UNLOCK: 0x2 } as const
 export const GetAttrFlag = { FH: 0x1 } as const

@@ -25,10 +25,11 @@ function read(reader: BodyReader): RequestBody {
   // No file reaches FILE_SIZE_MAX: as on every filesystem, reading past the end gives no bytes.
   const offset = Math.min(reader.u64() ?? FILE_SIZE_MAX, FILE_SIZE_MAX)
   const size = ioSize(reader)
-  reader.skip(12)
+  const readFlags = reader.u32()
+  reader.skip(8)
   const flags = reader.u32()
   reader.skip(4)
-  return { op: 'read', handle, offset, size, flags }
+  return { op: 'read', handle, offset, size, readFlags, flags }
 }
 
 function write(reader: BodyReader): RequestBody {

@@ -16,6 +16,7 @@
  *
  * Only for kernels with NOTIFY_INC_EPOCH; with others nothing is cached.
  */
+import type { TimeSpec } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
@@ -23,10 +24,11 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { FuseChannel } from '../channel/channel.ts'
 import { ChannelError } from '../channel/channel-error.ts'
-import { Opcode, OpenReplyFlag, WriteFlag } from './abi.ts'
+import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
 import { DropLog } from './drop-log.ts'
 import { KnownInodes } from './known-inodes.ts'
 import { KernelNotifier } from './notify.ts'
+import { PageDrops } from './page-drops.ts'
 import type { CacheMark, CachePolicy } from './policy.ts'
 import type { CreateReply, EntryReply, Reply } from './reply.ts'
 import type { ServedRequest } from './served-request.ts'
@@ -39,6 +41,8 @@ export interface KernelCacheComponents {
   readonly leaseLeftMs: () => number
   /** Something is mounted below this mount, wherever it can be seen; looks anew each time. */
   readonly hasSubmounts: () => boolean
+  /** A file as this member knows it. */
+  readonly inodeOf: (ino: Ino) => { readonly size: number; readonly ctime: TimeSpec } | undefined
 }
 
 /** The kernel counts in jiffies and rounds up. */
@@ -51,6 +55,9 @@ const CONTENDED_MS = 1000
 const EPOCH_PAUSE_MS = 100
 /** While names are given, mounts below are looked for this often. */
 const SUBMOUNTS_MS = 1000
+/** A file whose last change is this far back is read through the page cache. */
+const QUIET_MS = 2000
+const PAGE_BYTES = 4096
 /** Inodes dropped lately that are remembered as contended. */
 const CONTENDED_MAX = 4096
 /** A drop that meets an inode the kernel does not know yet is tried again for so long. */
@@ -69,6 +76,7 @@ export class KernelCache implements CachePolicy {
   readonly #known = new KnownInodes()
   /** Directories of which names were given since the last epoch. */
   readonly #named = new Set<Ino>()
+  readonly #pages: PageDrops
   /** Attributes on their way out of the kernel. */
   readonly #dropping = new Map<Ino, Promise<void>>()
   /**
@@ -88,13 +96,17 @@ export class KernelCache implements CachePolicy {
 
   constructor(components: KernelCacheComponents) {
     this.#components = components
+    this.#pages = new PageDrops({ invalidate: (ino) => this.#invalidatePages(ino) })
   }
 
   begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void {
     if (session.incEpoch) this.#notifier = new KernelNotifier(channel)
   }
 
-  arrived({ body, nodeid }: ServedRequest): void {
+  arrived(request: ServedRequest): void {
+    const { body, nodeid } = request
+    if (this.#notifier === undefined) return
+    this.#pages.arrived(request)
     if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) this.#mapped.add(nodeid)
   }
 
@@ -102,11 +114,16 @@ export class KernelCache implements CachePolicy {
     return { drops: this.#drops.position, changes: this.#changes.position }
   }
 
-  beforeAnswer(_ino: Ino): Promise<void> | undefined {
-    return undefined
+  beforeAnswer(ino: Ino): Promise<void> | undefined {
+    return this.#pages.dropping(ino)
+  }
+
+  written(ino: Ino): Promise<void> | undefined {
+    return this.#pages.drop(ino)
   }
 
   complete(request: ServedRequest, reply: Reply): void {
+    this.#pages.answered(request)
     switch (reply.kind) {
       case 'entry':
       case 'create':
@@ -121,7 +138,7 @@ export class KernelCache implements CachePolicy {
         reply.attrValidMs = this.#attrValidMs(request, request.nodeid)
         break
       case 'open':
-        if (reply.regular) reply.openFlags = OpenReplyFlag.DIRECT_IO
+        if (reply.regular) reply.openFlags = this.#openFlags(request)
         break
       case 'ok':
       case 'written':
@@ -138,6 +155,7 @@ export class KernelCache implements CachePolicy {
     if (!this.#known.forgotten(ino, lookups)) return
     this.#named.delete(ino)
     this.#mapped.delete(ino)
+    this.#pages.forgotten(ino)
   }
 
   /**
@@ -150,8 +168,9 @@ export class KernelCache implements CachePolicy {
     for (const ino of inos) {
       this.#drops.note(ino)
       this.#noteContended(ino)
-      const dropped = this.#dropAttributes(ino)
-      if (dropped !== undefined) waits.push(dropped)
+      for (const dropped of [this.#dropAttributes(ino), this.#pages.drop(ino)]) {
+        if (dropped !== undefined) waits.push(dropped)
+      }
       if (this.#named.has(ino)) named = true
     }
     const forgotten = named ? this.#dropNames() : undefined
@@ -163,6 +182,8 @@ export class KernelCache implements CachePolicy {
   async dropAll(): Promise<void> {
     this.#drops.noteAll()
     if (this.#notifier === undefined) return
+    // READs that hold pages are answered only after this: nobody waits for pages here.
+    this.#pages.beginAll()
     await this.#dropNames()
     const inos = this.#known.withAttributes()
     for (let at = 0; at < inos.length; at += DROP_BATCH) {
@@ -195,6 +216,29 @@ export class KernelCache implements CachePolicy {
     if (request.opcode === Opcode.LOOKUP) reply.attrValidMs = this.#attrValidMs(request, ino)
     else this.#changed(request)
     if (reply.kind === 'create') reply.openFlags = OpenReplyFlag.DIRECT_IO
+  }
+
+  /**
+   * Only reading goes through the page cache (RULES 25), and only of files that are not being
+   * changed: a read of several cached pages may see a change of another member in some of them.
+   */
+  #openFlags(request: ServedRequest): number {
+    const { body, nodeid, cacheMark } = request
+    const { DIRECT_IO, KEEP_CACHE } = OpenReplyFlag
+    if (this.#notifier === undefined || body.op !== 'open') return DIRECT_IO
+    if ((body.flags & (OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.DIRECT)) !== 0) return DIRECT_IO
+    if (this.#drops.droppedSince(nodeid, cacheMark.drops) || this.#isContended(nodeid)) {
+      return DIRECT_IO
+    }
+    return this.#isQuiet(nodeid) ? KEEP_CACHE : DIRECT_IO
+  }
+
+  #isQuiet(ino: Ino): boolean {
+    const inode = this.#components.inodeOf(ino)
+    if (inode === undefined) return false
+    const { sec, nsec } = this.#components.clock.wall()
+    const ageMs = (sec - inode.ctime.sec) * 1000 + (nsec - inode.ctime.nsec) / 1e6
+    return inode.size <= PAGE_BYTES || Math.abs(ageMs) >= QUIET_MS
   }
 
   #attrValidMs(request: ServedRequest, ino: Ino): number {
@@ -299,6 +343,14 @@ export class KernelCache implements CachePolicy {
     const notifier = this.#notifier
     if (notifier !== undefined) ignoreUnmounted(() => notifier.incEpochNow())
     return undefined
+  }
+
+  async #invalidatePages(ino: Ino): Promise<void> {
+    try {
+      await this.#notifier?.invalInode(ino, 0, 0)
+    } catch (error) {
+      if (!isUnmounted(error)) throw error
+    }
   }
 
   /** Undefined when it is done, or nothing was given. */

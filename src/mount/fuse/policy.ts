@@ -24,6 +24,8 @@ export interface CachePolicy {
   mark(): CacheMark
   /** What an answer about the inode has to wait for; it rejects only when the mount is over. */
   beforeAnswer(ino: Ino): Promise<void> | undefined
+  /** A direct write was done, wherever its bytes went; what its answer has to wait for. */
+  written(ino: Ino): Promise<void> | undefined
   /**
    * Puts validity and open flags into an answer. The answer is written in the same synchronous
    * piece, so that no drop comes between.
@@ -43,6 +45,7 @@ export const uncachedPolicy: CachePolicy = {
   arrived: () => {},
   mark: () => NO_MARK,
   beforeAnswer: () => undefined,
+  written: () => undefined,
   complete: (_request, reply) => {
     if (reply.kind === 'create' || (reply.kind === 'open' && reply.regular)) {
       reply.openFlags = OpenReplyFlag.DIRECT_IO

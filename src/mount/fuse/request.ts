@@ -99,6 +99,8 @@ export type RequestBody =
       readonly handle: HandleId
       readonly offset: number
       readonly size: number
+      /** ReadFlag bits: LOCKOWNER in direct reads only. */
+      readonly readFlags: number
       readonly flags: number
     }
   | { readonly op: 'flush'; readonly handle: HandleId; readonly lockOwner: bigint }

@@ -70,7 +70,7 @@ export async function serveRead(
  * O_SYNC and O_DSYNC of direct writes to us.
  */
 export async function serveWrite(
-  { fs }: ServeComponents,
+  { fs, policy }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'write'>
 ): Promise<Reply> {
@@ -81,6 +81,8 @@ export async function serveWrite(
     killSuidGid: (body.writeFlags & WriteFlag.KILL_SUIDGID) !== 0
   })
   assert(sizeBytes === body.data.length, 'write took less than all')
+  const dropping = fromCache ? undefined : policy.written(ino)
+  if (dropping !== undefined) await dropping
   if ((body.flags & OpenFlag.DSYNC) !== 0) {
     await fs.fsync(request, ino, body.handle, (body.flags & OpenFlag.SYNC) === 0)
   }

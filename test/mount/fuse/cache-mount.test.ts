@@ -24,6 +24,8 @@ interface Mounted {
   readonly cache: KernelCache
   /** Requests served so far. */
   readonly asked: () => number
+  /** READs among them. */
+  readonly reads: () => number
 }
 
 /** Undefined, with a comment, where the kernel is too old to cache anything. */
@@ -37,7 +39,8 @@ async function mounted(t: Test, fs: NaiveFilesystem): Promise<Mounted | undefine
     clock,
     logger,
     leaseLeftMs: () => 60_000,
-    hasSubmounts: () => hasSubmounts(root)
+    hasSubmounts: () => hasSubmounts(root),
+    inodeOf: (ino) => fs.describe(ino)
   })
   const dispatcher = new FuseDispatcher({
     channel: volume.channel,
@@ -70,7 +73,8 @@ async function mounted(t: Test, fs: NaiveFilesystem): Promise<Mounted | undefine
     for (const each of Object.values(dispatcher.statistics.snapshot())) count += each.count
     return count
   }
-  return { path: (name) => join(root, name), worker, cache, asked }
+  const reads = (): number => dispatcher.statistics.snapshot()['READ']?.count ?? 0
+  return { reads, path: (name) => join(root, name), worker, cache, asked }
 }
 
 test('cache - stat, missing names and links are served by the kernel', async (t) => {
@@ -199,4 +203,193 @@ test('cache - own changes are seen at once, whatever was cached', async (t) => {
   await worker.call('rmdir', { path: path('d/e') })
   t.is(await worker.outcome('lstat', { path: path('d/e') }), 'ENOENT', 'rmdir: the name')
   t.is((await stat('d')).nlink, 2, 'rmdir: links of the parent')
+})
+
+const quiet = { sec: Math.floor(Date.now() / 1000) - 100, nsec: 0 }
+
+async function fileOf(fs: NaiveFilesystem, name: string, text: string): Promise<Ino> {
+  const { attr, handle } = await fs.create(elsewhere, ROOT_INO, Buffer.from(name), 0o644, 0)
+  await fs.write(elsewhere, attr.ino, handle, 0, Buffer.from(text), {
+    append: false,
+    killSuidGid: false
+  })
+  await fs.release(attr.ino, handle)
+  await fs.setattr(elsewhere, attr.ino, { mtime: quiet })
+  return attr.ino
+}
+
+async function overwrite(fs: NaiveFilesystem, ino: Ino, text: string): Promise<void> {
+  const handle = await fs.open(elsewhere, ino, 2)
+  const options = { append: false, killSuidGid: false }
+  await fs.write(elsewhere, ino, handle, 0, Buffer.from(text), options)
+  await fs.release(ino, handle)
+  // The same times and the same size as before: nothing but the drop tells of the change.
+  await fs.setattr(elsewhere, ino, { mtime: quiet })
+}
+
+test('cache - pages of a file are read once, and dropped with a change elsewhere', async (t) => {
+  const fs = new NaiveFilesystem()
+  const size = 100_000
+  const ino = await fileOf(fs, 'f', 'a'.repeat(size))
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache, reads } = mount
+  const digest = () => worker.call('readText', { path: path('f') })
+  const fd = await worker.call('open', { path: path('f'), flags: 'r' })
+  const held = () => worker.call('readHandleText', { fd, offset: 0, length: size })
+  const first = 'a'.repeat(size)
+  t.is(await digest(), first)
+  const before = reads()
+  for (let i = 0; i < 20; i++) t.is(await digest(), first)
+  t.is(await held(), first)
+  t.ok(reads() - before < 20, `${reads() - before} reads`)
+  for (const letter of ['b', 'c', 'd']) {
+    await cache.drop([ino])
+    await overwrite(fs, ino, letter.repeat(size))
+    t.is(await held(), letter.repeat(size), 'through a handle that was open before')
+    t.is(await digest(), letter.repeat(size), 'through a new one')
+  }
+})
+
+test('cache - own writes and appends are seen through the page cache', async (t) => {
+  const fs = new NaiveFilesystem()
+  await fileOf(fs, 'f', '0'.repeat(5000))
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker } = mount
+  const fd = await worker.call('open', { path: path('f'), flags: 'r' })
+  const held = () => worker.call('readHandleText', { fd, offset: 0, length: 10_000 })
+  let text = '0'.repeat(5000)
+  t.is(await held(), text)
+  await worker.call('write', { path: path('f'), text: 'new', flags: 'r+', offset: 4095 })
+  text = `${text.slice(0, 4095)}new${text.slice(4098)}`
+  t.is(await held(), text)
+  for (const more of ['one', 'two']) {
+    await worker.call('write', { path: path('f'), text: more, flags: 'a' })
+    text += more
+    t.is(await held(), text)
+  }
+  await worker.call('truncate', { path: path('f'), size: 10 })
+  t.is(await held(), text.slice(0, 10))
+})
+
+/** Holds back the answers of reads and writes; what is read is of the time of the request. */
+class SlowFilesystem extends NaiveFilesystem {
+  slow = false
+  waiting: (() => void)[] = []
+  onWaiting: () => void = () => {}
+
+  #wait(): Promise<void> {
+    if (!this.slow) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.waiting.push(resolve)
+      this.onWaiting()
+    })
+  }
+
+  untilWaiting(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onWaiting = resolve
+    })
+  }
+
+  goOn(): void {
+    this.slow = false
+    for (const go of this.waiting.splice(0)) go()
+  }
+
+  override async read(...args: Parameters<NaiveFilesystem['read']>): Promise<Uint8Array> {
+    const data = Buffer.from(await super.read(...args))
+    await this.#wait()
+    return data
+  }
+
+  override async write(...args: Parameters<NaiveFilesystem['write']>): Promise<number> {
+    await this.#wait()
+    return super.write(...args)
+  }
+}
+
+test('cache - a drop does not wait for pages that are being read, and still takes them', async (t) => {
+  const fs = new SlowFilesystem()
+  const ino = await fileOf(fs, 'f', 'a'.repeat(4096))
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache } = mount
+  const text = () => worker.call('readText', { path: path('f') })
+  fs.slow = true
+  const waiting = fs.untilWaiting()
+  const old = text()
+  await waiting
+  // The kernel has locked the page until the READ is answered.
+  await cache.drop([ino])
+  fs.slow = false
+  await overwrite(fs, ino, 'b'.repeat(4096))
+  fs.goOn()
+  t.is(await old, 'a'.repeat(4096), 'read while it was changed')
+  t.is(await text(), 'b'.repeat(4096), 'read after it')
+})
+
+test('cache - a drop does not wait for pages of a mapping that are written back', async (t) => {
+  const fs = new SlowFilesystem()
+  const ino = await fileOf(fs, 'f', 'a'.repeat(4096))
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache } = mount
+  const script =
+    'import mmap, os, sys\n' +
+    'f = os.open(sys.argv[1], os.O_RDWR)\n' +
+    'm = mmap.mmap(f, 4096)\n' +
+    'm[0:1] = b"z"\n' +
+    'os.mkdir(sys.argv[2])\n' +
+    'm.close()\n'
+  const mkdir = fs.mkdir.bind(fs)
+  let dropped: Promise<unknown> = Promise.resolve()
+  fs.mkdir = async (...args) => {
+    fs.slow = true
+    const waiting = fs.untilWaiting()
+    dropped = Promise.resolve(cache.drop([ino]))
+    await waiting
+    return mkdir(...args)
+  }
+  const argv = ['python3', '-c', script, path('f'), path('marker')]
+  const ended = worker.call('exec', { argv })
+  while (fs.waiting.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  // The drop has made the kernel write the page back, which is not answered.
+  await dropped
+  fs.goOn()
+  t.is((await ended).stderr, '')
+  t.is((await worker.call('readText', { path: path('f') })).slice(0, 2), 'za')
+})
+
+test('cache - splice, which asks for no attributes, sees a change elsewhere', async (t) => {
+  const fs = new NaiveFilesystem()
+  const ino = await fileOf(fs, 'f', 'a'.repeat(9000))
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache } = mount
+  const script =
+    'import os, sys\n' +
+    'f = os.open(sys.argv[1], int(sys.argv[3]))\n' +
+    'r, w = os.pipe()\n' +
+    'def seen(): return os.read(r, os.splice(f, w, 9000, 0))[:1].decode()\n' +
+    'first = seen()\n' +
+    'os.mkdir(sys.argv[2])\n' +
+    'print(first + seen())\n'
+  const mkdir = fs.mkdir.bind(fs)
+  let letter = 'a'
+  fs.mkdir = async (...args) => {
+    await cache.drop([ino])
+    letter = String.fromCharCode(letter.charCodeAt(0) + 1)
+    await overwrite(fs, ino, letter.repeat(9000))
+    return mkdir(...args)
+  }
+  // Opened for reading, through the page cache, and for both, which is direct.
+  for (const [flags, expected] of [
+    [0, 'ab'],
+    [2, 'bc']
+  ] as const) {
+    const argv = ['python3', '-c', script, path('f'), path(`marker${flags}`), String(flags)]
+    t.is((await worker.call('exec', { argv })).stdout.trim(), expected)
+  }
 })

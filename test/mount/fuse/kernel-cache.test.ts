@@ -107,7 +107,8 @@ async function world(options: { minor?: number; leaseLeftMs?: number } = {}): Pr
     clock,
     logger,
     leaseLeftMs: () => leaseLeftMs,
-    hasSubmounts: () => submounts.length > 0
+    hasSubmounts: () => submounts.length > 0,
+    inodeOf: (ino) => fs.describe(ino)
   })
   const dispatcher = new FuseDispatcher({
     channel,

@@ -77,6 +77,12 @@ export class NaiveFilesystem implements FilesystemApi {
     return node
   }
 
+  /** What the caches want to know of a file. */
+  describe(ino: Ino): { readonly size: number; readonly ctime: Node['mtime'] } | undefined {
+    const node = this.nodes.get(ino)
+    return node && { size: node.data.length, ctime: node.mtime }
+  }
+
   #child(parent: Ino, name: Uint8Array): Node {
     const entry = this.#node(parent).entries.get(key(name))
     if (entry === undefined) throw new FsError('ENOENT')
