@@ -52,14 +52,10 @@ async function settled(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Whether the promise has resolved. */
+/** Whether the promise has resolved; undefined has. */
 async function isDone(promise: Promise<void> | undefined): Promise<boolean> {
-  let done = promise === undefined
-  promise?.then(() => {
-    done = true
-  })
-  await settled()
-  return done
+  const later = settled().then(() => false)
+  return Promise.race([Promise.resolve(promise).then(() => true), later])
 }
 
 function answeredRead(drops: PageDrops, ino: Ino = file): void {
