@@ -164,6 +164,11 @@ export class Admission {
     return items
   }
 
+  /** Everything that waits, in no order. */
+  *waiting(): Generator<Admitted, void, undefined> {
+    for (const queue of this.#queues.values()) yield* queue.waiting.values()
+  }
+
   /** The first seq of the writer that neither is applied nor waits. */
   firstMissing(writer: WriterId): Seq {
     let seq = this.appliedOf(writer) + 1

@@ -280,6 +280,8 @@ export class EpochAuthority {
   /** Begins again, without the joiner `dropped`. */
   #restart(dropped?: MemberId): EpochEffect[] {
     const change = this.#change
+    // It may have said its wish again meanwhile.
+    if (dropped !== undefined) this.#joins.delete(dropped)
     if (change) {
       for (const [member, want] of change.joining) {
         if (this.#present.has(member) && member !== dropped) this.#joins.set(member, want)

@@ -124,10 +124,17 @@ export class Voter {
 
   #onRenew(request: VoterRequest & { type: 'renew' }, nowMs: number): VoterAnswer {
     const { ballot, sentMs } = request
-    if (ballot !== this.#state.promised) return { reply: this.#refusal(ballot, 0) }
+    const { promised } = this.#state
+    const isNews = ballot > promised
+    // It was won by others: this voter joined, or was away, when that was.
+    const waitMs = isNews ? this.waitMs(ballotOwner(ballot), nowMs) : 0
+    if (ballot < promised || waitMs > 0) return { reply: this.#refusal(ballot, waitMs) }
     const { leaseMs, marginMs } = this.#options
     this.#lease = { ballot, untilMs: nowMs + leaseMs + marginMs }
-    return { reply: { type: 'renewed', ballot, sentMs } }
+    const reply = { type: 'renewed', ballot, sentMs } as const
+    if (!isNews) return { reply }
+    this.#state = { ...this.#state, promised: ballot }
+    return { save: this.#state, reply }
   }
 
   #refusal(ballot: Ballot, waitMs: number): RegisterMessage {

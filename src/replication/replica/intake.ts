@@ -118,6 +118,19 @@ export class Intake {
     if (batch.length === ENTRIES_PER_TURN) this.#later()
   }
 
+  /** Bytes of slices that entries wait for which are here themselves; counted up to `limit`. */
+  missingBytes(limit: number): number {
+    const { admission, slices } = this.#components
+    let bytes = 0
+    for (const { sealed, entry } of admission.waiting()) {
+      const bare = isBare(sealed, entry)
+      if (slices.holds(entry, bare)) continue
+      for (const slice of fetchedSlices(entry, bare)) bytes += slice.length
+      if (bytes >= limit) return bytes
+    }
+    return bytes
+  }
+
   /** Asks for the slices of entries that have waited for them too long. */
   chase(): void {
     const { admission, slices, nowMs } = this.#components

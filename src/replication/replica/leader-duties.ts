@@ -19,8 +19,8 @@ import { isSameRecord } from '../record.ts'
 import type { PeerLinks } from './peer-links.ts'
 
 /** How long everybody stays sealed for a joiner, and how long it is not listened to after that. */
-const JOINER_PATIENCE_MS = 5000
-const JOINER_PAUSE_MS = 30_000
+const JOINER_PATIENCE_MS = 1500
+const JOINER_PAUSE_MS = 5000
 /** A live member may take so long to connect to a new leader before it counts as lost. */
 const RECONNECT_MS = 500
 const REMIND_MS = 1000

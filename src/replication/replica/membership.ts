@@ -43,8 +43,9 @@ export type Phase = 'starting' | 'catching-up' | 'live' | 'sealed' | 'ended'
 /** Why an incarnation is over. `rebuild`: its state holds what the volume does not have. */
 export type EndReason = 'expelled' | 'rebuild' | 'removed' | 'isolated'
 
-/** Entries that may be missing when a member asks to become live; the seal closes the rest. */
+/** What may be missing when a member asks to become live: everybody waits for the rest, sealed. */
 const JOIN_LAG_MAX = 256
+const JOIN_BYTES_MAX = 4 * 1024 * 1024
 const HELD_WRITERS_MAX = 512
 const SETTLE_POLL_MS = 5
 const SETTLE_POLLS_MAX = 200
@@ -106,6 +107,8 @@ export interface MembershipComponents {
   readonly waitApplied: (vector: Vector) => Promise<void>
   /** Admits nothing of live writers beyond this, until the next record; undefined lifts it. */
   readonly limitIntake: (limit: Vector | undefined) => void
+  /** Bytes of slices that entries wait for, counted up to `limit`. */
+  readonly missingBytes: (limit: number) => number
   /** Notes the member has not acknowledged, for how long it may keep its lease. */
   readonly ownsUpToNotes: (member: MemberId, nowMs: number) => boolean
   readonly onEnded: (reason: EndReason) => void
@@ -625,10 +628,11 @@ export class Membership {
   }
 
   #askToJoin(): void {
-    const { catchUp, links, admission, writer, self } = this.#components
+    const { catchUp, links, admission, writer, self, missingBytes } = this.#components
     if (this.#phase !== 'catching-up' || this.#duties) return
     // Once sealed it takes nothing more before it is sealed again.
-    if (catchUp.lag() > JOIN_LAG_MAX && this.#seal === undefined) return
+    const isBehind = catchUp.lag() > JOIN_LAG_MAX || missingBytes(JOIN_BYTES_MAX) >= JOIN_BYTES_MAX
+    if (isBehind && this.#seal === undefined) return
     const { record } = admission
     if (record.live.includes(writer) || record.live.some((w) => memberOf(w) === self)) return
     const { authority, epoch } = record

@@ -328,6 +328,7 @@ export class ReplicaParts {
           this.intake.pump()
         },
         waitApplied: (vector) => this.waits.wait(vector),
+        missingBytes: (limit) => this.intake.missingBytes(limit),
         ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),
         onEnded,
         onFatal

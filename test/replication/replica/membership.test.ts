@@ -124,6 +124,7 @@ class Desk {
         sync: async () => EMPTY,
         waitApplied: () => this.#wait(),
         limitIntake: (limit) => this.limits.push(limit),
+        missingBytes: () => 0,
         ownsUpToNotes: () => true,
         onEnded: nothing,
         onFatal: (error) => {
@@ -211,9 +212,9 @@ test('membership - a joiner answers the seal and is live', async (t) => {
 test('membership - a joiner that does not answer is left out, and not heard for a while', async (t) => {
   const desk = await authority()
   join(desk, 2)
-  await desk.pass(4500)
+  await desk.pass(1200)
   t.is(desk.membership.phase, 'sealed')
-  await desk.pass(1500)
+  await desk.pass(900)
   t.is(desk.membership.phase, 'live')
   const [record] = desk.take('record')
   t.is(record?.record.epoch, 3, 'everybody is told, who was sealed serves again')
