@@ -231,10 +231,12 @@ export class Daemon {
 
 /** One line for the service manager. */
 function statusLine({ volume, mountPoint, authority, members, leaseLeftMs }: NodeStatus): string {
+  const live = members.filter((member) => member.live).length
+  const lives = `${live} of ${members.length} members live`
+  if (mountPoint === null) return `voting for ${volume.name}: ${lives}`
   const where = `${volume.name} at ${mountPoint}`
   if (!authority.reachable || (leaseLeftMs !== null && leaseLeftMs <= 0)) {
     return `isolated: ${where}: ${authority.name} cannot be reached`
   }
-  const live = members.filter((member) => member.live).length
-  return `serving ${where}: ${live} of ${members.length} members live`
+  return `serving ${where}: ${lives}`
 }

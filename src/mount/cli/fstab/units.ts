@@ -76,12 +76,17 @@ function unitSection(description: string, needed: readonly string[]): string[] {
 
 function serviceSection(words: readonly string[]): string[] {
   return [
+    'Type=notify',
+    'NotifyAccess=all',
     `ExecStart=${words.map(quoteWord).join(' ')}`,
     'Restart=on-failure',
     'RestartSec=5',
     `RestartPreventExitStatus=${HOPELESS.join(' ')}`,
     'KillMode=mixed',
-    'TimeoutStopSec=90'
+    '# The daemon gives up by itself after mount_timeout.',
+    'TimeoutStartSec=infinity',
+    'TimeoutStopSec=90',
+    'WatchdogSec=120'
   ]
 }
 
@@ -97,15 +102,7 @@ export function mountUnit(subject: UnitSubject, mountPoint: string): string {
       stateDir,
       path.dirname(mountPoint)
     ]),
-    Service: [
-      'Type=notify',
-      'NotifyAccess=all',
-      ...serviceSection(words),
-      '# The daemon gives up by itself after mount_timeout.',
-      'TimeoutStartSec=infinity',
-      'WatchdogSec=120',
-      'LimitNOFILE=65536'
-    ]
+    Service: [...serviceSection(words), 'LimitNOFILE=65536']
   })
 }
 
@@ -114,10 +111,7 @@ export function witnessUnit(subject: UnitSubject): string {
   const { source, stateDir, node, program } = subject
   return unit({
     Unit: unitSection(`tandemfs witness of volume ${source}`, [stateDir]),
-    Service: [
-      'Type=exec',
-      ...serviceSection([node, program, 'witness', '--foreground', '--', source])
-    ],
+    Service: serviceSection([node, program, 'witness', '--foreground', '--', source]),
     Install: ['WantedBy=multi-user.target']
   })
 }
