@@ -16,6 +16,8 @@ export interface RequestContext {
   readonly umask?: number
   /** Aborted when the kernel interrupts the request and the wait may end. */
   readonly signal?: AbortSignal
+  /** The owner of the record locks of whoever reads or writes, where that is known. */
+  readonly lockOwner?: bigint | undefined
   /** Set by an operation whose answer is true now and must not be cached, not even for a moment. */
   passing?: boolean
 }

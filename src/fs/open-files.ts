@@ -38,6 +38,8 @@ export class OpenFiles {
   readonly #closedForGood = new Set<Ino>()
   /** Open files made without a name that may still get one. */
   readonly #nameless = new Set<Ino>()
+  /** Owners of record locks that were lost, of open inodes. */
+  readonly #lostOwners = new Map<Ino, Set<bigint>>()
   #nextHandle = 1
 
   /** Throws ESTALE for an inode that was declared closed for good. */
@@ -59,14 +61,20 @@ export class OpenFiles {
     return handle
   }
 
-  /** The open file. EBADF when the handle is not one of `ino`; EIO when it is poisoned. */
-  get(ino: Ino, handle: HandleId): OpenFile {
+  /**
+   * The open file. EBADF when the handle is not one of `ino`; EIO when it is poisoned, or when
+   * `lockOwner`, who uses it, has lost a record lock of the inode that came through any handle.
+   */
+  get(ino: Ino, handle: HandleId, lockOwner?: bigint): OpenFile {
     const file = this.#handles.get(handle)
     if (file === undefined || file.ino !== ino) {
       throw new FsError('EBADF', `handle ${handle} is not open on inode ${ino}`)
     }
     if (file.poisoned) {
       throw new FsError('EIO', `handle ${handle} lost writes or locks at an epoch change`)
+    }
+    if (lockOwner !== undefined && this.#lostOwners.get(ino)?.has(lockOwner)) {
+      throw new FsError('EIO', `a lock of inode ${ino} was lost at an epoch change`)
     }
     return file
   }
@@ -84,6 +92,7 @@ export class OpenFiles {
     if (files.size > 0) return
     this.#byInode.delete(ino)
     this.#nameless.delete(ino)
+    this.#lostOwners.delete(ino)
   }
 
   /** The owner may hold locks through this handle from now on. The handle must be good. */
@@ -96,6 +105,7 @@ export class OpenFiles {
 
   /** The record locks of `owner` on the inode end, whichever handle they came through. */
   forgetRecordOwner(ino: Ino, owner: bigint): boolean {
+    this.#lostOwners.get(ino)?.delete(owner)
     let found = false
     for (const file of this.#byInode.get(ino) ?? []) {
       const isMeant = (lock: HandleLock): boolean => lock.owner === owner && lock.kind === 'record'
@@ -111,12 +121,23 @@ export class OpenFiles {
     return this.#handles.get(handle)?.locks ?? NO_LOCKS
   }
 
-  /** The handles a lost lock came through answer EIO until they are closed (RULES 5). */
+  /**
+   * The handles a lost lock came through answer EIO until they are closed, and so does every use of
+   * the inode by the owner of a record lock, until it closes any of its handles of it (RULES 5).
+   */
   poisonLock({ ino, kind, owner }: LostLock): void {
     for (const file of this.#byInode.get(ino) ?? []) {
       const held = file.locks.some((lock) => lock.owner === owner && lock.kind === kind)
-      if (held) file.poisoned = true
+      if (!held) continue
+      file.poisoned = true
+      if (kind === 'record') this.#noteLost(ino, owner)
     }
+  }
+
+  #noteLost(ino: Ino, owner: bigint): void {
+    const lost = this.#lostOwners.get(ino)
+    if (lost === undefined) this.#lostOwners.set(ino, new Set([owner]))
+    else lost.add(owner)
   }
 
   /** The open inode was made without a name and may be given one. */

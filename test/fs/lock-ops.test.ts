@@ -79,6 +79,31 @@ test('lock-ops - a lost lock poisons the handles it came through', async (t) => 
   t.is(await errnoOf(() => fs.read(root, ino, second, 0, 1)), 'ok')
 })
 
+test('lock-ops - a lost record lock poisons its owner, until it closes the file', async (t) => {
+  const fixture = openFixture(await t.tmp())
+  t.teardown(() => fixture.state.close())
+  const { fs } = fixture
+  const { ino, handle, second } = await file(fixture)
+  await fs.setlk(root, ino, handle, lock({ owner: 1n }), { wait: false })
+  fs.loseLocks([{ ino, kind: 'record', owner: 1n }])
+  const owner = { ...root, lockOwner: 1n }
+  const options = { append: false, killSuidGid: false }
+  const attempts = [
+    () => fs.read(owner, ino, second, 0, 1),
+    () => fs.write(owner, ino, second, 0, Buffer.from('x'), options),
+    () => fs.setlk(root, ino, second, lock({ owner: 1n }), { wait: false })
+  ]
+  for (const attempt of attempts) t.is(await errnoOf(attempt), 'EIO', 'through another handle')
+  t.is(await errnoOf(() => fs.read({ ...root, lockOwner: 2n }, ino, second, 0, 1)), 'ok')
+  await fs.flush(root, ino, second, 1n)
+  for (const attempt of attempts) t.is(await errnoOf(attempt), 'ok')
+  t.is(
+    await errnoOf(() => fs.read(root, ino, handle, 0, 1)),
+    'EIO',
+    'the handle until it is closed'
+  )
+})
+
 test('lock-ops - a wait whose handle is poisoned meanwhile answers EIO', async (t) => {
   const fixture = openFixture(await t.tmp())
   t.teardown(() => fixture.state.close())

@@ -59,7 +59,7 @@ export async function read(
     () => resolution,
     () => {
       const inode = needInode(core, ino)
-      core.openFiles.get(ino, handle)
+      core.openFiles.get(ino, handle, ctx.lockOwner)
       assertFile(inode)
       core.sections.used(handle, range, false)
       const end = Math.min(offset + length, inode.size)
@@ -126,7 +126,7 @@ export async function write(
   options: WriteOptions
 ): Promise<number> {
   assertFile(needInode(core, ino))
-  core.openFiles.get(ino, handle)
+  core.openFiles.get(ino, handle, ctx.lockOwner)
   if (!options.append) assertRange(offset, data.length)
   if (data.length === 0) return 0
   core.opLog.assertSpace(data.length)
@@ -137,7 +137,7 @@ export async function write(
   }
   await underTokens(core, ctx, resolve, ({ wants: [want] }) => {
     const inode = needInode(core, ino)
-    core.openFiles.get(ino, handle)
+    core.openFiles.get(ino, handle, ctx.lockOwner)
     const at = options.append ? inode.size : offset
     assertRange(at, data.length)
     const time = now(core)

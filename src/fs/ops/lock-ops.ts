@@ -16,6 +16,10 @@ import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
 import { needInode } from './core.ts'
 
+function recordOwner({ kind, owner }: LockRequest): bigint | undefined {
+  return kind === 'record' ? owner : undefined
+}
+
 export async function getlk(
   core: Core,
   ctx: RequestContext,
@@ -23,7 +27,7 @@ export async function getlk(
   handle: HandleId,
   request: LockRequest
 ): Promise<LockInTheWay | undefined> {
-  core.openFiles.get(ino, handle)
+  core.openFiles.get(ino, handle, recordOwner(request))
   needInode(core, ino)
   const conflict = await core.locks.getlk(ino, request, ctx.signal)
   return conflict === undefined ? undefined : inTheWay(core, conflict)
@@ -42,13 +46,13 @@ export async function setlk(
   request: LockRequest,
   options: { readonly wait: boolean }
 ): Promise<void> {
-  core.openFiles.get(ino, handle)
+  core.openFiles.get(ino, handle, recordOwner(request))
   needInode(core, ino)
   if (request.type !== 'unlock') core.openFiles.noteLock(ino, handle, request)
   const done = core.locks.setlk(ino, request, lockWait(core, ctx, ino, handle, request, options))
   if (done !== undefined) {
     await done
-    core.openFiles.get(ino, handle)
+    core.openFiles.get(ino, handle, recordOwner(request))
   }
   if (request.type !== 'unlock') core.sections.begin(handle, request.type)
 }

@@ -1,7 +1,7 @@
 /** Decoders of requests on open files and directories. */
 import { Errno } from '../../fs/errno.ts'
 import { FILE_SIZE_MAX } from '../../fs/op.ts'
-import { FsyncFlag, MAX_IO_BYTES, Opcode } from './abi.ts'
+import { FsyncFlag, MAX_IO_BYTES, Opcode, ReadFlag, WriteFlag } from './abi.ts'
 import { type BodyReader, DecodeError, type DecoderTable } from './body-reader.ts'
 import type { RequestBody } from './request.ts'
 
@@ -20,16 +20,23 @@ function openFlags(reader: BodyReader): number {
   return flags
 }
 
+/** Who reads or writes, where the kernel says it: not for pages it fills or writes back. */
+function ownerIf(reader: BodyReader, isThere: boolean): bigint | undefined {
+  if (isThere) return reader.u64big()
+  reader.skip(8)
+  return undefined
+}
+
 function read(reader: BodyReader): RequestBody {
   const handle = reader.handle()
   // No file reaches FILE_SIZE_MAX: as on every filesystem, reading past the end gives no bytes.
   const offset = Math.min(reader.u64() ?? FILE_SIZE_MAX, FILE_SIZE_MAX)
   const size = ioSize(reader)
   const readFlags = reader.u32()
-  reader.skip(8)
+  const lockOwner = ownerIf(reader, (readFlags & ReadFlag.LOCKOWNER) !== 0)
   const flags = reader.u32()
   reader.skip(4)
-  return { op: 'read', handle, offset, size, readFlags, flags }
+  return { op: 'read', handle, offset, size, readFlags, flags, lockOwner }
 }
 
 function write(reader: BodyReader): RequestBody {
@@ -38,10 +45,10 @@ function write(reader: BodyReader): RequestBody {
   const size = ioSize(reader)
   if (offset + size > FILE_SIZE_MAX) throw new DecodeError(Errno.EFBIG, 'write too far')
   const writeFlags = reader.u32()
-  reader.skip(8)
+  const lockOwner = ownerIf(reader, (writeFlags & WriteFlag.LOCKOWNER) !== 0)
   const flags = reader.u32()
   reader.skip(4)
-  return { op: 'write', handle, offset, data: reader.bytes(size), writeFlags, flags }
+  return { op: 'write', handle, offset, data: reader.bytes(size), writeFlags, flags, lockOwner }
 }
 
 function readdir(reader: BodyReader, plus: boolean): RequestBody {

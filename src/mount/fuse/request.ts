@@ -33,6 +33,8 @@ export interface WriteBody {
   readonly writeFlags: number
   /** open(2) flags of the file at the time of the write; 0 for page-cache writeback. */
   readonly flags: number
+  /** As in `flush`; undefined where the kernel does not say who writes. */
+  readonly lockOwner: bigint | undefined
 }
 
 export interface LockBody {
@@ -102,6 +104,7 @@ export type RequestBody =
       /** ReadFlag bits: LOCKOWNER in direct reads only. */
       readonly readFlags: number
       readonly flags: number
+      readonly lockOwner: bigint | undefined
     }
   | { readonly op: 'flush'; readonly handle: HandleId; readonly lockOwner: bigint }
   | { readonly op: 'fsync'; readonly handle: HandleId; readonly dataOnly: boolean }

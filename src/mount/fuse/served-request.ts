@@ -58,6 +58,11 @@ export class ServedRequest implements RequestContext {
     return 'umask' in this.body ? this.body.umask : 0
   }
 
+  get lockOwner(): bigint | undefined {
+    const { body } = this
+    return body.op === 'read' || body.op === 'write' ? body.lockOwner : undefined
+  }
+
   /** Made when somebody first asks: most requests never wait. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

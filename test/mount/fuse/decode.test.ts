@@ -67,8 +67,12 @@ test('decode - golden bytes of a WRITE', (t) => {
     offset: 2 ** 32 + 4096,
     data: Buffer.from('abc'),
     writeFlags: 4,
-    flags: 0o102001
+    flags: 0o102001,
+    lockOwner: undefined
   } as never)
+  bytes[60] = 6
+  const owned = decoded(bytes)
+  t.is(owned.op === 'write' ? owned.lockOwner : 0n, 0x1122334455667788n, 'when the flag says so')
 })
 
 test('decode - names and what goes with them', (t) => {
