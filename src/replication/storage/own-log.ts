@@ -16,7 +16,8 @@ import { DamagedLogError, toError } from './log-failure.ts'
 
 const BATCH_MAX_BLOCKS = 128
 const BATCH_MAX_BYTES = 1024 * 1024
-const GATHER_MS = 25
+/** An append of few blocks costs a millisecond of processor time here, and one at each downloader. */
+const GATHER_MS = 250
 /** Another history would differ in its newest blocks; reading all of them delays each start. */
 const COMPARED_BLOCKS = 256
 
@@ -107,6 +108,7 @@ export class OwnLog {
       })
     })
     this.#running ??= this.#run()
+    if (this.#queue.length >= BATCH_MAX_BLOCKS || !this.hasRoom) this.#endGathering?.()
     return promise
   }
 
@@ -146,6 +148,7 @@ export class OwnLog {
       }
       seq++
     }
+    this.#endGathering?.()
     await done
     return appended
   }
@@ -200,7 +203,7 @@ export class OwnLog {
 
   /**
    * Blocks come one by one, but a hypercore append, here and when it is downloaded, costs the same
-   * for one as for many: they are gathered for a moment, unless somebody waits for the queue.
+   * for one as for many: they are gathered for a moment, or until they fill a batch or the queue.
    */
   async #gather(): Promise<void> {
     if (this.#closing || !this.hasRoom || this.#queue.length >= BATCH_MAX_BLOCKS) return
