@@ -61,7 +61,12 @@ export function createLogger(
   options: { readonly level: LogLevel }
 ): Logger {
   return pino(
-    { level: options.level, base: { pid: process.pid } },
+    {
+      level: options.level,
+      base: { pid: process.pid },
+      // An Error has no fields of its own that JSON would show.
+      serializers: { error: pino.stdSerializers.err }
+    },
     {
       write: (line: string) => {
         destination.write(line)

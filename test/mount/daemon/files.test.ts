@@ -14,6 +14,9 @@ test('log file - JSON lines, mode 0600, begun anew at its limit', async (t) => {
   logger.child({ part: 'x' }).warn({ count: 1 }, 'of a part')
   const lines = readFileSync(file, 'utf8').trim().split('\n')
   t.is(lines.length, 2)
+  logger.warn({ error: new RangeError('of what') }, 'an error among the fields')
+  const told = readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? ''
+  t.ok(told.includes('of what') && told.includes('RangeError'), told.slice(0, 200))
   const [first, second] = lines.map((line) => JSON.parse(line))
   t.ok(first.msg === 'a message' && first.member === 2 && first.pid === process.pid)
   t.ok(second.part === 'x' && second.count === 1 && second.level === 40)
