@@ -84,6 +84,12 @@ export interface WitnessOptions {
   readonly logLevel: LogLevel
 }
 
+export interface RecoverOptions {
+  readonly volume: string
+  readonly dir: string
+  readonly acceptLoss: boolean
+}
+
 export interface FstabOptions {
   readonly volume: string
   /** Undefined for a witness, which mounts nothing. */
@@ -121,4 +127,5 @@ export interface Commands {
   fstab(options: FstabOptions): Promise<number>
   salvage(options: SalvageOptions): Promise<number>
   witness(options: WitnessOptions): Promise<number>
+  recover(options: RecoverOptions): Promise<number>
 }

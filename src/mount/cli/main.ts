@@ -21,7 +21,8 @@ const commands: Commands = {
   members: async (options) => (await import('./commands/members.ts')).runMembers(options, context),
   fstab: async (options) => (await import('./commands/fstab.ts')).runFstab(options, context),
   salvage: async (options) => (await import('./commands/salvage.ts')).runSalvage(options, context),
-  witness: async (options) => (await import('./commands/witness.ts')).runWitness(options, context)
+  witness: async (options) => (await import('./commands/witness.ts')).runWitness(options, context),
+  recover: async (options) => (await import('./commands/recover.ts')).runRecover(options, context)
 }
 
 /** Output into a pipe that was closed (`status | head`) is no error. */

@@ -131,6 +131,19 @@ function describeWitness(program: Command, commands: Commands, done: Done): void
     })
 }
 
+function describeRecovery(program: Command, commands: Commands, done: Done): void {
+  program
+    .command('recover <VOLUME>')
+    .description('go on with what this member has when too many others are gone for good')
+    .option('--accept-loss', 'do it: what only the others had is lost, and they are removed')
+    .option('--dir <DIR>', DIR_HELP, DEFAULT_DIR)
+    .addHelpText('after', examples('tandemfs recover mail', 'tandemfs recover mail --accept-loss'))
+    .action(async (volume: string, flags) => {
+      const acceptLoss = flags.acceptLoss === true
+      done(await commands.recover({ volume, dir: flags.dir, acceptLoss }))
+    })
+}
+
 function describeMounting(program: Command, commands: Commands, done: Done): void {
   program
     .command('mount <VOLUME> <MOUNTPOINT>')
@@ -260,6 +273,7 @@ function buildProgram(commands: Commands, context: CommandContext, done: Done): 
   describeMounting(program, commands, done)
   describeSystem(program, commands, done)
   describeWitness(program, commands, done)
+  describeRecovery(program, commands, done)
   for (const command of program.commands) {
     command.exitOverride().copyInheritedSettings(program)
     command.allowExcessArguments(false)

@@ -128,9 +128,12 @@ export function saveVoter(dir: string, { promised, accepted }: VoterState): void
   writeChecked<unknown>(join(dir, VOLUME_FILES.voter), VOTER, json)
 }
 
-/** Throws VolumeError 'not-found' or 'damaged': a voter that guesses could break a promise. */
+/** Throws VolumeError 'damaged', also without the file: a voter never guesses what it promised. */
 export function loadVoter(dir: string): VoterState {
-  return required(dir, VOLUME_FILES.voter, VOTER)
+  const state = optional(dir, VOLUME_FILES.voter, VOTER)
+  if (state !== undefined) return state
+  const why = 'its voter file is missing, and without it this member could break a promise'
+  throw new VolumeError('damaged', `${dir}: ${why}`)
 }
 
 /** Replaces the invitations; durable on return. */

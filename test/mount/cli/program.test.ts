@@ -37,7 +37,8 @@ async function run(line: string): Promise<Outcome> {
     members: record('members'),
     fstab: record('fstab'),
     salvage: record('salvage'),
-    witness: record('witness')
+    witness: record('witness'),
+    recover: record('recover')
   }
   const print = (text: string) => {
     printed += `${text}\n`
@@ -194,9 +195,16 @@ const GOOD: readonly (readonly [string, string, object])[] = [
     'members',
     { volume: 'mail', dir, change: { kind: 'tie-breaker', name: null } }
   ],
+  ['recover mail', 'recover', { volume: 'mail', dir, acceptLoss: false }],
+  [
+    'recover mail --accept-loss --dir /d',
+    'recover',
+    { volume: 'mail', dir: '/d', acceptLoss: true }
+  ],
   [
     'witness mail --stop',
     'witness',
+    'recover',
     { volume: 'mail', dir, foreground: false, stop: true, logLevel: 'info' }
   ]
 ]

@@ -48,7 +48,8 @@ async function help(args: readonly string[]): Promise<string> {
     members: never,
     fstab: never,
     salvage: never,
-    witness: never
+    witness: never,
+    recover: never
   }
   let text = ''
   const print = (part: string) => {

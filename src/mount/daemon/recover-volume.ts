@@ -1,0 +1,68 @@
+/** What `tandemfs recover` does to a state directory that nobody uses. */
+
+import type { Logger } from '../../fs/ports/logger.ts'
+import { type Incarnation, makeWriterId } from '../../fs/primitives.ts'
+import { openState } from '../../fs/state/open-state.ts'
+import type { EpochRecord } from '../../replication/record.ts'
+import { hasSlicesOnDisk } from '../../replication/replica/intake.ts'
+import { scanHeld } from '../../replication/replica/recovery.ts'
+import { Journal } from '../../replication/storage/journal.ts'
+import { SegmentStore } from '../../replication/storage/segment-store.ts'
+import { StateDirectory } from '../../replication/storage/state-directory.ts'
+import type { Vector } from '../../replication/vector.ts'
+import { forcedRecord, newestRecord } from '../../replication/volume/forced-record.ts'
+import { openVolume } from '../../replication/volume/open-volume.ts'
+import { saveRecord, saveVoter } from '../../replication/volume/volume-files.ts'
+
+export interface RecoveryPlan {
+  /** The newest record this member knows. */
+  readonly before: EpochRecord
+  /** With which it would go on alone. */
+  readonly after: EpochRecord
+  /** It has everything that fsync has covered. */
+  readonly wasInSync: boolean
+}
+
+/** Reads what is there; changes nothing of the volume. Throws the damage found. */
+export async function planRecovery(stateDir: string, logger: Logger): Promise<RecoveryPlan> {
+  const { self, record, voter } = openVolume(stateDir)
+  const before = newestRecord(record, voter)
+  const held = await heldOnDisk(stateDir, before, logger)
+  return {
+    before,
+    after: forcedRecord(before, self.id, held),
+    wasInSync: before.inSync.includes(self.id)
+  }
+}
+
+/** From now on the volume is what this member has. Durable on return. */
+export function carryOutRecovery(stateDir: string, plan: RecoveryPlan): void {
+  const { voter } = openVolume(stateDir)
+  saveRecord(stateDir, plan.after)
+  saveVoter(stateDir, { promised: voter.promised, accepted: undefined })
+}
+
+async function heldOnDisk(stateDir: string, record: EpochRecord, logger: Logger): Promise<Vector> {
+  const directory = new StateDirectory(stateDir)
+  const { self } = openVolume(stateDir)
+  directory.prepare()
+  const writer = makeWriterId(self.id, directory.nextIncarnation() as Incarnation)
+  const onFailure = (error: Error): never => {
+    throw error
+  }
+  const state = openState(directory.state)
+  try {
+    const journal = Journal.open({ dir: directory.journal, logger, onFailure }, { writer })
+    const segments = SegmentStore.open({ dir: directory.segments, logger, onFailure }, { writer })
+    try {
+      const { applied } = state.position()
+      return new Map(
+        scanHeld(journal, { record, applied }, (item) => hasSlicesOnDisk(segments, item))
+      )
+    } finally {
+      await Promise.allSettled([journal.close(), segments.close()])
+    }
+  } finally {
+    state.close()
+  }
+}
