@@ -204,7 +204,6 @@ const GOOD: readonly (readonly [string, string, object])[] = [
   [
     'witness mail --stop',
     'witness',
-    'recover',
     { volume: 'mail', dir, foreground: false, stop: true, logLevel: 'info' }
   ]
 ]
@@ -228,6 +227,7 @@ const BAD: readonly string[] = [
   'invite mail --ttl 31d',
   'invite mail --ttl 1e3s',
   'witness',
+  'recover',
   'join',
   'mount mail',
   'mount mail /srv -o nonsense',
