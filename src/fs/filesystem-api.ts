@@ -32,8 +32,6 @@ export interface DirEntry {
   readonly type: number
   /** Position after this entry: pass it to continue. */
   readonly cookie: number
-  /** For readdirplus, when it could be read without waiting for anybody. */
-  readonly attr?: Attr
 }
 
 export interface SetAttrRequest {
@@ -209,7 +207,6 @@ export interface FilesystemApi {
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    options: { readonly plus: boolean },
     accept: (entry: DirEntry) => boolean
   ): Promise<void>
   fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void>

@@ -205,10 +205,9 @@ export class Filesystem implements FilesystemApi {
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    options: { readonly plus: boolean },
     accept: (entry: DirEntry) => boolean
   ): Promise<void> {
-    return readdir(this.#core, ctx, ino, handle, { cookie, plus: options.plus, accept })
+    return readdir(this.#core, ctx, ino, handle, { cookie, accept })
   }
 
   fsyncdir(_ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void> {

@@ -306,7 +306,7 @@ test('filesystem - readdir gives entries that stay exactly once, whatever else h
   let cookie = 0
   for (let round = 0; ; round++) {
     let taken = 0
-    await fs.readdir(root, ino, handle, cookie, { plus: round % 2 === 0 }, (entry) => {
+    await fs.readdir(root, ino, handle, cookie, (entry) => {
       if (taken === 7) return false
       taken++
       cookie = entry.cookie
@@ -320,23 +320,6 @@ test('filesystem - readdir gives entries that stay exactly once, whatever else h
   t.is(seen.filter((one) => one.startsWith('stay')).length, 200)
   t.is(new Set(seen).size, seen.length)
   t.alike(seen.slice(0, 2), ['.', '..'])
-})
-
-test('filesystem - readdirplus leaves out what would have to be waited for', async (t) => {
-  const fixture = await open(t)
-  const { fs, tokens } = fixture
-  const busy = await makeFile(fixture, 'busy')
-  await makeFile(fixture, 'idle')
-  const handle = await fs.opendir(root, ROOT_INO)
-  const tryAcquire = tokens.tryAcquire.bind(tokens)
-  tokens.tryAcquire = (wants) =>
-    wants.some(({ ino }) => ino === busy.ino) ? undefined : tryAcquire(wants)
-  const attrs = new Map<string, boolean>()
-  await fs.readdir(root, ROOT_INO, handle, 0, { plus: true }, (entry) => {
-    attrs.set(Buffer.from(entry.name).toString(), entry.attr !== undefined)
-    return true
-  })
-  t.alike([attrs.get('busy'), attrs.get('idle')], [false, true])
 })
 
 test('filesystem - set-group-id directories pass on their group', async (t) => {

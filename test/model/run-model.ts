@@ -314,11 +314,11 @@ export class ModelRun {
       let cookie = 0
       for (;;) {
         let taken = 0
-        await fs.readdir(ctx, ino, handle, cookie, { plus: true }, (entry) => {
+        await fs.readdir(ctx, ino, handle, cookie, (entry) => {
           if (taken === 3) return false
           taken++
           cookie = entry.cookie
-          names.push(`${text(entry.name)}:${entry.type}:${entry.attr?.mode ?? '-'}`)
+          names.push(`${text(entry.name)}:${entry.type}`)
           return true
         })
         if (taken === 0) return names.join(' ')
@@ -509,11 +509,8 @@ export class ModelRun {
     }
     if (node.type !== 'dir') throw new NaiveError('ENOTDIR')
     if (node.nlink === 0) return ''
-    const dots = [`.:${TYPE_BITS.dir}:-`, `..:${TYPE_BITS.dir}:-`]
-    const entries = [...node.entries].map(([name, child]) => {
-      const type = TYPE_BITS[child.type]
-      return `${name}:${type}:${type | child.permissions}`
-    })
+    const dots = [`.:${TYPE_BITS.dir}`, `..:${TYPE_BITS.dir}`]
+    const entries = [...node.entries].map(([name, child]) => `${name}:${TYPE_BITS[child.type]}`)
     return [...dots, ...entries].join(' ')
   }
 

@@ -1,11 +1,10 @@
 import { S_IFDIR } from '../attr.ts'
 import type { DirEntry, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
-import type { Dentry } from '../state/dentry-table.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { FIRST_COOKIE } from '../state/schema.ts'
 import type { Core } from './core.ts'
-import { attrOf, needDirectory, shared, underShared } from './core.ts'
+import { needDirectory, underShared } from './core.ts'
 
 const BATCH_ENTRIES = 64
 const DOT_COOKIE = 1
@@ -15,7 +14,6 @@ const DOT_DOT = Buffer.from('..')
 
 export interface ReaddirRequest {
   readonly cookie: number
-  readonly plus: boolean
   readonly accept: (entry: DirEntry) => boolean
 }
 
@@ -38,7 +36,7 @@ function list(core: Core, directory: Inode, request: ReaddirRequest): void {
   for (;;) {
     const batch = core.state.list(directory.ino, cookie, BATCH_ENTRIES)
     for (const dentry of batch) {
-      if (!request.accept(toEntry(core, dentry, request.plus))) return
+      if (!request.accept(dentry)) return
       cookie = dentry.cookie
     }
     if (batch.length < BATCH_ENTRIES) return
@@ -53,15 +51,4 @@ function listDots(directory: Inode, { cookie, accept }: ReaddirRequest): boolean
   if (cookie >= DOT_DOT_COOKIE) return true
   const up = parent === 0 ? ino : parent
   return accept({ ino: up, name: DOT_DOT, type, cookie: DOT_DOT_COOKIE })
-}
-
-function toEntry(core: Core, dentry: Dentry, plus: boolean): DirEntry {
-  const { ino, name, type, cookie } = dentry
-  const guard = plus ? core.tokens.tryAcquire([shared(ino)]) : undefined
-  if (guard === undefined) return { ino, name, type, cookie }
-  try {
-    return { ino, name, type, cookie, attr: attrOf(core, ino) }
-  } finally {
-    guard.release()
-  }
 }

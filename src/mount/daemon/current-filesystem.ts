@@ -165,10 +165,9 @@ export class CurrentFilesystem implements FilesystemApi {
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    options: { readonly plus: boolean },
     accept: (entry: DirEntry) => boolean
   ) {
-    return this.#serving.read(ctx, (fs) => fs.readdir(ctx, ino, handle, cookie, options, accept))
+    return this.#serving.read(ctx, (fs) => fs.readdir(ctx, ino, handle, cookie, accept))
   }
 
   fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId) {

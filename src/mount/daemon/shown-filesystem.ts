@@ -72,11 +72,6 @@ function withOwner(
     tmpfile: async (...args) => {
       const { attr, handle } = await fs.tmpfile(...args)
       return { attr: show(attr), handle }
-    },
-    readdir: (ctx, ino, handle, cookie, options, accept) => {
-      return fs.readdir(ctx, ino, handle, cookie, options, (entry) => {
-        return accept(entry.attr === undefined ? entry : { ...entry, attr: show(entry.attr) })
-      })
     }
   })
 }

@@ -71,7 +71,7 @@ function wholeValidMs(validMs: number): number {
 }
 
 /** struct fuse_entry_out. Inode numbers are never reused, so the generation stays 0. */
-export function writeEntry(
+function writeEntry(
   buffer: Buffer,
   attr: Attr,
   entryValidMs: number,

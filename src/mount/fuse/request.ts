@@ -120,7 +120,6 @@ export type RequestBody =
       readonly handle: HandleId
       readonly cookie: number
       readonly size: number
-      readonly plus: boolean
     }
   | { readonly op: 'fsyncdir'; readonly handle: HandleId; readonly dataOnly: boolean }
   | { readonly op: 'releasedir'; readonly handle: HandleId; readonly flags: number }

@@ -2,6 +2,7 @@
 import { assert } from '../../fs/assert.ts'
 import { isRegular } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
+import type { DirEntry } from '../../fs/filesystem-api.ts'
 import { OpenFlag, WriteFlag } from './abi.ts'
 import { DirentPacker } from './dirent-packer.ts'
 import { type CreateReply, errorReply, type OpenReply, type Reply } from './reply.ts'
@@ -104,18 +105,9 @@ export async function serveReaddir(
   request: ServedRequest,
   body: BodyOf<'readdir'>
 ): Promise<Reply> {
-  const packer = new DirentPacker(
-    { attrValidMs: () => 0 },
-    { sizeBytes: body.size, plus: body.plus }
-  )
-  await fs.readdir(
-    request,
-    request.nodeid,
-    body.handle,
-    body.cookie,
-    { plus: body.plus },
-    (entry) => packer.add(entry)
-  )
+  const packer = new DirentPacker({ sizeBytes: body.size })
+  const accept = (entry: DirEntry): boolean => packer.add(entry)
+  await fs.readdir(request, request.nodeid, body.handle, body.cookie, accept)
   if (packer.tooSmall) return errorReply(Errno.EINVAL)
   return { kind: 'data', data: packer.bytes() }
 }

@@ -174,7 +174,7 @@ test('encode - numbers no field can hold are refused', (t) => {
 })
 
 test('dirent packer - plain entries are padded to eight bytes', (t) => {
-  const packer = new DirentPacker({ attrValidMs: () => 0 }, { sizeBytes: 64, plus: false })
+  const packer = new DirentPacker({ sizeBytes: 64 })
   const entry = { ino: 5 as Ino, name: Buffer.from('abc'), type: 0o040000, cookie: 2 ** 40 }
   t.ok(packer.add(entry))
   t.is(
@@ -187,22 +187,8 @@ test('dirent packer - plain entries are padded to eight bytes', (t) => {
   t.is(packer.bytes().length, 64)
 })
 
-test('dirent packer - plus entries carry attributes unless they must not be linked', (t) => {
-  const packer = new DirentPacker({ attrValidMs: () => 1000 }, { sizeBytes: 4096, plus: true })
-  packer.add({ ino: 5 as Ino, name: Buffer.from('..'), type: 0o040000, cookie: 2, attr })
-  packer.add({ ino: 6 as Ino, name: Buffer.from('no'), type: 0o100000, cookie: 3 })
-  packer.add({ ino: attr.ino, name: Buffer.from('yes'), type: 0o100000, cookie: 4, attr })
-  const bytes = packer.bytes()
-  t.is(bytes.length, 3 * (128 + 32))
-  t.is(bytes.subarray(0, 128).compare(Buffer.alloc(128)), 0)
-  t.is(bytes.subarray(160, 288).compare(Buffer.alloc(128)), 0)
-  t.is(bytes.readBigUInt64LE(320), BigInt(attr.ino))
-  t.is(bytes.readBigUInt64LE(336), 0n, 'the name has no validity')
-  t.is(bytes.readBigUInt64LE(344), 1n, 'the attributes have')
-})
-
 test('dirent packer - no room for the first entry', (t) => {
-  const packer = new DirentPacker({ attrValidMs: () => 0 }, { sizeBytes: 31, plus: false })
+  const packer = new DirentPacker({ sizeBytes: 31 })
   t.absent(packer.add({ ino: 5 as Ino, name: Buffer.from('abc'), type: 0o040000, cookie: 1 }))
   t.ok(packer.tooSmall)
 })

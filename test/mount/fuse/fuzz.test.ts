@@ -34,7 +34,7 @@ const seeds: readonly Buffer[] = [
   message(Opcode.CREATE, bodyOf(u32(0o101, 0o644, 0, 0), strings('f'))),
   message(Opcode.WRITE, writeBody({ handle: 4, offset: 100, data: Buffer.alloc(300, 1) })),
   message(Opcode.READ, readBody(4, 0, 4096)),
-  message(Opcode.READDIRPLUS, readBody(4, 0, 4096)),
+  message(Opcode.READDIR, readBody(4, 0, 4096)),
   message(Opcode.SETATTR, bodyOf(u32(0xfff, 0), u64(1, 2, 3, 4, 5, 6), Buffer.alloc(32))),
   message(Opcode.SETXATTR, bodyOf(u32(3, 0), strings('user.a'), Buffer.from('abc'))),
   message(Opcode.BATCH_FORGET, bodyOf(u32(1, 0), u64(1, 1))),

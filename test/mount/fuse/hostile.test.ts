@@ -223,7 +223,6 @@ class HostileKernel {
         return u32(random.pick([0, O_RDWR, 0o1002, 0xffffffff]), 0)
       case Opcode.READ:
       case Opcode.READDIR:
-      case Opcode.READDIRPLUS:
         return bodyOf(u64(this.#handle, this.#offset), u32(number(), 0), u64(0), u32(0, 0))
       case Opcode.WRITE: {
         const data = Buffer.alloc(random.below(100))

@@ -334,7 +334,6 @@ export class NaiveFilesystem implements FilesystemApi {
     ino: Ino,
     _handle: HandleId,
     cookie: number,
-    options: { readonly plus: boolean },
     accept: (entry: DirEntry) => boolean
   ): Promise<void> {
     const node = this.#node(ino)
@@ -345,13 +344,13 @@ export class NaiveFilesystem implements FilesystemApi {
     for (const [name, entry] of node.entries) {
       if (entry.cookie <= cookie) continue
       const child = this.#node(entry.ino)
-      const plain: DirEntry = {
+      const found: DirEntry = {
         ino: entry.ino,
         name: Buffer.from(name, 'latin1'),
         type: child.mode & 0o170000,
         cookie: entry.cookie
       }
-      if (!accept(options.plus ? { ...plain, attr: this.#attr(child) } : plain)) return
+      if (!accept(found)) return
     }
   }
 

@@ -31,7 +31,7 @@ test('print - requests', (t) => {
     ),
     'WRITE fh=4 offset=10 size=3 writeFlags=KILL_SUIDGID flags=WRONLY|APPEND|LARGEFILE'
   )
-  t.is(printed(Opcode.READDIRPLUS, readBody(4, 7, 4096)), 'READDIRPLUS fh=4 cookie=7 size=4096')
+  t.is(printed(Opcode.READDIR, readBody(4, 7, 4096)), 'READDIR fh=4 cookie=7 size=4096')
   t.is(
     printed(Opcode.RENAME2, bodyOf(u64(9), u32(1, 0), strings('a"', '\x01\xff'))),
     'RENAME2 name="a\\"" parent=9 newName="\\u0001\\xff" flags=NOREPLACE'

@@ -107,7 +107,7 @@ function readdir(parts: AdapterParts, path: string, answer: Parameters<Operation
   const entries: DirEntry[] = []
   const listed = parts.calls.run(Opcode.READDIR, (ctx) =>
     withDirectory(parts, ctx, path, (ino, handle) =>
-      parts.fs.readdir(ctx, ino, handle, 0, { plus: false }, (entry) => entries.push(entry) > 0)
+      parts.fs.readdir(ctx, ino, handle, 0, (entry) => entries.push(entry) > 0)
     )
   )
   void listed.then(({ errno }) => {
