@@ -59,7 +59,7 @@ export async function setlk(
 
 function lockWait(
   core: Core,
-  { signal }: RequestContext,
+  ctx: RequestContext,
   ino: Ino,
   handle: HandleId,
   { type }: LockRequest,
@@ -69,11 +69,13 @@ function lockWait(
     giveUpTokens(core, ino, handle)
     return { wait }
   }
-  const token = core.sections.expected(ino, handle, type)
   return {
     wait,
-    ...(signal === undefined ? {} : { signal }),
-    ...(token === undefined ? {} : { token })
+    token: core.sections.expected(ino, handle, type),
+    // A signal costs as much as a lock that nobody has to wait for.
+    get signal() {
+      return ctx.signal
+    }
   }
 }
 

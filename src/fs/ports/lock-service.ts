@@ -39,10 +39,10 @@ export interface LockConflict {
 export interface LockWait {
   /** True: wait until it can be granted (F_SETLKW). False: fail at once with EAGAIN. */
   readonly wait: boolean
-  /** Ends the wait with EINTR. Only for interrupts that may end a lock's wait. */
-  readonly signal?: AbortSignal
+  /** Ends the wait with EINTR. Only for interrupts that may end a lock's wait. Read only to wait. */
+  readonly signal?: AbortSignal | undefined
   /** A token that will be wanted as soon as the lock is there: it may come along with it. */
-  readonly token?: TokenWant
+  readonly token?: TokenWant | undefined
 }
 
 /** One held lock, or one that is waited for. */

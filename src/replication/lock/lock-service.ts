@@ -134,12 +134,13 @@ export class MemberLocks implements LockService {
     ino: Ino,
     request: LockRequest,
     action: LockAction,
-    { signal, token }: { signal?: AbortSignal | undefined; token?: TokenWant }
+    options: Pick<LockWait, 'signal' | 'token'>
   ): LockDecision | Promise<LockDecision> {
     checkLockRequest(request)
     const { kind, type: lock, owner, pid, start, end } = request
     const nowMs = this.#components.clock.monotonicMs()
     const ask = { ino, kind, lock, action, owner, pid, start, end }
+    const { token } = options
     const bring = token === undefined || lock === 'unlock' ? undefined : this.#reserve(token)
     const asked = this.#client.request(ask, nowMs, bring)
     if (typeof asked !== 'number') {
@@ -150,7 +151,7 @@ export class MemberLocks implements LockService {
     const call: OpenCall = { bring, decision: undefined, decided: undefined }
     this.#calls.set(asked, call)
     this.#run(this.#client.takeEffects())
-    return call.decision ?? this.#wait(asked, call, signal)
+    return call.decision ?? this.#wait(asked, call, options.signal)
   }
 
   /** Under a delegation nobody would make the request. */
