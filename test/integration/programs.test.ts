@@ -169,7 +169,8 @@ program('npm ci and build of this project - on A, the same on B', ['npm'], async
   const suite = 'dist/test/fs/op-codec.test.js'
   await run(t, b, ['node', suite], { cwd: pathB('') })
   await equalTrees(t, pair, '')
-  await run(t, b, ['npm', 'ci', '--no-audit', '--no-fund'], { cwd: pathB('') })
+  // On B without compiling all of it once more.
+  await run(t, b, ['npm', 'ci', '--ignore-scripts', '--no-audit'], { cwd: pathB('') })
   await equalTrees(t, pair, '')
 })
 
