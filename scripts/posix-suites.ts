@@ -83,7 +83,7 @@ function countChecks(count: Count, file: string, { code, output }: Outcome): voi
     if (line.startsWith('not ok') && !line.includes('# TODO')) say(`  ${file}: ${line}`)
   }
   const expected = Number(planned)
-  count.passed += passed
+  count.passed += Math.min(passed, expected)
   const todo = output.split('\n').filter((line) => /^not ok .*# TODO/.test(line)).length
   const failed = Math.max(0, expected - passed - todo)
   count.failed += failed
