@@ -299,6 +299,8 @@ for (const phase of ['in the first round', 'in the second round'] as const) {
     if (phase === 'in the second round') run.sealed(C)
     t.alike(run.core.tardyJoiners, [C])
     run.takeSeals()
+    run.join(C)
+    t.alike(run.takeSeals(), [], 'it asks with each heartbeat')
     run.step({ type: 'impatient', member: B })
     t.alike(run.takeSeals(), [], 'who is live is not left out')
     run.step({ type: 'impatient', member: C })

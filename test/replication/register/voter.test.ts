@@ -65,6 +65,15 @@ test('voter - a promise can be said again, to the same candidate', (t) => {
   t.is(booth.saved, undefined, 'it is on the disk already')
 })
 
+test('voter - who was away when a ballot was won promises it with a renewal', (t) => {
+  const booth = new Booth({ promised: ballotOf(1, B), accepted: undefined })
+  t.is(booth.renew(2, A, 0)?.type, 'refusal', 'it may have promised B a lease before it restarted')
+  t.is(booth.renew(2, A, PROMISE_MS)?.type, 'renewed')
+  t.is(booth.saved?.promised, ballotOf(2, A), 'kept before it is told')
+  t.is(booth.prepare(3, B, PROMISE_MS + 1)?.type, 'refusal', 'the lease is promised to A')
+  t.is(booth.renew(1, B, PROMISE_MS + 1)?.type, 'refusal', 'and nothing below')
+})
+
 test('voter - a ballot counts only from its owner', (t) => {
   const booth = new Booth()
   booth.prepare(1, A)
