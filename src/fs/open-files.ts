@@ -183,6 +183,11 @@ export class OpenFiles {
     for (const file of this.#byInode.get(ino) ?? []) file.poisoned = true
   }
 
+  /** Everything that is open now: what was lost is not known. */
+  poisonAll(): void {
+    for (const file of this.#handles.values()) file.poisoned = true
+  }
+
   poisonHandle(handle: HandleId): void {
     const file = this.#handles.get(handle)
     if (file !== undefined) file.poisoned = true

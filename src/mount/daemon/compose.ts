@@ -332,7 +332,7 @@ class MountedNode implements TandemNode {
         if (this.#stopping) return
         if (reason === 'rebuild') {
           this.#hasServed = false
-          setStateAside(this.#options.stateDir, logger)
+          setStateAside(this.#options.stateDir, this.#openFiles, logger)
         }
         await this.#open()
       })

@@ -18,9 +18,12 @@ import { openState } from '../../fs/state/open-state.ts'
 import type { StateStore } from '../../fs/state/state-store.ts'
 import type { Entry, SealedEntry } from '../../replication/entry.ts'
 import type { EndReason } from '../../replication/replica/membership.ts'
+import { inosBeyondCuts } from '../../replication/replica/recovery.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import { REPLICA_DEFAULTS } from '../../replication/replica/replica-components.ts'
 import { openReplica } from '../../replication/replica/replica-open.ts'
+import type { JournalPosition } from '../../replication/storage/journal-record.ts'
+import { readEntries, scanJournal } from '../../replication/storage/journal-scan.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import { openVolume } from '../../replication/volume/open-volume.ts'
@@ -143,10 +146,12 @@ function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined)
 
 /**
  * Puts the state and the journal aside: they hold what the volume does not have. The next
- * incarnation builds the state anew from the logs; the data in the segments is used again.
+ * incarnation builds the state anew from the logs; the data in the segments is used again. What is
+ * open on inodes with lost changes hears of it (RULES 4).
  */
-export function setStateAside(stateDir: string, logger: Logger): void {
+export function setStateAside(stateDir: string, openFiles: OpenFiles, logger: Logger): void {
   const directory = new StateDirectory(stateDir)
+  poisonLost(directory, openFiles)
   mkdirSync(directory.salvage, { recursive: true, mode: 0o700 })
   const number = readdirSync(directory.salvage).length + 1
   const aside = join(directory.salvage, `state-${String(number).padStart(4, '0')}`)
@@ -156,6 +161,14 @@ export function setStateAside(stateDir: string, logger: Logger): void {
   }
   moveIfThere(directory.journal, join(aside, 'journal'))
   logger.warn({ aside }, 'state put aside: it is built anew from the other members')
+}
+
+function poisonLost(directory: StateDirectory, openFiles: OpenFiles): void {
+  const { files, end } = scanJournal(directory.journal)
+  const { record } = openVolume(directory.dir)
+  const lost = inosBeyondCuts(readEntries(files, 0 as JournalPosition, end), record)
+  if (lost === 'any') openFiles.poisonAll()
+  else for (const ino of lost) openFiles.poisonInode(ino)
 }
 
 function moveIfThere(from: string, to: string): void {

@@ -7,9 +7,10 @@
  * only when its slices are there (RULES 3); what follows it waits in admission and is fetched.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
-import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import { Admission, type Admitted } from '../admission.ts'
+import type { SealedEntry } from '../entry.ts'
 import { openEntry } from '../entry-codec.ts'
 import type { EpochRecord } from '../record.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
@@ -39,6 +40,32 @@ export function scanHeld(
     while (admission.next(hasSlices) !== undefined);
   }
   return admission.applied
+}
+
+/**
+ * Inodes that entries beyond the record's cuts have changed; 'any' when the journal does not go
+ * back to a cut any more (RULES 4: what was open on them has lost something).
+ */
+export function inosBeyondCuts(
+  entries: Iterable<{ readonly entry: SealedEntry }>,
+  record: EpochRecord
+): ReadonlySet<Ino> | 'any' {
+  const cuts = new Map<WriterId, number>()
+  for (const { writer, finalSeq } of record.writers) {
+    if (finalSeq !== undefined) cuts.set(writer, finalSeq)
+  }
+  const started = new Set<WriterId>()
+  const inos = new Set<Ino>()
+  for (const { entry: sealed } of entries) {
+    const { writer, seq } = sealed
+    const cut = cuts.get(writer)
+    if (cut === undefined) continue
+    if (!started.has(writer) && seq > cut + 1) return 'any'
+    started.add(writer)
+    if (seq <= cut) continue
+    for (const op of openEntry(sealed).ops) inos.add(op.ino)
+  }
+  return inos
 }
 
 /**

@@ -9,7 +9,11 @@ import type {
 } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { decodeEntryHead, encodeEntryHead } from '../../../src/replication/entry-codec.ts'
-import { republishOwn, scanHeld } from '../../../src/replication/replica/recovery.ts'
+import {
+  inosBeyondCuts,
+  republishOwn,
+  scanHeld
+} from '../../../src/replication/replica/recovery.ts'
 import type {
   ReplicaJournal,
   ReplicaOwnLog
@@ -133,4 +137,18 @@ test('recovery - a log that is not what it was is reported and left alone', asyn
   )
   t.is(calls.length, 2, 'the others go on')
   t.alike(damage, [`log of writer ${A1}: damaged: another block`])
+})
+
+test('recovery - what entries beyond the cuts have changed', (t) => {
+  const ended = epochRecord({
+    writers: [
+      { writer: A1, coreKey: '', finalSeq: 2 as Seq },
+      { writer: B1, coreKey: '' }
+    ]
+  })
+  const lost = (...journal: Pairs) => inosBeyondCuts(journalOf(...journal).entries(), ended)
+  t.alike(lost([A1, 1], [A1, 2], [B1, 9]), new Set(), 'nothing beyond')
+  t.alike(lost([A1, 2], [A1, 3]), new Set([5]))
+  t.alike(lost([A1, 3]), new Set([5]), 'it begins right behind the cut')
+  t.is(lost([A1, 4]), 'any', 'what stood between is not known')
 })
