@@ -111,7 +111,7 @@ class MountedNode implements TandemNode {
       clock: this.#clock,
       logger: components.logger,
       leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0),
-      hasSubmounts: () => hasSubmounts(options.mountPoint),
+      hasSubmounts: (everywhere) => hasSubmounts(options.mountPoint, { everywhere }),
       inodeOf: (ino) => this.#incarnation?.state.inode(ino)
     })
   }

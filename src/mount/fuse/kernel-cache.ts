@@ -39,8 +39,11 @@ export interface KernelCacheComponents {
   readonly logger: Logger
   /** Milliseconds this member may still answer for, its margin taken off; 0 when it may not. */
   readonly leaseLeftMs: () => number
-  /** Something is mounted below this mount, wherever it can be seen; looks anew each time. */
-  readonly hasSubmounts: () => boolean
+  /**
+   * Something is mounted below this mount; looks anew each time. `everywhere`: in all mount
+   * namespaces that can be seen, which takes longer.
+   */
+  readonly hasSubmounts: (everywhere: boolean) => boolean
   /** A file as this member knows it. */
   readonly inodeOf: (ino: Ino) => { readonly size: number; readonly ctime: TimeSpec } | undefined
 }
@@ -51,10 +54,12 @@ const KERNEL_CLOCK_MS = 50
 const VALID_MIN_MS = 100
 /** Names of a directory that another member changed this lately are not cached. */
 const CONTENDED_MS = 1000
-/** After all names were forgotten none are given for so long: at most ten epochs a second. */
-const EPOCH_PAUSE_MS = 100
+/** After all names were forgotten none are given for so long: at most two epochs a second. */
+const EPOCH_PAUSE_MS = 500
 /** While names are given, mounts below are looked for this often. */
-const SUBMOUNTS_MS = 1000
+const LOOK_MS = 1000
+/** With a mount below no names are given for so long; then it is looked again. */
+const SUBMOUNT_PAUSE_MS = 10_000
 /** A file whose last change is this far back is read through the page cache. */
 const QUIET_MS = 2000
 const PAGE_BYTES = 4096
@@ -90,6 +95,8 @@ export class KernelCache implements CachePolicy {
   #namesEndMs = 0
   /** No names are given before. */
   #namesPauseMs = 0
+  /** Something was mounted below when it was last looked. */
+  #foundBelow = false
   /** Mounts below were looked for then. */
   #lookedMs = Number.NEGATIVE_INFINITY
   #notifier: KernelNotifier | undefined
@@ -265,15 +272,15 @@ export class KernelCache implements CachePolicy {
   #mayGiveNames(): boolean {
     const nowMs = this.#components.clock.monotonicMs()
     if (nowMs < this.#namesPauseMs) return false
-    if (nowMs - this.#lookedMs >= SUBMOUNTS_MS) this.#lookForSubmounts(nowMs)
+    if (nowMs - this.#lookedMs >= LOOK_MS) this.#lookBelow(nowMs, this.#foundBelow)
     return nowMs >= this.#namesPauseMs
   }
 
-  #lookForSubmounts(nowMs: number): boolean {
+  #lookBelow(nowMs: number, everywhere: boolean): boolean {
     this.#lookedMs = nowMs
-    const found = this.#components.hasSubmounts()
-    if (found) this.#namesPauseMs = nowMs + SUBMOUNTS_MS
-    return found
+    this.#foundBelow = this.#components.hasSubmounts(everywhere)
+    if (this.#foundBelow) this.#namesPauseMs = nowMs + SUBMOUNT_PAUSE_MS
+    return this.#foundBelow
   }
 
   #validMs(): number {
@@ -332,7 +339,7 @@ export class KernelCache implements CachePolicy {
   #dropNames(): Promise<void> | undefined {
     const { clock } = this.#components
     const nowMs = clock.monotonicMs()
-    if (this.#lookForSubmounts(nowMs)) {
+    if (this.#lookBelow(nowMs, true)) {
       const leftMs = this.#namesEndMs - nowMs + KERNEL_CLOCK_MS
       if (leftMs > 0) return new Promise((resolve) => clock.setTimer(leftMs, resolve))
       this.#named.clear()

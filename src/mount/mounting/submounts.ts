@@ -22,14 +22,18 @@ export function liesOn(device: Device, entries: readonly MountEntry[]): boolean 
 }
 
 /**
- * Looks at this moment's mounts, of all mount namespaces this process may see: some milliseconds.
- * `mountPoint` is absolute, without links.
+ * Looks at this moment's mounts; with `everywhere` at those of all mount namespaces this process may
+ * see, which takes some microseconds for each process. `mountPoint` is absolute, without links.
  */
-export function hasSubmounts(mountPoint: string, proc = PROC): boolean {
+export function hasSubmounts(
+  mountPoint: string,
+  { everywhere, proc = PROC }: { readonly everywhere: boolean; readonly proc?: string }
+): boolean {
   const own = readMountinfo(`${proc}/self/mountinfo`)
   const device = findMount(mountPoint, own)
   if (device === undefined) return false
   if (liesOn(device, own)) return true
+  if (!everywhere) return false
   const seen = new Set([readlinkSync(`${proc}/self/ns/mnt`)])
   for (const pid of readdirSync(proc)) {
     if (!/^[0-9]+$/.test(pid)) continue

@@ -39,7 +39,7 @@ async function mounted(t: Test, fs: NaiveFilesystem): Promise<Mounted | undefine
     clock,
     logger,
     leaseLeftMs: () => 60_000,
-    hasSubmounts: () => hasSubmounts(root),
+    hasSubmounts: (everywhere) => hasSubmounts(root, { everywhere }),
     inodeOf: (ino) => fs.describe(ino)
   })
   const dispatcher = new FuseDispatcher({
