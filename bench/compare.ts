@@ -74,10 +74,17 @@ async function measure(
     const { rounds, scale, chosen, shapes } = options
     const { repository } = place
     const run = { rounds, scale, delayMs, chosen, shapes, repository, progress }
-    return await new Rounds(systems, run).run()
+    const all = new Rounds(systems, run)
+    const cells = await all.run()
+    notes.push(...all.problems)
+    return cells
   } finally {
-    for (const system of systems) await system.close()
-    await on.close()
+    for (const closed of [...systems, on]) {
+      // The figures are taken: what does not end in good order is noted, and ended by force later.
+      await closed.close().catch((error: unknown) => {
+        notes.push(`not closed in good order: ${error instanceof Error ? error.message : error}`)
+      })
+    }
   }
 }
 

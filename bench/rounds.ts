@@ -35,6 +35,8 @@ export class Rounds {
   readonly #options: RoundsOptions
   readonly #cells = new Map<string, Cell & OpenCell>()
   readonly #listed = new Set<System>()
+  /** What went wrong beside the measurements. */
+  readonly problems: string[] = []
 
   constructor(systems: readonly System[], options: RoundsOptions) {
     this.#systems = systems
@@ -91,8 +93,15 @@ export class Rounds {
     await makeListing(system, this.#options.scale.listed)
   }
 
+  /** What cannot be removed makes the next round of its workload fail, which says so itself. */
   async #remove(system: System, folder: string): Promise<void> {
-    await run(['rm', '-rf', `${system.folders[0]}/${folder}`], { limitMs: REMOVE_LIMIT_MS })
+    try {
+      await run(['rm', '-rf', `${system.folders[0]}/${folder}`], { limitMs: REMOVE_LIMIT_MS })
+    } catch (error) {
+      const problem = `${system.name}: ${error instanceof Error ? error.message : String(error)}`
+      this.problems.push(problem)
+      this.#options.progress(problem)
+    }
   }
 
   #cell(workload: Workload, shape: Shape, system: System): OpenCell {

@@ -9,6 +9,8 @@ import { UsageMeter } from './usage.ts'
 import type { LoadValues, Workload, WorkloadScale } from './workloads.ts'
 
 const PREPARE_LIMIT_MS = 5 * 60_000
+/** A workload ends by itself; this is for systems that hang. */
+const WORK_LIMIT_MS = 10 * 60_000
 const QUIET_LIMIT_MS = 5000
 
 export interface LoadJob {
@@ -100,8 +102,7 @@ export async function runLoad(job: LoadJob): Promise<Sample> {
     await meter.quiet(QUIET_LIMIT_MS)
     meter.begin()
     for (const child of children) child.write('go\n')
-    const limitMs = 4 * job.scale.maxMs + 60_000
-    const lines = await Promise.all(children.map((child) => child.line(limitMs)))
+    const lines = await Promise.all(children.map((child) => child.line(WORK_LIMIT_MS)))
     await meter.quiet(QUIET_LIMIT_MS)
     const answers = lines.map((line) => JSON.parse(line) as LoadAnswer)
     const sample = summarise(job, answers, meter)
