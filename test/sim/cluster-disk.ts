@@ -52,6 +52,8 @@ export class Disk {
   record: EpochRecord
   /** Replaced as a whole and synced each time, as the record is. */
   voter: VoterState = FRESH_VOTER
+  /** Until when nothing gets through to the plates, in virtual time. */
+  stalledUntilUs = 0
   readonly options: DiskOptions
 
   constructor(record: EpochRecord, options: DiskOptions) {
@@ -121,7 +123,8 @@ interface DiskUser {
 }
 
 function syncDelay({ disk, process, random }: DiskUser): Promise<void> {
-  return process.sleep(10 + random.below(disk.options.syncMaxUs))
+  const stalledUs = Math.max(0, disk.stalledUntilUs - process.nowUs)
+  return process.sleep(stalledUs + 10 + random.below(disk.options.syncMaxUs))
 }
 
 /** Enough entries to fill it make the journal worth pruning. */

@@ -6,6 +6,11 @@ export class SafetyError extends Error {
   override name = 'SafetyError'
 }
 
+/** Ends what a process does in the moment in which it is killed. */
+export class KilledError extends Error {
+  override name = 'KilledError'
+}
+
 export class LivenessError extends Error {
   override name = 'LivenessError'
 }
@@ -34,6 +39,10 @@ export class SimProcess {
     return this.#frozenUntilUs > this.#scheduler.nowUs
   }
 
+  get nowUs(): number {
+    return this.#scheduler.nowUs
+  }
+
   freeze(untilUs: number): void {
     this.#frozenUntilUs = Math.max(this.#frozenUntilUs, untilUs)
   }
@@ -53,7 +62,7 @@ export class SimProcess {
       if (cancelled || this.#dead) return
       const frozenUs = this.#frozenUntilUs - this.#scheduler.nowUs
       if (frozenUs > 0) this.#scheduler.after(frozenUs, run)
-      else work()
+      else this.run(work)
     }
     this.#scheduler.after(delayUs, run)
     return {
@@ -63,13 +72,28 @@ export class SimProcess {
     }
   }
 
+  /** Nobody sees how a process that is killed in the middle of its work ends it. */
+  run(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (!this.#dead) throw error
+    }
+  }
+
   sleep(delayUs: number): Promise<void> {
     return new Promise((resolve) => this.after(delayUs, resolve))
   }
 
+  /** Somebody sets it now and then: nothing may depend on it. */
+  #wallSec(): number {
+    const nowMs = this.nowMs()
+    return Math.floor(nowMs / 3000) % 2 === 0 ? 1e9 + nowMs / 1000 : nowMs / 1000
+  }
+
   clock(): Clock {
     return {
-      wall: () => ({ sec: 0, nsec: 0 }),
+      wall: () => ({ sec: Math.floor(this.#wallSec()), nsec: 0 }),
       monotonicMs: () => this.nowMs(),
       setTimer: (delayMs, fn) => this.after((delayMs * 1000) / this.#rate, fn)
     }

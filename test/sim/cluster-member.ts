@@ -69,6 +69,7 @@ export class SimMember {
   readonly #options: MemberOptions
   readonly #connections = new Map<string, ToyConnection>()
   #handlers: ConnectionHandlers | undefined
+  #isLeaving = false
 
   constructor(world: ClusterWorld, id: MemberId, record: EpochRecord, options: MemberOptions) {
     this.#world = world
@@ -88,8 +89,24 @@ export class SimMember {
 
   boot(): void {
     if (this.process) return
+    this.#isLeaving = false
     this.process = new SimProcess(this.#world.scheduler, this.#options.clockRate)
-    this.#world.background(this.#open(this.process))
+    this.#world.background(this.#open(this.process), this.process)
+  }
+
+  /** The programs have ended; the replica hands over what it can and stops. */
+  leave(): void {
+    const { replica, process } = this
+    if (!replica || !process) return
+    this.#isLeaving = true
+    this.replica = undefined
+    this.state = undefined
+    const left = replica.close({ orderly: true }).then(() => {
+      if (process.isDead) return
+      this.#world.count('left')
+      this.kill(false)
+    })
+    this.#world.background(left, process)
   }
 
   /** The process is gone; with the machine, so is what was not synced. */
@@ -116,7 +133,8 @@ export class SimMember {
       { member: peer, kind, dialed: this.id > peer }
     )
     this.#connections.set(`${kind}/${peer}`, connection)
-    this.#handlers?.onConnection(connection)
+    const handlers = this.#handlers
+    if (handlers) this.process?.run(() => handlers.onConnection(connection))
   }
 
   onDisconnected(kind: FramedKind, peer: MemberId): void {
@@ -125,13 +143,16 @@ export class SimMember {
     this.#connections.delete(`${kind}/${peer}`)
     connection.closed = true
     const handlers = this.#handlers
-    if (!this.process?.isFrozen) handlers?.onClose(connection, 'connection lost')
-    else this.process.after(0, () => handlers?.onClose(connection, 'connection lost'))
+    if (!this.process) return
+    if (!this.process.isFrozen) {
+      this.process.run(() => handlers?.onClose(connection, 'connection lost'))
+    } else this.process.after(0, () => handlers?.onClose(connection, 'connection lost'))
   }
 
   onPacket(kind: FramedKind, peer: MemberId, type: number, body: Buffer): void {
     const connection = this.#connections.get(`${kind}/${peer}`)
-    if (connection) this.#handlers?.onMessage(connection, type, body)
+    const handlers = this.#handlers
+    if (connection) this.process?.run(() => handlers?.onMessage(connection, type, body))
   }
 
   /** True when the incarnation that asks is still the one at work. */
@@ -169,20 +190,19 @@ export class SimMember {
         held,
         inoRanges: { nextInoRange: () => ++disk.inoRange },
         saveRecord: (record) => {
+          if (process.isDead) return
           disk.record = record
           world.onRecordSaved(id, record)
         },
-        saveVoter: (state) => {
-          disk.voter = state
-          world.onVoterSaved(id, state)
-        },
+        saveVoter: (state) => world.saveVoter(this, process, state),
         saveInvites: () => {},
         connect: ({ handlers }) => ({
           start: async () => {
             this.#handlers = handlers
           },
           stop: async () => {
-            world.disconnectAll(id)
+            if (this.#isLeaving) world.finishAll(id)
+            else world.disconnectAll(id)
             this.#handlers = undefined
           },
           membersChanged: () => {}
@@ -265,6 +285,6 @@ export class SimMember {
       if (reason === 'rebuild') this.disk.setAside()
       if (reason !== 'removed') await this.#open(process)
     }
-    this.#world.background(again())
+    this.#world.background(again(), process)
   }
 }

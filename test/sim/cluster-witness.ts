@@ -46,11 +46,9 @@ export class SimWitness {
         self: id,
         record: disk.record,
         voter: disk.voter,
-        saveVoter: (state) => {
-          disk.voter = state
-          world.onVoterSaved(id, state)
-        },
+        saveVoter: (state) => world.saveVoter(this, process, state),
         saveRecord: (record) => {
+          if (process.isDead) return
           disk.record = record
           world.onRecordSaved(id, record)
         },
@@ -68,6 +66,12 @@ export class SimWitness {
     )
     this.#witness = witness
     world.background(witness.start())
+  }
+
+  /** A witness stops without a word. */
+  leave(): void {
+    this.kill(false)
+    this.#world.disconnectAll(this.id)
   }
 
   /** What a voter keeps is synced each time: a power cut takes no more than a kill. */
@@ -90,7 +94,8 @@ export class SimWitness {
       { member: peer, kind, dialed: this.id > peer }
     )
     this.#connections.set(peer, connection)
-    this.#witness?.onConnection(connection)
+    const witness = this.#witness
+    if (witness) this.process?.run(() => witness.onConnection(connection))
   }
 
   onDisconnected(kind: FramedKind, peer: MemberId): void {
@@ -104,6 +109,8 @@ export class SimWitness {
 
   onPacket(kind: FramedKind, peer: MemberId, type: number, body: Buffer): void {
     const connection = this.#connections.get(peer)
-    if (kind === 'control' && connection) this.#witness?.onMessage(connection, type, body)
+    const witness = this.#witness
+    if (kind !== 'control' || !connection || !witness) return
+    this.process?.run(() => witness.onMessage(connection, type, body))
   }
 }

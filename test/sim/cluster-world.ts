@@ -5,19 +5,20 @@
  */
 
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
-import type { Epoch, Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
-import type { EpochRecord } from '../../src/replication/record.ts'
+import type { Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
-import { chooseVoters } from '../../src/replication/register/voters.ts'
 import type { Replica } from '../../src/replication/replica/replica.ts'
 import type { FramedKind } from '../../src/replication/transport/peer-connection.ts'
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
 import { SimClient } from './cluster-client.ts'
 import type { Disk } from './cluster-disk.ts'
-import { LivenessError, SafetyError } from './cluster-faults.ts'
+import { KilledError, LivenessError, SafetyError, type SimProcess } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
 import { blockOn } from './cluster-logs.ts'
 import { SimMember } from './cluster-member.ts'
+import { Nemesis } from './cluster-nemesis.ts'
+import { drawClusterParameters, firstRecord, KINDS } from './cluster-parameters.ts'
 import { ChosenRecords } from './cluster-register.ts'
 import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
@@ -50,34 +51,11 @@ export interface ClusterResult {
   readonly counters: Readonly<Record<string, number>>
 }
 
-const FIRST = 1 as MemberId
 const SECOND_US = 1_000_000
 /** Virtual time after the last fault in which all members must be live and equal. */
 const PATIENCE_US = 120 * SECOND_US
 const EVENTS_MAX = 400_000
 const INO_BASE = 1000
-const KINDS: readonly FramedKind[] = ['control', 'bulk']
-
-export function drawClusterParameters(random: Random) {
-  return {
-    members: random.pick([2, 2, 2, 3, 3, 4, 5]),
-    hasWitness: random.chance(0.5),
-    hasTieBreaker: random.chance(0.3),
-    clients: random.between(1, 2),
-    inos: random.between(1, 4),
-    delayMaxUs: random.pick([100, 2000, 30_000]),
-    syncMaxUs: random.pick([200, 20_000, 300_000]),
-    turnMaxUs: random.pick([1, 200, 5000]),
-    thinkMaxUs: random.pick([100_000, 300_000, 1_000_000]),
-    faultGapUs: random.pick([100_000, SECOND_US, 5 * SECOND_US]),
-    minHoldMs: random.pick([0, 5]),
-    isolationMs: random.pick([5000, 30_000]),
-    losesAll: random.chance(0.3),
-    powerCuts: random.chance(0.6),
-    freezes: random.chance(0.6),
-    partitions: random.chance(0.7)
-  }
-}
 
 export class ClusterWorld {
   readonly scheduler = new Scheduler()
@@ -91,8 +69,7 @@ export class ClusterWorld {
   readonly #chosen: ChosenRecords
   readonly #networks: Record<FramedKind, Network<Packet>>
   readonly #counters = new Map<string, number>()
-  /** Until when two members cannot connect. */
-  readonly #cutUntilUs = new Map<string, number>()
+  readonly #nemesis: Nemesis
   readonly #steps: number
   #failure: Error | undefined
   #over = false
@@ -110,16 +87,26 @@ export class ClusterWorld {
     const record = firstRecord(this.parameters)
     this.ledger.onRecord(record)
     this.#chosen = new ChosenRecords(record)
-    for (const { id, role } of record.members) {
-      const { isolationMs, minHoldMs, clients } = this.parameters
-      const clockRate = 0.995 + this.random.below(11) / 1000
-      if (role === 'witness') {
-        this.#witnesses.push(new SimWitness(this, id, record, { clockRate }))
-        continue
-      }
-      const memberOptions = { isolationMs, minHoldMs, clients, clockRate }
-      this.#members.set(id, new SimMember(this, id, record, memberOptions))
+    for (const info of record.members) this.#add(info, record)
+    this.#nemesis = new Nemesis(this, () => this.#heal())
+  }
+
+  #add({ id, role }: MemberInfo, record: EpochRecord): SimNode {
+    const { isolationMs, minHoldMs, clients, driftMax } = this.parameters
+    const clockRate = 1 - driftMax + 2 * driftMax * this.random.share()
+    if (role === 'witness') {
+      const witness = new SimWitness(this, id, record, { clockRate })
+      this.#witnesses.push(witness)
+      return witness
     }
+    const member = new SimMember(this, id, record, { isolationMs, minHoldMs, clients, clockRate })
+    this.#members.set(id, member)
+    return member
+  }
+
+  /** The data members, also those that were removed. */
+  members(): SimMember[] {
+    return [...this.#members.values()]
   }
 
   get lines(): readonly string[] {
@@ -147,8 +134,11 @@ export class ClusterWorld {
     this.#failure ??= error instanceof Error ? error : new Error(String(error))
   }
 
-  background(work: Promise<unknown>): void {
-    work.catch((error: unknown) => this.fail(error))
+  /** `process`: what is killed need not end its work. */
+  background(work: Promise<unknown>, process?: SimProcess): void {
+    work.catch((error: unknown) => {
+      if (!process?.isDead) this.fail(error)
+    })
   }
 
   note(line: string): void {
@@ -179,8 +169,15 @@ export class ClusterWorld {
     return undefined
   }
 
+  /** What was sent still arrives. */
+  finishAll(id: MemberId): void {
+    for (const other of this.nodes()) {
+      for (const kind of KINDS) this.#networks[kind].finish(id, other.id)
+    }
+  }
+
   disconnectAll(id: MemberId): void {
-    for (const other of this.#nodes()) {
+    for (const other of this.nodes()) {
       for (const kind of KINDS) this.#networks[kind].disconnect(id, other.id)
     }
   }
@@ -189,17 +186,32 @@ export class ClusterWorld {
     this.#guard(() => this.#chosen.onBelieved(id, record))
   }
 
-  onVoterSaved(id: MemberId, state: VoterState): void {
-    this.#guard(() => {
-      const record = this.#chosen.onSaved(id, state)
-      if (record) this.#onChosen(record)
-    })
+  /** Durable on return, or the process is killed before or after. */
+  saveVoter(node: SimNode, process: SimProcess, state: VoterState): void {
+    if (process.isDead) throw new KilledError('a dead process saves nothing')
+    const dies = this.#nemesis.isAtWork && this.random.chance(this.parameters.dieAtSave)
+    if (!dies || this.random.chance(0.5)) {
+      node.disk.voter = state
+      this.#guard(() => {
+        const record = this.#chosen.onSaved(node.id, state)
+        if (record) this.#onChosen(record)
+      })
+    }
+    if (!dies) return
+    this.#nemesis.crash(node, false, this.random.below(3 * SECOND_US))
+    throw new KilledError('killed while it saved what it promised')
   }
 
   #onChosen(record: EpochRecord): void {
     this.note(`record ${JSON.stringify({ ...record, members: 0, writers: record.writers })}`)
     this.count('epochs')
     if (record.authority !== this.ledger.record?.authority) this.count('takeovers')
+    for (const info of record.members) {
+      if (this.nodes().some(({ id }) => id === info.id)) continue
+      this.count('added')
+      const node = this.#add(info, record)
+      this.scheduler.after(this.random.below(SECOND_US), () => node.boot())
+    }
     this.#guard(() => {
       this.ledger.onRecord(record)
       for (const member of this.#members.values()) {
@@ -243,12 +255,12 @@ export class ClusterWorld {
 
   /** Runs it all; throws what went wrong. */
   async run(): Promise<ClusterResult> {
-    for (const member of this.#nodes()) {
+    for (const member of this.nodes()) {
       this.scheduler.after(this.random.below(SECOND_US), () => member.boot())
     }
     this.#keepConnecting()
     const start = this.random.below(5 * SECOND_US)
-    this.scheduler.after(start, () => this.#fault(this.#steps))
+    this.scheduler.after(start, () => this.#nemesis.begin(this.#steps))
     while (this.#failure === undefined && this.scheduler.runNext()) {
       await turn()
       if (++this.#events > EVENTS_MAX) throw new LivenessError('too many events')
@@ -270,7 +282,7 @@ export class ClusterWorld {
   }
 
   #makeNetwork(kind: FramedKind): Network<Packet> {
-    const member = (id: number) => this.#nodes().find((node) => node.id === id)
+    const member = (id: number) => this.nodes().find((node) => node.id === id)
     return new Network<Packet>(
       {
         scheduler: this.scheduler,
@@ -288,20 +300,20 @@ export class ClusterWorld {
     )
   }
 
-  #nodes(): SimNode[] {
+  nodes(): SimNode[] {
     return [...this.#members.values(), ...this.#witnesses]
   }
 
-  #pairs(): [SimNode, SimNode][] {
-    const nodes = this.#nodes()
+  pairs(): [SimNode, SimNode][] {
+    const nodes = this.nodes()
     return nodes.flatMap((a) =>
       nodes.filter((b) => b.id > a.id).map((b): [SimNode, SimNode] => [a, b])
     )
   }
 
   #keepConnecting(): void {
-    for (const [a, b] of this.#pairs()) {
-      if ((this.#cutUntilUs.get(`${a.id}/${b.id}`) ?? 0) > this.scheduler.nowUs) continue
+    for (const [a, b] of this.pairs()) {
+      if (this.#nemesis.isCut(a, b) || !isListed(a, b) || !isListed(b, a)) continue
       if (!a.isOnline || !b.isOnline || a.process?.isFrozen || b.process?.isFrozen) continue
       for (const kind of KINDS) {
         if (this.random.chance(0.5)) this.#networks[kind].connect(a.id, b.id)
@@ -310,72 +322,10 @@ export class ClusterWorld {
     this.scheduler.after(20_000 + this.random.below(200_000), () => this.#keepConnecting())
   }
 
-  #fault(left: number): void {
-    if (left === 0) {
-      this.scheduler.after(this.random.below(8 * SECOND_US), () => this.#heal())
-      return
-    }
-    this.#oneFault()
-    const gapUs = this.random.below(this.parameters.faultGapUs)
-    this.scheduler.after(gapUs, () => this.#fault(left - 1))
-  }
-
-  #oneFault(): void {
-    const { random, parameters } = this
-    const member = random.pick(this.#nodes())
-    const dice = random.below(5)
-    const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
-    if (dice === 0) this.#crash(member, parameters.powerCuts && random.chance(0.6), spanUs)
-    else if (dice === 1 && parameters.freezes) this.#freeze(member, spanUs)
-    else if (parameters.partitions) this.#cut(spanUs)
-    else this.#crash(member, parameters.powerCuts && random.chance(0.6), spanUs)
-    if (parameters.powerCuts && random.chance(0.1)) {
-      for (const other of this.#members.values()) this.#crash(other, true, spanUs)
-    }
-  }
-
-  #crash(member: SimNode, powerCut: boolean, spanUs: number): void {
-    this.note(`${member.id}: ${powerCut ? 'power cut' : 'killed'} for ${spanUs}`)
-    this.count(powerCut ? 'powerCuts' : 'kills')
-    member.kill(powerCut)
-    // A machine that loses its power tells nobody; the kernel of a killed process does.
-    const silent = powerCut && this.random.chance(0.5)
-    if (!silent) this.disconnectAll(member.id)
-    this.scheduler.after(spanUs, () => {
-      if (member.process) return
-      this.disconnectAll(member.id)
-      member.boot()
-    })
-  }
-
-  #freeze(member: SimNode, spanUs: number): void {
-    this.note(`${member.id}: frozen for ${spanUs}`)
-    this.count('freezes')
-    member.process?.freeze(this.scheduler.nowUs + spanUs)
-  }
-
-  #cut(spanUs: number): void {
-    const [a, b] = this.random.pick(this.#pairs())
-    const untilUs = this.scheduler.nowUs + spanUs
-    const how = this.random.below(5)
-    this.note(`${a.id}/${b.id}: cut ${how} for ${spanUs}`)
-    this.count('cuts')
-    if (how === 0) {
-      for (const kind of KINDS) this.#networks[kind].stall(a.id, b.id, untilUs)
-    } else if (how === 1) {
-      for (const kind of KINDS) this.#networks[kind].stall(b.id, a.id, untilUs)
-    } else if (how === 2) {
-      this.#networks[this.random.pick(KINDS)].disconnect(a.id, b.id)
-    } else {
-      this.#cutUntilUs.set(`${a.id}/${b.id}`, untilUs)
-      for (const kind of KINDS) this.#networks[kind].disconnect(a.id, b.id)
-    }
-  }
-
   #heal(): void {
     this.note('healed')
-    this.#cutUntilUs.clear()
-    for (const member of this.#nodes()) {
+    for (const member of this.nodes()) {
+      if (member instanceof SimMember) member.disk.stalledUntilUs = 0
       this.disconnectAll(member.id)
       member.boot()
     }
@@ -395,13 +345,14 @@ export class ClusterWorld {
       this.fail(new LivenessError(`no progress after the faults: ${states.join(', ')}`))
       return
     }
-    for (const member of this.#members.values()) {
+    const members = this.#current()
+    for (const member of members) {
       const { replica, state, process } = member
       if (served.has(member.id) || !replica || !state || !process || !member.isLive) continue
       const client = new SimClient({ world: this, member, replica, state, process })
       this.background(client.probe().then((done) => done && served.add(member.id)))
     }
-    if (served.size < this.#members.size || !this.#allLive()) {
+    if (!members.every(({ id }) => served.has(id)) || !this.#allLive()) {
       this.scheduler.after(SECOND_US, () => this.#awaitProgress(endUs, served))
       return
     }
@@ -414,14 +365,20 @@ export class ClusterWorld {
     })
   }
 
+  /** Data members that were not removed. */
+  #current(): SimMember[] {
+    const listed = this.ledger.record?.members ?? []
+    return this.members().filter(({ id }) => listed.some((m) => m.id === id))
+  }
+
   #allLive(): boolean {
-    return [...this.#members.values()].every(
+    return this.#current().every(
       ({ isLive, replica }) => isLive && replica?.record.epoch === this.ledger.record?.epoch
     )
   }
 
   #isSettled(): boolean {
-    const replicas = [...this.#members.values()].map(({ replica }) => replica)
+    const replicas = this.#current().map(({ replica }) => replica)
     const [first] = replicas
     if (!first || !this.#allLive()) return false
     return replicas.every(
@@ -431,7 +388,7 @@ export class ClusterWorld {
 
   #compare(): void {
     let first: string | undefined
-    for (const { id, state, disk } of this.#members.values()) {
+    for (const { id, state, disk } of this.#current()) {
       if (!state) throw new SafetyError(`member ${id} has no state`)
       for (const ino of this.ledger.inos()) {
         const slice = state.register(ino)?.slice
@@ -448,36 +405,11 @@ export class ClusterWorld {
   }
 }
 
-type SimNode = SimMember | SimWitness
+export type SimNode = SimMember | SimWitness
 
-function firstRecord(parameters: ReturnType<typeof drawClusterParameters>): EpochRecord {
-  const { hasWitness, hasTieBreaker } = parameters
-  const nodes = parameters.members + (hasWitness ? 1 : 0)
-  const members = Array.from({ length: nodes }, (_, index) => ({
-    id: (index + 1) as MemberId,
-    name: `m${index + 1}`,
-    publicKey: (index + 1).toString(16).padStart(64, '0'),
-    addresses: ['127.0.0.1:1'],
-    role: index < parameters.members ? ('data' as const) : ('witness' as const)
-  }))
-  const voters = chooseVoters(members, [FIRST], undefined)
-  return {
-    version: 1,
-    volumeId: 'ab'.repeat(16),
-    volumeName: 'sim',
-    epoch: 1 as Epoch,
-    authority: FIRST,
-    members,
-    live: [],
-    inSync: [FIRST],
-    writers: [],
-    history: [],
-    voters,
-    votersBefore: voters,
-    ...(hasTieBreaker ? { tieBreaker: FIRST } : {}),
-    nextMemberId: nodes + 1,
-    removedKeys: []
-  }
+/** The firewall of `node` lets the other in. */
+function isListed(node: SimNode, other: SimNode): boolean {
+  return node.disk.record.members.some((m) => m.id === other.id)
 }
 
 function describe(fields: LogFields): string {

@@ -62,6 +62,16 @@ export class Network<T> {
     this.#handlers.onDisconnected(b, a)
   }
 
+  /** One end stops: what it has sent arrives, then the connection is gone. */
+  finish(from: number, to: number): void {
+    const direction = this.#directions.get(`${from}>${to}`)
+    if (direction === undefined) return
+    const leftUs = Math.max(0, direction.lastArrivalUs - this.#scheduler.nowUs)
+    this.#scheduler.after(leftUs + 1, () => {
+      if (this.#directions.get(`${from}>${to}`) === direction) this.disconnect(from, to)
+    })
+  }
+
   /** What goes from one to the other arrives no earlier; the other way stays open. */
   stall(from: number, to: number, untilUs: number): void {
     this.#stalledUntilUs.set(`${from}>${to}`, untilUs)
