@@ -222,14 +222,21 @@ export class Proposer {
   /** Sets of voters of which a majority has to promise. */
   #neededVoters(): (readonly VoterWeight[])[] {
     const sets = [this.#known.voters]
-    if (this.#top) sets.push(this.#top.record.voters, this.#top.record.votersBefore)
+    const told = this.#told()
+    if (told) sets.push(told.voters, told.votersBefore)
     return sets
+  }
+
+  /** What the promises told of, unless it has become known meanwhile. */
+  #told(): EpochRecord | undefined {
+    const record = this.#top?.record
+    return record && record.epoch > this.#known.epoch ? record : undefined
   }
 
   /** The ballot is won; what may have been chosen comes first. */
   #won(nowMs: number): ProposerEffect[] {
     const mine = this.#leads ? this.#proposal?.record : undefined
-    const pending = this.#top?.record ?? mine
+    const pending = this.#told() ?? mine
     this.#proposal = undefined
     if (!pending || pending.epoch <= this.#known.epoch) return this.#elected(nowMs)
     const isMine = this.#leads && mine !== undefined && isSameRecord(mine, pending)

@@ -303,6 +303,30 @@ test('proposer - a record that came another way', (t) => {
   t.alike(council.told(), ['1 deposed'])
 })
 
+test('proposer - a record that waits for a higher ballot is not forgotten', (t) => {
+  const council = trio()
+  const first = recordOf(A, B, C)
+  const second = nextRecord(first)
+  const proposer = council.proposer(A)
+  proposer.step({ type: 'propose', record: second })
+  const ballot = ballotOf(1, A)
+  const higher = ballotOf(8, A)
+  const refusal = { type: 'refusal', ballot, promised: ballotOf(7, B), waitMs: 0 } as const
+  const hear = (from: MemberId, reply: VoterReply) =>
+    proposer.step({ type: 'reply', from, reply, nowMs: 0 })
+  hear(B, refusal)
+  for (const from of [A, C]) hear(from, { type: 'would', ballot: higher })
+  hear(A, { type: 'promise', ballot: higher, accepted: { ballot, record: second } })
+  // The record of which the own voter told becomes known, the next one is proposed, then it wins.
+  proposer.step({ type: 'known', record: second })
+  proposer.step({ type: 'propose', record: nextRecord(second) })
+  const asked = hear(C, { type: 'promise', ballot: higher, accepted: undefined })
+  const epochs = asked.flatMap((e) =>
+    e.type === 'send' && e.message.type === 'accept' ? [e.message.record.epoch] : []
+  )
+  t.alike(epochs, [3])
+})
+
 test('proposer - without answers it tries again, and not before', (t) => {
   const council = new Council(recordOf(A, B, C), [A, B, C])
   council.part(A, B)
