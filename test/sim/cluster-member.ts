@@ -88,7 +88,8 @@ export class SimMember {
   }
 
   boot(): void {
-    if (this.process) return
+    // Who was removed and knows it does not start any more.
+    if (this.process || !this.disk.record.members.some((m) => m.id === this.id)) return
     this.#isLeaving = false
     this.process = new SimProcess(this.#world.scheduler, this.#options.clockRate)
     this.#world.background(this.#open(this.process), this.process)

@@ -41,6 +41,8 @@ export type EpochEvent =
     }
   /** The member is unreachable and the promise of its lease is over. */
   | { readonly type: 'lost'; readonly member: MemberId }
+  /** The promise of the lease of a live member that is to be removed is over. */
+  | { readonly type: 'idle'; readonly member: MemberId }
   /** The connection is gone; the lease may still run. */
   | { readonly type: 'gone'; readonly member: MemberId }
   | { readonly type: 'join'; readonly member: MemberId; readonly want: 'live' | 'in-sync' }
@@ -111,6 +113,8 @@ export class EpochAuthority {
   readonly #joins = new Map<MemberId, 'live' | 'in-sync'>()
   readonly #lost = new Set<MemberId>()
   readonly #leaving = new Set<MemberId>()
+  /** To be removed, and without a lease. */
+  readonly #idle = new Set<MemberId>()
   #membership: MemberChange[] = []
   /** Whatever becomes of the wishes, a record must follow: it ends the seals that are out. */
   #recordDue = false
@@ -160,9 +164,25 @@ export class EpochAuthority {
     })
   }
 
-  /** Declared lost and not yet out of the record: it gets no lease any more. */
+  /** Live members to be removed, until their leases are over: outside it could answer under one. */
+  get expiring(): MemberId[] {
+    const there = this.#removing(this.#membership).filter((m) => this.#present.has(m))
+    return there.filter((m) => !this.#idle.has(m) && !this.#lost.has(m))
+  }
+
+  /** It gets no lease any more: declared lost or to be removed, and not yet out of the record. */
   isLost(member: MemberId): boolean {
-    return this.#lost.has(member)
+    if (this.#lost.has(member)) return true
+    const pending = [...this.#membership, ...(this.#change?.membership ?? [])]
+    return this.#removing(pending).includes(member)
+  }
+
+  /** Live members other than the leader that those changes remove. */
+  #removing(changes: readonly MemberChange[]): MemberId[] {
+    return changes.flatMap((change) => {
+      const isLive = change.kind === 'remove' && this.#liveWriterOf(change.id) !== undefined
+      return isLive && change.id !== this.#self ? [change.id] : []
+    })
   }
 
   step(event: EpochEvent): EpochEffect[] {
@@ -179,6 +199,9 @@ export class EpochAuthority {
         return this.#begin()
       case 'sealed':
         return this.#onSealed(event)
+      case 'idle':
+        this.#idle.add(event.member)
+        return this.#begin()
       case 'impatient':
         return this.#onImpatient(event.member)
       case 'chosen':
@@ -315,7 +338,7 @@ export class EpochAuthority {
     const wishes = ended.length + wanted.length + leaving.size + this.#membership.length
     if (wishes === 0 && !this.#recordDue) return []
     // A live member that is neither there nor lost may still hold its lease: wait for either.
-    if (this.awaited.length > 0) return []
+    if (this.awaited.length > 0 || this.expiring.length > 0) return []
     const self = this.#present.get(this.#self)
     if (!self) return []
     // After a restart its own writer joins in the same change: no record without the leader.
@@ -487,6 +510,7 @@ export class EpochAuthority {
     this.#record = record
     this.#change = undefined
     this.#recordDue = false
+    this.#idle.clear()
     for (const member of change.leaving) this.#leaving.delete(member)
     // Whoever leaves hands over: what is still wished is for the next leader.
     if (change.leaving.has(this.#self)) return [{ type: 'publish', record }]

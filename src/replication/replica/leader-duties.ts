@@ -118,6 +118,9 @@ export class LeaderDuties {
   tick(): void {
     const nowMs = this.#components.clock.monotonicMs()
     this.#declareLost(nowMs)
+    for (const member of this.#components.epochs.expiring) {
+      if (this.#components.promises.isOver(member, nowMs)) this.step({ type: 'idle', member })
+    }
     this.#dropTardyJoiners(nowMs)
     if (nowMs - this.#remindedMs < REMIND_MS) return
     this.#remindedMs = nowMs

@@ -198,6 +198,11 @@ for (const phase of ['before its answer', 'while it is collected'] as const) {
 test('epoch-authority - a live member is removed', (t) => {
   const run = pair()
   run.step({ type: 'members', change: { kind: 'remove', id: B } })
+  t.alike(run.takeSeals(), [], 'outside it could answer under its lease')
+  t.alike(run.core.expiring, [B])
+  t.is(run.core.isLost(B), true, 'it gets no other')
+  run.step({ type: 'idle', member: B })
+  t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2'], 'what it has written is kept')
   run.sealed(A)
   run.sealed(B, vector([writer(B), 5]))
   run.sealed(A, vector([writer(B), 5]))
