@@ -1,12 +1,14 @@
 /**
  * Runs a simulation over many seeds: `node dist/scripts/sim.js [tokens|register|cluster] [--seed N]
  * [--seeds K] [--steps M] [--explain]`. Prints one line for each failing seed and one for all;
- * exits 1 when one failed.
+ * exits 1 when one failed. `sim.js mutants [tokens|locks|register|cluster]...` breaks one rule after
+ * the other instead; each has to be caught.
  */
 import { parseArgs } from 'node:util'
 import { explainCluster, runCluster } from '../test/sim/cluster-run.ts'
 import { explainRegister, runRegister } from '../test/sim/register-world.ts'
 import { explainTokens, runTokens } from '../test/sim/tokens-run.ts'
+import { runMutants } from './sim-mutants.ts'
 
 interface Outcome {
   readonly events: number
@@ -55,6 +57,7 @@ async function main(): Promise<number> {
     }
   })
   const name = positionals[0] ?? 'tokens'
+  if (name === 'mutants') return (await runMutants(positionals.slice(1))) ? 0 : 1
   const simulation = SIMULATIONS[name]
   if (!simulation || positionals.length > 1) {
     throw new Error(`sim: one of ${Object.keys(SIMULATIONS).join(', ')}, not ${positionals}`)

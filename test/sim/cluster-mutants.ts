@@ -5,14 +5,17 @@
 import { Admission } from '../../src/replication/admission.ts'
 import { Durability } from '../../src/replication/durability.ts'
 import { EpochAuthority } from '../../src/replication/epoch/epoch-authority.ts'
-import { Lease, LeasePromises } from '../../src/replication/lease.ts'
+import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../src/replication/lease.ts'
+import { RegisterNode } from '../../src/replication/register/register-node.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
+import { Intake } from '../../src/replication/replica/intake.ts'
 import { LocalLog } from '../../src/replication/replica/local-log.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { TokenNode } from '../../src/replication/token/token-node.ts'
 import { ToyJournal, ToySegments } from './cluster-disk.ts'
 import type { ClusterHooks } from './cluster-world.ts'
+import { swap, swapGetter } from './swap.ts'
 
 export interface ClusterMutant {
   readonly name: string
@@ -23,19 +26,6 @@ export interface ClusterMutant {
   readonly steps?: number
   readonly apply?: () => () => void
   readonly hooks?: Partial<ClusterHooks>
-}
-
-/** Puts `make(original)` in the place of a method until the returned function is called. */
-function swap<T extends object, K extends keyof T>(
-  target: T,
-  name: K,
-  make: (original: T[K]) => T[K]
-): () => void {
-  const original = target[name]
-  target[name] = make(original)
-  return () => {
-    target[name] = original
-  }
 }
 
 export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
@@ -158,5 +148,47 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
         return 1
       }
     }
+  },
+  {
+    name: 'entries beyond the answer to a seal are admitted',
+    withinSeeds: 400,
+    apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
+  },
+  {
+    name: 'a lease that was given outlives the one of the leader',
+    withinSeeds: 400,
+    apply: () =>
+      swap(
+        RegisterNode.prototype,
+        'leaseLeftMs',
+        (original) =>
+          function (this: RegisterNode) {
+            return original.call(this) > 0 ? LEASE_DEFAULTS.leaseMs : 0
+          }
+      )
+  },
+  {
+    name: 'a stopping leader gives up its lease while those it gave still run',
+    withinSeeds: 2000,
+    apply: () =>
+      swap(
+        RegisterNode.prototype,
+        'stop',
+        (original) =>
+          function (this: RegisterNode) {
+            this.resign()
+            original.call(this)
+          }
+      )
+  },
+  {
+    name: 'a member is removed while its lease runs',
+    withinSeeds: 200,
+    apply: () => swapGetter(EpochAuthority.prototype, 'expiring', () => [])
+  },
+  {
+    name: 'what cannot be taken is asked for at once again',
+    withinSeeds: 200,
+    apply: () => swapGetter(Intake.prototype, 'isOpen', () => true)
   }
 ]
