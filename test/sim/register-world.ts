@@ -51,7 +51,9 @@ function drawParameters(random: Random) {
     lease: random.pick([LEASE_DEFAULTS, QUICK_LEASE, QUICK_LEASE]),
     /** Of each clock; what the margin allows for. */
     driftMax: random.pick([0.001, 0.09]),
-    dieAtSave: random.pick([0, 0.02, 0.1])
+    dieAtSave: random.pick([0, 0.02, 0.1]),
+    /** That a process is killed with what it has just said on its way. */
+    dieAfterMessage: random.pick([0, 0.01])
   }
 }
 
@@ -167,6 +169,7 @@ export class RegisterWorld {
   #boot(node: Node): void {
     if (node.process && !node.process.isDead) return
     const { scheduler, random } = this
+    for (const other of this.#nodes) this.#network.disconnect(node.id, other.id)
     const process = new SimProcess(scheduler, node.rate)
     const isWitness = node.record.members.some((m) => m.id === node.id && m.role === 'witness')
     this.#note(`${node.id}: starts`)
@@ -242,8 +245,12 @@ export class RegisterWorld {
   #onPacket(from: number, to: number, message: ControlMessage): void {
     const node = this.#node(to)
     if (!node?.process || node.process.isDead) return
-    if (message.type === 'register') node.register?.receive(from as MemberId, message.body)
-    else if (message.type === 'record') this.#learn(node, node.process, message.record)
+    if (message.type === 'register') {
+      node.register?.receive(from as MemberId, message.body)
+      if (this.#isHealed || !this.random.chance(this.parameters.dieAfterMessage)) return
+      this.#kill(node, this.random.below(SECOND_US / 5))
+    }
+    if (message.type === 'record') this.#learn(node, node.process, message.record)
   }
 
   #keepProposing(node: Node, process: SimProcess): void {
@@ -337,7 +344,8 @@ export class RegisterWorld {
     this.#count('kills')
     node.register?.stop()
     node.process?.kill()
-    for (const other of this.#nodes) this.#network.disconnect(node.id, other.id)
+    // What it has said arrives.
+    for (const other of this.#nodes) this.#network.finish(node.id, other.id)
     this.scheduler.after(spanUs, () => this.#boot(node))
   }
 

@@ -7,8 +7,6 @@ const STEPS = 20
 const MUTANT_STEPS = 30
 /** Of the rarer ones `npm run sim -- mutants register` sees to it that they are caught. */
 const CHEAP_SEEDS = 40
-/** Failed once: a proposal that waited for a higher ballot was forgotten. */
-const REGRESSIONS = [10217]
 
 test(`register simulation - ${SEEDS} seeds keep every promise`, { timeout: 300_000 }, (t) => {
   const seen = new Map<string, number>()
@@ -25,10 +23,6 @@ test(`register simulation - ${SEEDS} seeds keep every promise`, { timeout: 300_0
   for (const name of ['elected', 'deposed', 'chosen', 'kills']) {
     t.ok((seen.get(name) ?? 0) > SEEDS, `${name} happened`)
   }
-})
-
-test('register simulation - seeds that failed once', { timeout: 60_000 }, (t) => {
-  for (const seed of REGRESSIONS) t.absent(runRegister(seed, MUTANT_STEPS) instanceof Error)
 })
 
 test('register simulation - the same seed does the same', { timeout: 60_000 }, (t) => {
