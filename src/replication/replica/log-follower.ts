@@ -24,9 +24,16 @@ export interface LogFollowerComponents {
   readonly onDivergence: (error: Error) => void
 }
 
+interface Signature {
+  readonly seq: Seq
+  readonly signature: Buffer
+}
+
 export class LogFollower {
   readonly #components: LogFollowerComponents
   readonly #followed = new Set<WriterId>()
+  /** The newest of each writer that is being tried. */
+  readonly #signatures = new Map<WriterId, Signature>()
   #opening: Promise<void> = Promise.resolve()
   #stopped = false
 
@@ -53,6 +60,19 @@ export class LogFollower {
 
   /** The writer has signed its log up to `seq`. */
   async signed(writer: WriterId, seq: Seq, signature: Buffer): Promise<void> {
+    const isBusy = this.#signatures.has(writer)
+    // The newest covers all before it.
+    this.#signatures.set(writer, { seq, signature })
+    if (isBusy) return
+    for (;;) {
+      const newest = this.#signatures.get(writer)
+      if (newest === undefined) return
+      await this.#extend(writer, newest)
+      if (this.#signatures.get(writer) === newest) this.#signatures.delete(writer)
+    }
+  }
+
+  async #extend(writer: WriterId, { seq, signature }: Signature): Promise<void> {
     const { logs, shelf } = this.#components
     const log = logs.foreign(writer)
     if (this.#stopped || log === undefined) return
