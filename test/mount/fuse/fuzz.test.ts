@@ -24,6 +24,7 @@ import {
 import { NaiveFilesystem } from './naive-filesystem.ts'
 
 const ROUNDS = size(20_000, 2_000_000)
+const LONG = { timeout: size(1, 60) * 60_000 }
 const FUZZ_SEED = Number(process.env['FUZZ_SEED'] ?? (isSoak ? seed : 20261122))
 
 const seeds: readonly Buffer[] = [
@@ -92,40 +93,44 @@ test('decode - random, truncated and mutated requests never throw', (t) => {
   t.ok(valid > 1000 && refused > 1000, 'both kinds were seen')
 })
 
-test('dispatch - every mutated request is answered at most once and leaves nothing behind', async (t) => {
-  const random = new SeededRandom(FUZZ_SEED)
-  const channel = new FakeChannel()
-  const dispatcher = new FuseDispatcher({
-    channel,
-    fs: new NaiveFilesystem(),
-    policy: uncachedPolicy,
-    gate: openGate,
-    clock: new ManualClock(),
-    logger: new MemoryLogger(),
-    killPending: () => false
-  })
-  dispatcher.start()
-  await channel.ask(initMessage())
-  const sent = new Map<bigint, number>()
-  for (let round = 0; round < size(5000, 200_000); round += 1) {
-    const bytes = mutated(random)
-    if (bytes.length >= 16) bytes.writeBigUInt64LE(BigInt(1000 + round * 2), 8)
-    if (bytes.length >= 40) sent.set(BigInt(1000 + round * 2), bytes.readUInt32LE(4))
-    channel.send(bytes)
-    if (round % 100 === 0) await dispatcher.idle()
+test(
+  'dispatch - every mutated request is answered at most once and leaves nothing behind',
+  LONG,
+  async (t) => {
+    const random = new SeededRandom(FUZZ_SEED)
+    const channel = new FakeChannel()
+    const dispatcher = new FuseDispatcher({
+      channel,
+      fs: new NaiveFilesystem(),
+      policy: uncachedPolicy,
+      gate: openGate,
+      clock: new ManualClock(),
+      logger: new MemoryLogger(),
+      killPending: () => false
+    })
+    dispatcher.start()
+    await channel.ask(initMessage())
+    const sent = new Map<bigint, number>()
+    for (let round = 0; round < size(5000, 200_000); round += 1) {
+      const bytes = mutated(random)
+      if (bytes.length >= 16) bytes.writeBigUInt64LE(BigInt(1000 + round * 2), 8)
+      if (bytes.length >= 40) sent.set(BigInt(1000 + round * 2), bytes.readUInt32LE(4))
+      channel.send(bytes)
+      if (round % 100 === 0) await dispatcher.idle()
+    }
+    await dispatcher.idle()
+    t.is(channel.buffersHeld, 0)
+    const answers = new Map<bigint, number>()
+    for (const { unique } of channel.replies) answers.set(unique, (answers.get(unique) ?? 0) + 1)
+    let unanswered = 0
+    let doubled = 0
+    for (const [unique, opcode] of sent) {
+      const count = answers.get(unique) ?? 0
+      if (count > 1) doubled += 1
+      const isForget = opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET
+      if (count === 0 && !isForget && opcode !== Opcode.NOTIFY_REPLY) unanswered += 1
+    }
+    t.is(doubled, 0)
+    t.is(unanswered, 0)
   }
-  await dispatcher.idle()
-  t.is(channel.buffersHeld, 0)
-  const answers = new Map<bigint, number>()
-  for (const { unique } of channel.replies) answers.set(unique, (answers.get(unique) ?? 0) + 1)
-  let unanswered = 0
-  let doubled = 0
-  for (const [unique, opcode] of sent) {
-    const count = answers.get(unique) ?? 0
-    if (count > 1) doubled += 1
-    const isForget = opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET
-    if (count === 0 && !isForget && opcode !== Opcode.NOTIFY_REPLY) unanswered += 1
-  }
-  t.is(doubled, 0)
-  t.is(unanswered, 0)
-})
+)

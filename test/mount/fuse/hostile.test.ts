@@ -27,6 +27,7 @@ import {
 } from './kernel-side.ts'
 
 const ROUNDS = size(6000, 400_000)
+const LONG = { timeout: size(1, 60) * 60_000 }
 const O_RDWR = 2
 const LAST = 2n ** 63n - 1n
 const NEGATIVE = -1n
@@ -265,7 +266,7 @@ class HostileKernel {
   }
 }
 
-test('hostile requests - drawn from good and bad values, nothing breaks', async (t) => {
+test('hostile requests - drawn from good and bad values, nothing breaks', LONG, async (t) => {
   const run = isSoak ? seed : 20261122
   t.comment(`TANDEMFS_TEST_SEED=${run}`)
   const random = new SeededRandom(run)
