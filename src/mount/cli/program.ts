@@ -1,4 +1,5 @@
 /** The command line: commands, arguments, options and their help. Runs nothing itself. */
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { parseLogLevel } from '../daemon/daemon-arguments.ts'
 import {
@@ -22,6 +23,13 @@ import { DEFAULT_DIR } from './volume-path.ts'
 
 const DEFAULT_PORT = 4907
 const DIR_HELP = 'folder of the state directories'
+
+/** Of the package that this program was built in. */
+function programVersion(): string {
+  const file = new URL('../../../../package.json', import.meta.url)
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+  return version
+}
 
 function exitCodesHelp(): string {
   const names = Object.keys(ExitCode) as ExitCodeName[]
@@ -263,6 +271,7 @@ function buildProgram(commands: Commands, context: CommandContext, done: Done): 
   program
     .description('one shared directory on two to seven servers, every server with a full copy')
     .helpCommand(false)
+    .version(programVersion(), '-V, --version', 'show the version')
     .addHelpText('after', exitCodesHelp())
     .exitOverride()
     .configureOutput({

@@ -283,6 +283,7 @@ test('command line - the exit code of a command is passed on', async (t) => {
 })
 
 test('command line - help is no error', async (t) => {
+  t.ok(/^\d+\.\d+\.\d+\n$/.test((await run('--version')).printed))
   for (const line of ['--help', 'mount --help', 'members --help']) {
     const { code, printed, calls } = await run(line)
     t.is(code, 0)
