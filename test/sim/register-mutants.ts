@@ -68,7 +68,7 @@ function isRefused(answer: VoterAnswer): boolean {
 export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   {
     name: 'a promise is not saved',
-    withinSeeds: 100,
+    withinSeeds: 4000,
     apply: () =>
       mutateVoter((answer, request) => {
         const { save: _, ...rest } = answer
@@ -77,7 +77,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'what was accepted is not saved',
-    withinSeeds: 100,
+    withinSeeds: 20,
     apply: () =>
       mutateVoter((answer, request) => {
         const { save: _, ...rest } = answer
@@ -86,12 +86,12 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'a ballot is promised while the lease of another runs (RULES 22)',
-    withinSeeds: 100,
+    withinSeeds: 30,
     apply: () => swap(Voter.prototype, 'waitMs', () => () => 0)
   },
   {
     name: 'a restarted voter does not wait (RULES 22)',
-    withinSeeds: 200,
+    withinSeeds: 600,
     apply: () => {
       const leases = new WeakMap<Voter, { readonly ballot: Ballot; readonly untilMs: number }>()
       const undo = [
@@ -124,7 +124,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'a record is accepted below the promise',
-    withinSeeds: 100,
+    withinSeeds: 1000,
     apply: () =>
       mutateVoter((answer, request, { state: { promised } }) => {
         if (request.type !== 'accept' || !isRefused(answer) || answer.senderIsBehind) return answer
@@ -135,12 +135,12 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'a new leader proposes without what was accepted before',
-    withinSeeds: 100,
+    withinSeeds: 1000,
     apply: () => mutatePromises((promise) => ({ ...promise, accepted: undefined }))
   },
   {
     name: 'of several accepted records the one of the lowest ballot is taken',
-    withinSeeds: 500,
+    withinSeeds: 3000,
     apply: () =>
       mutatePromises((promise) => {
         const { accepted } = promise
@@ -151,7 +151,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'a record needs no majority of the voters before',
-    withinSeeds: 100,
+    withinSeeds: 1000,
     apply: () =>
       swap(
         RegisterNode.prototype,
@@ -164,7 +164,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'a record needs no majority of its own voters',
-    withinSeeds: 100,
+    withinSeeds: 30,
     apply: () => {
       const proposed = new WeakMap<Proposer, EpochRecord>()
       return mutateProposer((event, step, self) => {
@@ -185,7 +185,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'who finds newer voters does not ask them',
-    withinSeeds: 500,
+    withinSeeds: 3000,
     apply: () => {
       const asked = new WeakMap<Proposer, Set<number>>()
       return mutateProposer((event, step, self) => {
@@ -210,7 +210,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the others are asked to accept before the own voter has',
-    withinSeeds: 1000,
+    withinSeeds: 3000,
     apply: () =>
       mutateProposer((event, step) =>
         step(event).flatMap((effect) => {
@@ -225,7 +225,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the lease is counted from the answer, not from the question',
-    withinSeeds: 100,
+    withinSeeds: 1000,
     apply: () =>
       mutateProposer((event, step) => {
         if (event.type !== 'reply' || event.reply.type !== 'renewed') return step(event)
@@ -234,7 +234,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the lease has no margin',
-    withinSeeds: 500,
+    withinSeeds: 3000,
     apply: () =>
       swap(
         Proposer.prototype,
@@ -247,7 +247,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the lead needs no promise of time',
-    withinSeeds: 100,
+    withinSeeds: 40,
     apply: () =>
       swap(
         Proposer.prototype,
