@@ -41,10 +41,6 @@ export class Lease {
   leftMs(nowMs: number): number {
     return Math.max(0, this.#endMs - this.#marginMs - nowMs)
   }
-
-  valid(nowMs: number): boolean {
-    return nowMs < this.#endMs - this.#marginMs
-  }
 }
 
 /** What the authority has promised to the others. */

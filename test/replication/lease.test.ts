@@ -26,7 +26,7 @@ test('lease - the member has ended before the authority takes it for over', (t) 
       now += random.below(3000)
       lease.renew(sent * memberRate, leaseMs)
       for (let at = now; at < now + 12_000; at += 100) {
-        const both = lease.valid(at * memberRate) && promises.isOver(B, at * authorityRate)
+        const both = lease.leftMs(at * memberRate) > 0 && promises.isOver(B, at * authorityRate)
         if (both) t.fail(`round ${round}: valid and over at ${at}`)
       }
     }
@@ -36,14 +36,14 @@ test('lease - the member has ended before the authority takes it for over', (t) 
 
 test('lease - dropped, renewed, never shortened', (t) => {
   const lease = new Lease(OPTIONS)
-  t.is(lease.valid(0), false)
+  t.is(lease.leftMs(0) > 0, false)
   lease.renew(1000, 4000)
   lease.renew(0, 4000)
   t.is(lease.leftMs(1000), 3600)
-  t.is(lease.valid(4599), true)
-  t.is(lease.valid(4600), false)
+  t.is(lease.leftMs(4599) > 0, true)
+  t.is(lease.leftMs(4600) > 0, false)
   lease.drop()
-  t.is(lease.valid(1000), false)
+  t.is(lease.leftMs(1000) > 0, false)
 })
 
 test('durability - a wait ends with the last acknowledgement, or with the in-sync set', async (t) => {

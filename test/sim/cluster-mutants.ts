@@ -99,8 +99,9 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a lease has no end',
-    withinSeeds: 600,
-    apply: () => swap(Lease.prototype, 'valid', () => () => true)
+    withinSeeds: 30,
+    isQuick: true,
+    apply: () => swap(Lease.prototype, 'leftMs', () => () => LEASE_DEFAULTS.marginMs)
   },
   {
     name: 'a silent member is lost before its lease is over',
@@ -115,7 +116,8 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a sealed member goes on writing',
-    withinSeeds: 600,
+    withinSeeds: 30,
+    isQuick: true,
     apply: () => {
       const undo = [
         swap(TokenNode.prototype, 'seal', () => () => Promise.resolve()),
@@ -133,22 +135,26 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the replay applies doubtful entries without their slices (RULES 3)',
-    withinSeeds: 600,
+    withinSeeds: 20,
+    isQuick: true,
     apply: () => swap(ToySegments.prototype, 'verifySha', () => () => 'ok')
   },
   {
     name: 'the journal is pruned before the segments are durable (RULES 1)',
-    withinSeeds: 600,
+    withinSeeds: 30,
+    isQuick: true,
     apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
   },
   {
     name: 'nobody asks for what is missing',
-    withinSeeds: 600,
+    withinSeeds: 20,
+    isQuick: true,
     apply: () => swap(CatchUp.prototype, 'pull', () => () => {})
   },
   {
     name: 'a restart goes on as the old writer (RULES 6)',
-    withinSeeds: 600,
+    withinSeeds: 20,
+    isQuick: true,
     hooks: {
       nextIncarnation: (disk) => {
         disk.incarnation = 1
