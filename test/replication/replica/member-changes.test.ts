@@ -1,6 +1,9 @@
 import test from 'brittle'
 import type { MemberChange } from '../../../src/replication/epoch/member-change.ts'
-import { applyMemberChange, MemberChangeError } from '../../../src/replication/epoch/member-change.ts'
+import {
+  applyMemberChange,
+  MemberChangeError
+} from '../../../src/replication/epoch/member-change.ts'
 import { MemberChanges } from '../../../src/replication/replica/member-changes.ts'
 import { A, B, C, epochRecord, memberInfo } from '../records.ts'
 import { HandClock, settle } from './support.ts'
