@@ -66,6 +66,11 @@ const PROMISES: ReadonlySet<number> = new Set([
   Opcode.SETLKW
 ])
 
+/** Not that the operation was ended, or could not be done here. */
+function tellsOfVolume(error: unknown): boolean {
+  return error instanceof FsError && error.code !== 'EIO' && error.code !== 'EINTR'
+}
+
 function isolated(): FsError {
   return new FsError('EIO', 'isolated')
 }
@@ -136,16 +141,28 @@ export class Serving implements RequestGate {
     const { current, mayAnswer } = this.#components
     const fs = current()
     if (!fs) throw new FsError('EIO', 'this member does not serve now')
-    const result = await operation(fs)
+    let result: T
+    try {
+      result = await operation(fs)
+    } catch (error) {
+      // That something is not there is told under the same right as that it is.
+      if (tellsOfVolume(error) && !mayAnswer()) await this.#untilAnswerable(ctx, fs)
+      throw error
+    }
     if (mayAnswer()) return result
     try {
-      await this.#untilOpen(ctx.signal)
-      if (current() !== fs) throw new FsError('EIO', 'the lease was lost before the answer')
+      await this.#untilAnswerable(ctx, fs)
     } catch (error) {
       await discard?.(result)
       throw error
     }
     return result
+  }
+
+  async #untilAnswerable(ctx: RequestContext, fs: FilesystemApi): Promise<void> {
+    await this.#untilOpen(ctx.signal)
+    if (this.#components.current() === fs) return
+    throw new FsError('EIO', 'the lease was lost before the answer')
   }
 
   /** Like `run`, for what may be read of what was left here. */

@@ -100,6 +100,26 @@ test('isolation - block: operations wait and go on, or end with EIO at the limit
   t.alike(w.told, [], 'nobody is told with block')
 })
 
+test('isolation - what is not there is told when the lease is back', async (t) => {
+  const w = await world(t, 'block')
+  const ctx: RequestContext = { uid: 0, gid: 0, pid: 1 }
+  const failing = (code: 'ENOENT' | 'EINTR') =>
+    errnoOf(() =>
+      w.serving.run(ctx, async () => {
+        w.isLeased = false
+        throw new FsError(code, 'as found')
+      })
+    )
+  t.is(await failing('EINTR'), 'EINTR', 'who was interrupted is not held up')
+  w.isLeased = true
+  const found = failing('ENOENT')
+  await Promise.resolve()
+  w.isLeased = true
+  w.serving.wake()
+  t.is(await found, 'ENOENT')
+  t.is(w.serving.beforeReply(ctx), 0)
+})
+
 test('isolation - error: EIO after the patience, at once from then on, and it ends', async (t) => {
   const w = await world(t, 'error')
   w.isLeased = false
