@@ -9,7 +9,6 @@ import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../src/replication/leas
 import { RegisterNode } from '../../src/replication/register/register-node.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
-import { Intake } from '../../src/replication/replica/intake.ts'
 import { LocalLog } from '../../src/replication/replica/local-log.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { TokenNode } from '../../src/replication/token/token-node.ts'
@@ -198,10 +197,5 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
     name: 'a member is removed while its lease runs',
     withinSeeds: 200,
     apply: () => swapGetter(EpochAuthority.prototype, 'expiring', () => [])
-  },
-  {
-    name: 'what cannot be taken is asked for at once again',
-    withinSeeds: 200,
-    apply: () => swapGetter(Intake.prototype, 'isOpen', () => true)
   }
 ]
