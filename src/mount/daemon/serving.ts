@@ -80,6 +80,8 @@ export class Serving implements RequestGate {
   readonly #waiters = new Set<() => void>()
   /** Requests that are answered without a lease: with what was left, or with an error. */
   readonly #excused = new WeakSet<RequestContext>()
+  /** The filesystem, and so the incarnation, that a request was given to last. */
+  readonly #servedBy = new WeakMap<RequestContext, FilesystemApi>()
   #options: ServingOptions
   #timer: Timer | undefined
   #watch: Timer | undefined
@@ -105,6 +107,12 @@ export class Serving implements RequestGate {
     if (this.#isOpen()) return
     if (!this.#isIsolated()) return this.#untilServed(ctx, opcode)
     if (!this.#excuse(ctx, opcode)) return this.#untilServed(ctx, opcode)
+  }
+
+  async untilReply(ctx: RequestContext): Promise<void> {
+    const fs = this.#servedBy.get(ctx)
+    if (fs) await this.#untilAnswerable(ctx, fs)
+    else await this.#untilOpen(ctx.signal)
   }
 
   beforeReply(ctx: RequestContext): number {
@@ -141,6 +149,7 @@ export class Serving implements RequestGate {
     const { current, mayAnswer } = this.#components
     const fs = current()
     if (!fs) throw new FsError('EIO', 'this member does not serve now')
+    this.#servedBy.set(ctx, fs)
     let result: T
     try {
       result = await operation(fs)

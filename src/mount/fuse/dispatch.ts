@@ -276,7 +276,12 @@ export class FuseDispatcher {
     } catch (error) {
       reply = this.#errorReply(request, error)
     }
-    if (watched) reply = this.#gated(request, reply)
+    if (watched) {
+      const isFailure = reply.kind === 'error' && reply.errno === Errno.EIO
+      const isHeld = !isFailure && gate.beforeReply(request, request.opcode) !== 0
+      if (isHeld) reply = await this.#whenAllowed(request, reply)
+      reply = this.#gated(request, reply)
+    }
     this.#answer(request, reply)
   }
 
@@ -294,6 +299,18 @@ export class FuseDispatcher {
     this.#lockWaits += 1
     await this.#run(request, true)
     this.#lockWaits -= 1
+  }
+
+  /** An answer that is ready while the right to give it cannot be proven waits (DESIGN 5). */
+  async #whenAllowed(request: ServedRequest, reply: Reply): Promise<Reply> {
+    const { gate } = this.#components
+    try {
+      await gate.untilReply(request, request.opcode)
+      return reply
+    } catch (error) {
+      this.#giveBack(request, reply)
+      return this.#errorReply(request, error)
+    }
   }
 
   #gated(request: ServedRequest, reply: Reply): Reply {

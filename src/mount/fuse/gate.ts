@@ -13,6 +13,11 @@ export interface RequestGate {
    * `ctx.signal`.
    */
   beforeServe(ctx: RequestContext, opcode: number): void | Promise<void>
+  /**
+   * Called when `beforeReply` refuses what was served: resolves when the right to answer is back,
+   * rejects with FsError when it will not be for this answer.
+   */
+  untilReply(ctx: RequestContext, opcode: number): Promise<void>
   /** 0, or the errno to answer instead. Synchronous: nothing comes between it and the answer. */
   beforeReply(ctx: RequestContext, opcode: number): number
 }
@@ -20,5 +25,6 @@ export interface RequestGate {
 /** For a mount that needs nobody's leave. */
 export const openGate: RequestGate = {
   beforeServe: () => {},
+  untilReply: () => Promise.resolve(),
   beforeReply: () => 0
 }

@@ -324,9 +324,14 @@ export class Proposer {
     return effects
   }
 
+  /**
+   * Everybody is asked who may vote on a later record: when one names other voters, the lease holds
+   * with them at once, and nothing that is being answered has to wait.
+   */
   #renew(nowMs: number): ProposerEffect[] {
-    const sets = [this.#known.voters]
-    if (this.#proposal) sets.push(this.#proposal.record.voters)
+    const { members } = this.#proposal?.record ?? this.#known
+    const everybody = members.map(({ id }) => [id, 1] as const)
+    const sets = [this.#known.voters, this.#proposal?.record.voters ?? [], everybody]
     const sentMs = Math.floor(nowMs)
     return this.#toVoters(sets, { type: 'renew', ballot: this.#leadBallot, sentMs })
   }

@@ -322,6 +322,7 @@ test('gate - refuses before serving, and before answering', async (t) => {
     beforeServe: () => {
       if (before !== undefined) throw before
     },
+    untilReply: () => Promise.resolve(),
     beforeReply: () => after
   }
   const { channel, fs } = await world({ gate })
@@ -340,12 +341,33 @@ test('gate - refuses before serving, and before answering', async (t) => {
   t.is((await channel.ask(release)).errno, 0, 'releases pass')
 })
 
+test('gate - an answer that is ready waits until it may be given', async (t) => {
+  let giveBack: () => void = () => {}
+  let errno = Errno.EIO as number
+  const back = new Promise<void>((resolve) => {
+    giveBack = resolve
+  })
+  const gate: RequestGate = {
+    ...openGate,
+    untilReply: () => back,
+    beforeReply: () => errno
+  }
+  const { channel, fs } = await world({ gate })
+  const answer = channel.ask(request(Opcode.CREATE, createBody('a')))
+  await settle()
+  t.is(fs.nodes.size, 2, 'it is served')
+  errno = 0
+  giveBack()
+  t.is((await answer).errno, 0)
+  t.is(fs.openHandles.size, 1)
+})
+
 test('gate - blocks until the right is back', async (t) => {
   let open: () => void = () => {}
   const closed = new Promise<void>((resolve) => {
     open = resolve
   })
-  const gate: RequestGate = { beforeServe: () => closed, beforeReply: () => 0 }
+  const gate: RequestGate = { ...openGate, beforeServe: () => closed }
   const { channel } = await world({ gate })
   const waiting = request(Opcode.STATFS)
   const answer = channel.ask(waiting)

@@ -241,6 +241,7 @@ test('locks dispatch - a close that is not served ends the locks of its owner', 
     beforeServe: () => {
       throw new FsError('EIO', 'isolated')
     },
+    untilReply: () => Promise.resolve(),
     beforeReply: () => 0
   }
   const { channel, fs } = await world({ gate })

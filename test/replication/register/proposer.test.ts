@@ -377,9 +377,9 @@ test('proposer - the lease ends with the last promise that a majority keeps', (t
 
 test('proposer - while a record with other voters is on its way, both sets have to promise', (t) => {
   const council = new Council(recordOf(A, B, C), [A, B, C, D, E])
-  council.campaign(A)
   council.part(A, D)
   council.part(A, E)
+  council.campaign(A)
   t.is(council.proposer(A).leaseLeftMs(0), LEASE_MS)
   council.propose(A, nextRecord(recordOf(A, B, C), { voters: votes(A, D, E) }))
   t.is(council.proposer(A).leaseLeftMs(0), 0)
