@@ -6,7 +6,6 @@ import { Admission } from '../../src/replication/admission.ts'
 import { Durability } from '../../src/replication/durability.ts'
 import { EpochAuthority } from '../../src/replication/epoch/epoch-authority.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../src/replication/lease.ts'
-import { RegisterNode } from '../../src/replication/register/register-node.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
 import { LocalLog } from '../../src/replication/replica/local-log.ts'
@@ -165,33 +164,6 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
     name: 'entries beyond the answer to a seal are admitted',
     withinSeeds: 400,
     apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
-  },
-  {
-    name: 'a lease that was given outlives the one of the leader',
-    withinSeeds: 400,
-    apply: () =>
-      swap(
-        RegisterNode.prototype,
-        'leaseLeftMs',
-        (original) =>
-          function (this: RegisterNode) {
-            return original.call(this) > 0 ? LEASE_DEFAULTS.leaseMs : 0
-          }
-      )
-  },
-  {
-    name: 'a stopping leader gives up its lease while those it gave still run',
-    withinSeeds: 2000,
-    apply: () =>
-      swap(
-        RegisterNode.prototype,
-        'stop',
-        (original) =>
-          function (this: RegisterNode) {
-            this.resign()
-            original.call(this)
-          }
-      )
   },
   {
     name: 'a member is removed while its lease runs',
