@@ -4,10 +4,13 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { WorkerResponse } from './protocol.ts'
 import type { fileOps } from './worker-files.ts'
+import type { historyOps } from './worker-history.ts'
 import type { LoadArgs, LoadReport } from './worker-load.ts'
 import type { treeOps } from './worker-tree.ts'
 
-type Operations = typeof fileOps & typeof treeOps & { load(args: LoadArgs): LoadReport }
+type Operations = typeof fileOps &
+  typeof treeOps &
+  typeof historyOps & { load(args: LoadArgs): LoadReport }
 export type OperationName = keyof Operations
 
 const DEADLINE_MS = 30_000
