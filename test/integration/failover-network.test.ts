@@ -13,7 +13,7 @@ const volume = new SharedVolume({ network: true, voting: 'witness' })
 const options = { minutes: 30, daemons: true, programs: ['cc'], soak: true }
 const CUT_MS = 8000
 const PROBLEMS_SHOWN = 10
-const ISOLATION_SECONDS = 4
+const MOUNT_OPTIONS = ['-o', 'isolation_timeout=4']
 /** An operation that has to end by the isolation limit, with room for a busy machine. */
 const ENDED_LIMIT_MS = 30_000
 const UNMOUNT_LIMIT_MS = 10_000
@@ -98,8 +98,7 @@ finishVolume(volume)
 
 /** A volume of a test's own, with a short isolation limit. */
 async function isolating(t: Test, voting: 'witness' | 'plain'): Promise<Cluster> {
-  const mountOptions = ['-o', `isolation_timeout=${ISOLATION_SECONDS}`]
-  const cluster = await makeCluster({ network: true, voting, mountOptions })
+  const cluster = await makeCluster({ network: true, voting, mountOptions: MOUNT_OPTIONS })
   t.teardown(() => cluster.destroyNow())
   await untilInSync(cluster.nodes)
   return cluster
@@ -150,7 +149,7 @@ scenario('failover network - an isolated node unmounts', options, undefined, asy
   t.comment(`unmount of an isolated node took ${(performance.now() - start).toFixed(0)} ms`)
   await waitFor('its daemon has ended', UNMOUNT_LIMIT_MS, () => victim.pid() === undefined)
   await cluster.network.heal()
-  await victim.mount()
+  await victim.mount(...MOUNT_OPTIONS)
   await untilInSync(cluster.nodes)
   await cluster.close()
 })
@@ -209,7 +208,7 @@ scenario('failover network - the tie-breaker goes on alone', options, undefined,
       t.is(await other.worker().outcome('write', refused, ENDED_LIMIT_MS), 'EIO', 'the other not')
       await cluster.network.heal()
     } else {
-      await other.mount()
+      await other.mount(...MOUNT_OPTIONS)
     }
     await untilInSync(cluster.nodes)
     t.is(await other.worker().call('readText', { path: other.path('f') }), cut)
@@ -217,7 +216,7 @@ scenario('failover network - the tie-breaker goes on alone', options, undefined,
   await preferred.kill()
   const alone = { path: other.path('f'), text: 'alone', fsync: true }
   t.is(await other.worker().outcome('write', alone, ENDED_LIMIT_MS), 'EIO', 'the other never does')
-  await preferred.mount()
+  await preferred.mount(...MOUNT_OPTIONS)
   await untilInSync(cluster.nodes)
   await cluster.close()
 })
