@@ -139,7 +139,7 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'the journal is pruned before the segments are durable (RULES 1)',
-    withinSeeds: 30,
+    withinSeeds: 400,
     isQuick: true,
     apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
   },

@@ -488,7 +488,10 @@ export class Membership {
     const stoppedMs = Math.min(this.#sealedMs, this.#leaseLostMs ?? this.#sealedMs, lease.endMs)
     // The seal of this record is over, also where it is still carried out: it must not limit
     // what comes after.
-    if (this.#sealedFor <= record.epoch) this.#sealing++
+    if (this.#sealedFor <= record.epoch) {
+      this.#sealing++
+      this.#seal = undefined
+    }
     if (!this.#adopt(record)) return
     if (!record.live.includes(writer)) {
       // It may have been live in a record that never reached it; an ended writer never writes.

@@ -50,6 +50,8 @@ const segments = SegmentStore.open(
 const data = Buffer.alloc(MIB, 7)
 const block = (seq: number): Buffer => Buffer.alloc(30_000, seq % 251)
 const wanted = 1000
+/** Blocks appended at once: the log waits a little for more. */
+const GATHERED = 20
 
 let segmentCode: string | undefined
 let appends = 0
@@ -57,8 +59,9 @@ while (!segmentCode && appends++ < 100) segmentCode = codeOf(() => segments.appe
 const free = segments.freeSpace().availableBytes
 
 let logError = ''
-for (let seq = 1; seq <= wanted && logError === ''; seq++) {
-  await own.append(seq as Seq, [block(seq)]).catch((error: Error) => {
+for (let seq = 1; seq <= wanted && logError === ''; seq += GATHERED) {
+  const gathered = Array.from({ length: GATHERED }, (_, index) => block(seq + index))
+  await own.append(seq as Seq, gathered).catch((error: Error) => {
     logError = error.message
   })
 }
