@@ -10,15 +10,9 @@ import { readVector, writeVector } from './entry-codec.ts'
 import type { MemberChange } from './epoch/member-change.ts'
 import { readLockRows, writeLockRows } from './lock/lock-row-codec.ts'
 import type { BulkMessage, ControlMessage, HeartbeatMessage } from './messages.ts'
-import type { EpochRecord } from './record.ts'
+import { readRecord, shaped } from './record-reader.ts'
 import type { Ballot } from './register/ballot.ts'
-import {
-  formatRecord,
-  parseMemberChange,
-  parseRecord,
-  RECORD_TEXT_MAX_BYTES
-} from './volume/record-codec.ts'
-import { ShapeError } from './volume/shape.ts'
+import { formatRecord, parseMemberChange, RECORD_TEXT_MAX_BYTES } from './volume/record-codec.ts'
 
 const Control = {
   hello: 1,
@@ -80,7 +74,6 @@ function writeHeartbeat(writer: ByteWriter, message: HeartbeatMessage): void {
   writeVector(writer, applied)
   writeVector(writer, checkpointed)
   writer.uint(checkpointEpoch).uint(space.totalBytes).uint(space.availableBytes)
-  writer.uint(message.missingSlices)
 }
 
 function writeEntries(writer: ByteWriter, entries: readonly SealedEntry[]): void {
@@ -195,21 +188,8 @@ export function encodeControl(message: ControlMessage): WireMessage {
   return { type, parts: [w.finish()] }
 }
 
-function readRecord(reader: ByteReader): EpochRecord {
-  return shaped('record', () => parseRecord(reader.text(RECORD_TEXT_MAX_BYTES)))
-}
-
 function readChange(reader: ByteReader): MemberChange {
   return shaped('change', () => parseMemberChange(reader.text(CHANGE_MAX_BYTES)))
-}
-
-function shaped<T>(what: string, read: () => T): T {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof ShapeError)) throw error
-    throw new DecodeError(`${what}: ${error.message}`, { cause: error })
-  }
 }
 
 function readWant(reader: ByteReader): (typeof JOIN_WANTS)[number] {
@@ -236,8 +216,7 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     applied: readVector(r),
     checkpointed: readVector(r),
     checkpointEpoch: r.uint() as Epoch,
-    space: { totalBytes: r.uint(), availableBytes: r.uint() },
-    missingSlices: r.uint()
+    space: { totalBytes: r.uint(), availableBytes: r.uint() }
   }),
   [Control.lease]: (r) => ({
     type: 'lease',

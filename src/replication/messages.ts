@@ -42,8 +42,6 @@ export interface HeartbeatMessage {
   /** Everything up to the cuts of this epoch is in the checkpoint as well. */
   readonly checkpointEpoch: Epoch | 0
   readonly space: DiskSpace
-  /** Slices the sender still misses; 0 = its copy is complete. */
-  readonly missingSlices: number
 }
 
 /** The authority's promise: your lease runs until `sentMs` (of your clock) + leaseMs. */

@@ -87,10 +87,9 @@ const CONTROL: readonly (readonly [ControlMessage, string])[] = [
       applied: VECTOR,
       checkpointed: EMPTY,
       checkpointEpoch: 0,
-      space: { totalBytes: 300, availableBytes: 1 },
-      missingSlices: 2
+      space: { totalBytes: 300, availableBytes: 1 }
     },
-    '2: 04 c801 01 81808008 ac02 00 00 ac02 01 02'
+    '2: 04 c801 01 81808008 ac02 00 00 ac02 01'
   ],
   [{ type: 'lease', epoch: EPOCH, sentMs: 200, leaseMs: 3000 }, '3: 04 c801 b817'],
   [{ type: 'push', entries: [ENTRY] }, '4: 01 81808008 02 02 aabb 01 cc'],

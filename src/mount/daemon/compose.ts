@@ -38,6 +38,7 @@ import type {
   TandemNode
 } from './node-api.ts'
 import { nodeStatus } from './node-status.ts'
+import { nameOf } from './quorum-status.ts'
 import { giveRootTo } from './root-owner.ts'
 import { Serving } from './serving.ts'
 import {
@@ -183,17 +184,16 @@ class MountedNode implements TandemNode {
     if (!incarnation) throw this.#notServing()
     const { replica, state } = incarnation
     const { record, self } = replica
-    const nameOf = (id: MemberId): string =>
-      record.members.find((member) => member.id === id)?.name ?? `member ${id}`
+    const named = (id: MemberId): string => nameOf(record, id)
     const { rows, silent } = await replica.survey.ask()
-    const { locks, omitted } = await lockRows({ rows, state, nameOf }, below)
+    const { locks, omitted } = await lockRows({ rows, state, nameOf: named }, below)
     const away = record.live.map(memberOf).filter((id) => {
       return id !== self && (silent.includes(id) || !replica.peers.connected().includes(id))
     })
     const { mountPoint } = this.#options
     const volume = record.volumeName
-    const report = { version: 1, volume, member: nameOf(self), mountPoint, locks, omitted } as const
-    return { ...report, silent: away.map(nameOf) }
+    const report = { version: 1, volume, member: named(self), mountPoint, locks, omitted } as const
+    return { ...report, silent: away.map(named) }
   }
 
   async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {

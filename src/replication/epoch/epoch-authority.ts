@@ -12,10 +12,11 @@
  * Invariants: the death of an incarnation is an epoch change with a final cut for its writer
  * (RULES 6). A cut is the join of causally closed vectors and names only bytes that the authority
  * and every member of the new in-sync set hold durably before the record is proposed (RULES 3, 9,
- * 10). Only a member of the in-sync set leads, and the authority of a record is in its in-sync set. One change at a time; a wish that comes meanwhile joins the next one. A participant that
- * stops answering is dropped only after the promise of its lease is over (event `lost`); a joiner
- * has no lease and is dropped as soon as somebody loses patience (event `impatient`). Every seal
- * has a number (round), and only the answer to the last seal sent to a member counts: an earlier
+ * 10). Only a member of the in-sync set leads, and the authority of a record is in its in-sync set.
+ * One change at a time; a wish that comes meanwhile joins the next one. A participant that stops
+ * answering is dropped only after the promise of its lease is over (event `lost`); a joiner has no
+ * lease and is dropped as soon as somebody loses patience (event `impatient`). Every seal has a
+ * number (round), and only the answer to the last seal sent to a member counts: an earlier
  * one may say less than the member holds by now.
  *
  * Pure: events in, effects out.
@@ -82,6 +83,8 @@ export type EpochEffect =
 
 /** Rounds of one leader in one incarnation of it; the next one begins behind them. */
 const ROUNDS_MAX = 2 ** 24
+/** Changes of the member list that wait; who asks asks again. */
+const PENDING_CHANGES_MAX = 64
 
 interface Present {
   readonly writer: WriterId
@@ -240,7 +243,8 @@ export class EpochAuthority {
   #onMembers(change: MemberChange): EpochEffect[] {
     const same = (other: MemberChange): boolean => JSON.stringify(other) === JSON.stringify(change)
     const pending = [...this.#membership, ...(this.#change?.membership ?? [])]
-    if (isMemberChangeDone(this.#record, change) || pending.some(same)) return []
+    if (pending.length >= PENDING_CHANGES_MAX || pending.some(same)) return []
+    if (isMemberChangeDone(this.#record, change)) return []
     if (memberChangeConflict(this.#record, change) !== undefined) return []
     this.#membership.push(change)
     return this.#begin()

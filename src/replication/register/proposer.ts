@@ -9,8 +9,8 @@
  * and both sets of the newest one it was told of. What it was told of is proposed again before
  * anything new. A record is chosen when a majority of its voters and of those before have accepted
  * it durably; the own voter is asked first, the others when it has accepted, so whoever is asked
- * may count the one that asks. The lease ends with the promises of a majority, counted from when they were asked
- * for; while a record with other voters is on its way, it needs a majority of both.
+ * may count the one that asks. The lease ends with the promises of a majority, counted from when
+ * they were asked for; while a record with other voters is on its way, it needs a majority of both.
  * A leader that a voter refuses for a higher ballot wins a higher one itself as long as its lease
  * holds; without a lease it steps down.
  *

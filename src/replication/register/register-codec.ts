@@ -2,9 +2,8 @@
 import { unreachable } from '../../fs/assert.ts'
 import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
 import type { Epoch } from '../../fs/primitives.ts'
-import type { EpochRecord } from '../record.ts'
-import { formatRecord, parseRecord, RECORD_TEXT_MAX_BYTES } from '../volume/record-codec.ts'
-import { ShapeError } from '../volume/shape.ts'
+import { readRecord } from '../record-reader.ts'
+import { formatRecord } from '../volume/record-codec.ts'
 import type { Ballot } from './ballot.ts'
 import { BALLOT_MAX } from './ballot.ts'
 import type { RegisterMessage } from './register-message.ts'
@@ -94,13 +93,4 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
 
 function readBallot(reader: ByteReader): Ballot {
   return reader.uint(BALLOT_MAX) as Ballot
-}
-
-function readRecord(reader: ByteReader): EpochRecord {
-  try {
-    return parseRecord(reader.text(RECORD_TEXT_MAX_BYTES))
-  } catch (error) {
-    if (!(error instanceof ShapeError)) throw error
-    throw new DecodeError(`record: ${error.message}`, { cause: error })
-  }
 }

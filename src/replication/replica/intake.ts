@@ -88,7 +88,9 @@ export class Intake {
     this.#open = true
     // What the replay left waiting lost its slices with the power: nobody pushes those again.
     const { admission, slices } = this.#components
-    for (const { sealed, entry } of admission.waiting()) slices.want(entry, isBare(sealed, entry))
+    for (const { sealed, entry } of [...admission.waiting()]) {
+      slices.want(entry, isBare(sealed, entry))
+    }
   }
 
   /** Entries of peers are taken. */

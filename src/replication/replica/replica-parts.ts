@@ -410,8 +410,7 @@ export class ReplicaParts {
     return {
       applied: this.#liveApplied(),
       ...this.durable.checkpoints.news(),
-      space: this.space.local,
-      missingSlices: 0
+      space: this.space.local
     }
   }
 

@@ -176,8 +176,7 @@ export class Witness implements ConnectionHandlers {
       applied: new Map(),
       checkpointed: new Map(),
       checkpointEpoch: 0 as Epoch | 0,
-      space: { totalBytes: 0, availableBytes: 0 },
-      missingSlices: 0
+      space: { totalBytes: 0, availableBytes: 0 }
     })
   }
 

@@ -113,8 +113,7 @@ class Desk {
           applied: EMPTY,
           checkpointed: EMPTY,
           checkpointEpoch: 0,
-          space: { totalBytes: 0, availableBytes: 0 },
-          missingSlices: 0
+          space: { totalBytes: 0, availableBytes: 0 }
         }),
         saveRecord: nothing,
         onRecord: nothing,

@@ -1,0 +1,94 @@
+import test from 'brittle'
+import type { Epoch, Incarnation, Ino, Seq } from '../../../src/fs/primitives.ts'
+import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
+import { Admission } from '../../../src/replication/admission.ts'
+import type { Entry, SealedEntry } from '../../../src/replication/entry.ts'
+import { encodeEntryHead } from '../../../src/replication/entry-codec.ts'
+import { Intake, type IntakeComponents } from '../../../src/replication/replica/intake.ts'
+import { A, B, epochRecord } from '../records.ts'
+
+const WB = makeWriterId(B, 1 as Incarnation)
+const record = epochRecord({
+  inSync: [A],
+  live: [WB],
+  writers: [{ writer: WB, coreKey: 'k' }],
+  history: [{ epoch: 1 as Epoch, cuts: [] }]
+})
+
+function largeWrite(seq: number): SealedEntry {
+  const slice = {
+    segment: makeSegmentId(WB, 0),
+    offset: seq * 100_000,
+    length: 100_000,
+    crc32: 1,
+    sha256: Buffer.alloc(32, seq)
+  }
+  const time = { sec: 1, nsec: 0 }
+  const op = { type: 'write', ino: 5 as Ino, offset: 0, slices: [slice], time } as const
+  const entry: Entry = {
+    epoch: 1 as Epoch,
+    writer: WB,
+    seq: seq as Seq,
+    deps: new Map(),
+    ops: [op]
+  }
+  return {
+    writer: WB,
+    seq: seq as Seq,
+    head: encodeEntryHead(entry),
+    payload: Buffer.alloc(0)
+  }
+}
+
+function make() {
+  const admission = new Admission({ record, applied: new Map() })
+  const wanted: number[] = []
+  const nothing = () => {}
+  const components = {
+    admission,
+    journal: nothing,
+    segments: { writeAt: nothing, markUnsynced: nothing, verifySha: () => 'missing' as const },
+    state: { apply: nothing },
+    shelf: { put: nothing },
+    recent: { add: nothing },
+    slices: {
+      holds: () => false,
+      want: (entry: Entry) => wanted.push(entry.seq),
+      noteUnjournaled: nothing
+    },
+    self: A,
+    onVoid: nothing,
+    logger: { debug: nothing, info: nothing, warn: nothing, error: nothing },
+    nowMs: () => 0,
+    flushOwn: nothing,
+    onApplied: nothing,
+    defer: () => ({ cancel: nothing }),
+    onFatal: (error: Error) => {
+      throw error
+    }
+  }
+  return { intake: new Intake(components as unknown as IntakeComponents), admission, wanted }
+}
+
+test('intake - nothing of a peer is taken before the replay is done', (t) => {
+  const { intake, admission } = make()
+  intake.receive(B, largeWrite(1), true)
+  t.is(admission.waitingEntries, 0)
+  intake.open()
+  intake.receive(B, largeWrite(1), true)
+  t.is(admission.waitingEntries, 1)
+  intake.stop()
+  intake.receive(B, largeWrite(2), true)
+  t.is(admission.waitingEntries, 1)
+})
+
+test('intake - what the replay left without its slices asks for all of them at once', (t) => {
+  const { intake, admission, wanted } = make()
+  for (const seq of [1, 2, 3]) intake.replay(largeWrite(seq))
+  t.is(admission.waitingEntries, 3)
+  t.alike(wanted, [], 'nobody can be asked yet')
+  intake.open()
+  t.alike(wanted, [1, 2, 3])
+  t.is(intake.missingBytes(1e9), 300_000)
+  t.is(intake.missingBytes(150_000), 200_000, 'counted up to the limit')
+})
