@@ -356,9 +356,12 @@ export class Membership {
 
   /** A majority has accepted this record. */
   onChosen(record: EpochRecord): void {
-    const { admission, saveRecord } = this.#components
+    const { admission, saveRecord, self } = this.#components
     if (this.#phase === 'ended' || this.#duties?.chosen(record)) return
     if (record.epoch <= admission.record.epoch) return
+    // Whoever stops with this record may be the one whose answer the leader still needs: its own
+    // word that the record is chosen comes first.
+    if (this.#left || !record.members.some((m) => m.id === self)) return
     saveRecord(record)
     if (this.#phase === 'starting') this.#whileStarting(record, false)
     else this.#install(record)

@@ -65,7 +65,10 @@ export class Witness implements ConnectionHandlers {
         random,
         logger,
         mayCampaign: () => false,
-        onChosen: (news) => this.#learn(news),
+        // Who is removed stops: the leader has to hear the answer first, and says so itself then.
+        onChosen: (news) => {
+          if (news.members.some((m) => m.id === self)) this.#learn(news)
+        },
         onElected: () => {},
         onDeposed: () => {}
       },

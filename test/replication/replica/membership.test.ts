@@ -228,6 +228,19 @@ test('membership - a joiner that does not answer is left out, and not heard for 
   desk.membership.stop()
 })
 
+test('membership - who is removed answers as a voter before it stops', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.told(recordOf(2, [A]))
+  const without = { ...recordOf(3, [A]), members: [memberInfo(A)] }
+  desk.membership.onChosen(without)
+  await settle()
+  t.is(desk.membership.phase, 'catching-up', 'the leader may not know that it is chosen')
+  desk.told(without)
+  await settle()
+  t.is(desk.membership.phase, 'ended')
+})
+
 test('membership - a seal that is overtaken by the record limits nothing any more', async (t) => {
   const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
