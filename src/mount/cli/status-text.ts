@@ -3,6 +3,11 @@ import type { MemberStatus, NodeStatus } from '../daemon/node-api.ts'
 import { oneLine } from '../daemon/user-error.ts'
 import { formatBytes, formatDuration, formatTable } from './table.ts'
 
+function mountText({ mountPoint, mounted }: NodeStatus): string {
+  if (mountPoint === null) return 'nothing: this is a witness'
+  return mounted ? mountPoint : `${mountPoint}: NOT MOUNTED, it starts or stops`
+}
+
 function authorityText(status: NodeStatus): string {
   const { authority, member } = status
   if (authority.id === member.id) return 'this member is the authority'
@@ -64,14 +69,14 @@ function memberRow(member: MemberStatus): string[] {
 
 /** What a witness has not. */
 function dataFacts({ space, tokens, locks, channel, catchUp }: NodeStatus): string[][] {
-  if (!space || !tokens || !locks || !channel) return []
+  if (!space || !tokens || !locks) return []
   const available = `${formatBytes(space.availableBytes)} available`
   return [
     ...(catchUp ? [['catch-up', catchUpText(catchUp)]] : []),
     ['tokens', `${tokens.exclusive} exclusive, ${tokens.notes} noted, ${tokens.waiting} waiting`],
     ['locks', `${locks.held} held, ${locks.waiting} waiting`],
     ['space', `${available} of ${formatBytes(space.totalBytes)}, ${space.inodes} inodes`],
-    ['channel', channelText(channel)]
+    ...(channel ? [['channel', channelText(channel)]] : [])
   ]
 }
 
@@ -80,7 +85,7 @@ export function formatStatus(status: NodeStatus): string {
   const { volume, member } = status
   const facts = [
     ['volume', `${volume.name} (${volume.id})`],
-    ['mounted at', status.mountPoint ?? 'nothing: this is a witness'],
+    ['mounted at', mountText(status)],
     ['member', `${member.name} (${member.id}), incarnation ${member.incarnation}, ${status.phase}`],
     ['epoch', `${status.epoch}, ${authorityText(status)}`],
     ['voters', quorumText(status)],

@@ -160,18 +160,17 @@ class MountedNode implements TandemNode {
     const incarnation = this.#incarnation
     if (!incarnation) throw this.#notServing()
     const { mountPoint, stateDir } = this.#options
+    const mount = this.#mount
     return nodeStatus({
       replica: incarnation.replica,
       inodes: incarnation.state.counts().inodes,
       locks: countLocks(incarnation.filesystem.lockRows()),
       mountPoint,
+      mounted: this.#started && this.#stopping === undefined,
       stateDir,
       uptimeMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
       nowMs: this.#clock.monotonicMs(),
-      channel: {
-        kind: this.#mount?.kind ?? 'native',
-        reason: this.#mount?.fallbackReason ?? null
-      },
+      channel: mount ? { kind: mount.kind, reason: mount.fallbackReason ?? null } : null,
       warnings: [
         ...(this.#live ? [] : ['this member is not live: operations wait']),
         ...driverWarnings(this.#settings)

@@ -62,6 +62,8 @@ export interface NodeStatus {
   readonly member: { readonly id: number; readonly name: string; readonly incarnation: number }
   /** null: a witness. */
   readonly mountPoint: string | null
+  /** False while this member starts or stops: the mount point shows what is below it. null: a witness. */
+  readonly mounted: boolean | null
   readonly stateDir: string
   readonly pid: number
   readonly uptimeMs: number

@@ -11,6 +11,7 @@ export interface StatusSource {
   readonly inodes: number
   readonly locks: NonNullable<NodeStatus['locks']>
   readonly mountPoint: string
+  readonly mounted: boolean
   readonly stateDir: string
   readonly uptimeMs: number
   readonly nowMs: number
@@ -34,6 +35,7 @@ export function nodeStatus(source: StatusSource): NodeStatus {
     volume: { id: record.volumeId, name: record.volumeName },
     member: { id: self, name: own?.name ?? '', incarnation: incarnationOf(replica.writer) },
     mountPoint: source.mountPoint,
+    mounted: source.mounted,
     stateDir: source.stateDir,
     pid: process.pid,
     uptimeMs: source.uptimeMs,

@@ -39,6 +39,7 @@ export function witnessStatus(witness: Witness, facts: WitnessFacts): NodeStatus
     volume: { id: record.volumeId, name: record.volumeName },
     member: { id: self.id, name: self.name, incarnation: 0 },
     mountPoint: null,
+    mounted: null,
     stateDir: facts.stateDir,
     pid: process.pid,
     uptimeMs: facts.uptimeMs,

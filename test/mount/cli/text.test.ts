@@ -42,12 +42,14 @@ test('status text - trouble is said', (t) => {
     exampleStatus({
       authority: { id: 2, name: 'beta', reachable: false },
       leaseLeftMs: 0,
+      mounted: false,
       channel: { kind: 'threadpool', reason: 'no addon' },
       damage: ['segment 7: bad\nchecksum'],
       warnings: ['losing beta stops this member']
     })
   )
   t.ok(text.includes('authority beta (NOT REACHABLE)'))
+  t.ok(text.includes('/srv/mail: NOT MOUNTED'))
   t.ok(text.includes('RUN OUT'))
   t.ok(text.includes('threadpool (no addon)'))
   t.ok(text.includes('DAMAGE: segment 7: bad checksum'))

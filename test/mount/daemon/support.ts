@@ -58,6 +58,7 @@ export function exampleStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
     volume: { id: 'ab'.repeat(16), name: 'mail' },
     member: { id: 1, name: 'alpha', incarnation: 3 },
     mountPoint: '/srv/mail',
+    mounted: true,
     stateDir: '/var/lib/tandemfs/mail',
     pid: 4711,
     uptimeMs: 3_720_000,

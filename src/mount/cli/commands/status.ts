@@ -37,8 +37,7 @@ async function showOnce(options: StatusOptions, context: CommandContext): Promis
     try {
       const status = await ask(subject)
       shown.push(options.json ? JSON.stringify(status) : formatStatus(status))
-      const { have, need } = status.quorum
-      if (!status.authority.reachable || have < need) code = ExitCode.noAuthority
+      code = Math.max(code, exitCodeOf(status))
     } catch (error) {
       firstError ??= error
     }
@@ -46,6 +45,13 @@ async function showOnce(options: StatusOptions, context: CommandContext): Promis
   if (shown.length > 0) context.print(shown.join(options.json ? '\n' : '\n\n'))
   if (firstError !== undefined) throw firstError
   return code
+}
+
+/** Not mounted yet is the greater news: nothing of the volume is there to be used. */
+function exitCodeOf({ mounted, authority, quorum }: NodeStatus): number {
+  if (mounted === false) return ExitCode.notMounted
+  const isIsolated = !authority.reachable || quorum.have < quorum.need
+  return isIsolated ? ExitCode.noAuthority : ExitCode.ok
 }
 
 function subjects(options: StatusOptions): Subject[] {
