@@ -5,7 +5,7 @@ import type { Incarnation, Ino, MemberId, WriterId } from '../../src/fs/primitiv
 import { makeWriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import { hasSlicesOnDisk } from '../../src/replication/replica/intake.ts'
-import type { EndReason } from '../../src/replication/replica/membership.ts'
+import type { EndReason } from '../../src/replication/replica/membership-components.ts'
 import { republishOwn, scanHeld } from '../../src/replication/replica/recovery.ts'
 import { Replica } from '../../src/replication/replica/replica.ts'
 import type { ConnectionHandlers } from '../../src/replication/transport/connections.ts'

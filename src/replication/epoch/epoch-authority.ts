@@ -22,84 +22,23 @@
  * Pure: events in, effects out.
  */
 import { assert, unreachable } from '../../fs/assert.ts'
-import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
+import type { Epoch, MemberId, WriterId } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
-import type { EpochRecord, WriterInfo } from '../record.ts'
-import { chooseVoters } from '../register/voters.ts'
+import type { EpochRecord } from '../record.ts'
 import type { Vector } from '../vector.ts'
-import { vectorCovers, vectorJoin } from '../vector.ts'
+import { vectorCovers } from '../vector.ts'
+import type { EpochEffect, EpochEvent } from './epoch-event.ts'
 import type { MemberChange } from './member-change.ts'
-import { applyMemberChange, isMemberChangeDone, memberChangeConflict } from './member-change.ts'
-
-export type EpochEvent =
-  /** A member's process is there, serving or not; the leader says it of itself as well. */
-  | {
-      readonly type: 'hello'
-      readonly member: MemberId
-      readonly writer: WriterId
-      readonly coreKey: string
-      readonly held: Vector
-    }
-  /** The member is unreachable and the promise of its lease is over. */
-  | { readonly type: 'lost'; readonly member: MemberId }
-  /** The promise of the lease of a live member that is to be removed is over. */
-  | { readonly type: 'idle'; readonly member: MemberId }
-  /** The connection is gone; the lease may still run. */
-  | { readonly type: 'gone'; readonly member: MemberId }
-  | { readonly type: 'join'; readonly member: MemberId; readonly want: 'live' | 'in-sync' }
-  /** A live member is about to stop: the next record goes on without it, with all it has. */
-  | { readonly type: 'leave'; readonly member: MemberId }
-  /** A record has to follow, whatever else is wished: a seal is out, or the lead is new. */
-  | { readonly type: 'force' }
-  /** Say again what was not answered. */
-  | { readonly type: 'remind' }
-  /** The joiner keeps everybody sealed: go on without it. */
-  | { readonly type: 'impatient'; readonly member: MemberId }
-  | {
-      readonly type: 'sealed'
-      readonly member: MemberId
-      readonly epoch: Epoch
-      /** Of the seal that is answered. */
-      readonly round: number
-      readonly held: Vector
-    }
-  /** The record that was proposed is chosen. */
-  | { readonly type: 'chosen'; readonly epoch: Epoch }
-  | { readonly type: 'members'; readonly change: MemberChange }
-
-export type EpochEffect =
-  /** Send (or carry out here) a seal; empty cuts = first round. */
-  | {
-      readonly type: 'seal'
-      readonly member: MemberId
-      readonly epoch: Epoch
-      readonly round: number
-      readonly cuts: Vector
-    }
-  /** Propose it to the voters, then step with `chosen`. */
-  | { readonly type: 'propose'; readonly record: EpochRecord }
-  /** Send the record to every connected member and install it here. */
-  | { readonly type: 'publish'; readonly record: EpochRecord }
+import { isMemberChangeDone, memberChangeConflict } from './member-change.ts'
+import type { ChangePlan, Present } from './next-record.ts'
+import { cutsOf, nextRecord } from './next-record.ts'
 
 /** Rounds of one leader in one incarnation of it; the next one begins behind them. */
 const ROUNDS_MAX = 2 ** 24
 /** Changes of the member list that wait; who asks asks again. */
 const PENDING_CHANGES_MAX = 64
 
-interface Present {
-  readonly writer: WriterId
-  readonly coreKey: string
-  readonly held: Vector
-}
-
-interface Change {
-  readonly epoch: Epoch
-  /** Members that take part: live ones that stay, and those that become live or in sync. */
-  readonly participants: Set<MemberId>
-  readonly joining: ReadonlyMap<MemberId, 'live' | 'in-sync'>
-  /** Participants that take part for the last time. */
-  readonly leaving: ReadonlySet<MemberId>
-  readonly membership: readonly MemberChange[]
+interface Change extends ChangePlan {
   /** The last seal sent to each participant. */
   readonly rounds: Map<MemberId, number>
   readonly held: Map<MemberId, Vector>
@@ -422,7 +361,7 @@ export class EpochAuthority {
     const everybody = [...change.participants]
     if (change.phase === 'seal') {
       if (!everybody.every((m) => change.held.has(m))) return []
-      const cuts = this.#cuts(change)
+      const cuts = cutsOf(this.#record, change.held.values(), this.#present)
       change.cuts = cuts
       change.phase = 'collect'
       return [
@@ -441,69 +380,8 @@ export class EpochAuthority {
       if (!vectorCovers(change.held.get(member) ?? new Map(), cuts)) return []
     }
     change.phase = 'propose'
-    change.next = this.#nextRecord(change, cuts)
+    change.next = nextRecord(this.#record, this.#self, change, cuts, this.#present)
     return [{ type: 'propose', record: change.next }]
-  }
-
-  /** The greatest vector anybody present holds, of the writers that are live until now. */
-  #cuts(change: Change): Vector {
-    let all: Vector = new Map()
-    for (const held of change.held.values()) all = vectorJoin(all, held)
-    // A member that came back with a new incarnation offers the tail of its old writer.
-    for (const present of this.#present.values()) all = vectorJoin(all, present.held)
-    const cuts = new Map<WriterId, Seq>()
-    for (const writer of this.#record.live) cuts.set(writer, (all.get(writer) ?? 0) as Seq)
-    return cuts
-  }
-
-  #nextRecord(change: Change, cuts: Vector): EpochRecord {
-    const record = this.#record
-    const joiners = [...change.joining.keys()]
-    const staying = record.live.filter((w) => {
-      const member = memberOf(w)
-      if (change.leaving.has(member)) return false
-      return change.participants.has(member) && !this.#replaced(w)
-    })
-    const live = [...staying]
-    const writers: WriterInfo[] = record.writers.map((info) => {
-      const ends = record.live.includes(info.writer) && !staying.includes(info.writer)
-      return ends ? { ...info, finalSeq: cuts.get(info.writer) ?? (0 as Seq) } : info
-    })
-    for (const member of joiners) {
-      const present = this.#present.get(member)
-      if (!present || live.includes(present.writer)) continue
-      live.push(present.writer)
-      writers.push({ writer: present.writer, coreKey: present.coreKey })
-    }
-    const inSync = record.inSync.filter((m) => staying.some((w) => memberOf(w) === m))
-    for (const [member, want] of change.joining) {
-      if (want === 'in-sync' && !inSync.includes(member)) inSync.push(member)
-    }
-    const next: EpochRecord = {
-      ...record,
-      epoch: change.epoch,
-      authority: this.#nextAuthority(change, inSync),
-      live,
-      inSync,
-      writers,
-      history: [...record.history, { epoch: change.epoch, cuts: [...cuts] }]
-    }
-    const changed = change.membership.reduce(applyMemberChange, next)
-    const { members, tieBreaker } = changed
-    const voters = chooseVoters(members, changed.inSync, tieBreaker)
-    return { ...changed, voters, votersBefore: record.voters }
-  }
-
-  #nextAuthority(change: Change, inSync: readonly MemberId[]): MemberId {
-    if (!change.leaving.has(this.#self)) return this.#self
-    const [successor] = inSync
-    assert(successor !== undefined, 'the leader leaves to nobody')
-    return successor
-  }
-
-  #replaced(writer: WriterId): boolean {
-    const present = this.#present.get(memberOf(writer))
-    return present !== undefined && present.writer !== writer
   }
 
   #onChosen(epoch: Epoch): EpochEffect[] {

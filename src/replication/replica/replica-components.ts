@@ -6,7 +6,7 @@ import type { StateMachine, StatePosition } from '../../fs/ports/state-machine.t
 import type { Ino } from '../../fs/primitives.ts'
 import type { Entry, SealedEntry } from '../entry.ts'
 import type { OpenedVolume } from '../volume/open-volume.ts'
-import type { EndReason } from './membership.ts'
+import type { EndReason } from './membership-components.ts'
 
 export interface ReplicaComponents {
   readonly volume: OpenedVolume
