@@ -69,11 +69,12 @@ function readSealed(reader: ByteReader): SealedEntry {
 }
 
 function writeHeartbeat(writer: ByteWriter, message: HeartbeatMessage): void {
-  const { applied, checkpointed, checkpointEpoch, space } = message
+  const { applied, checkpointed, checkpointEpoch, space, stamp } = message
   writer.uint(message.epoch).uint(message.sentMs)
   writeVector(writer, applied)
   writeVector(writer, checkpointed)
   writer.uint(checkpointEpoch).uint(space.totalBytes).uint(space.availableBytes)
+  writer.uint(stamp.sentUs).uint(stamp.heardUs).uint(stamp.heldUs)
 }
 
 function writeEntries(writer: ByteWriter, entries: readonly SealedEntry[]): void {
@@ -216,7 +217,8 @@ const controlDecoders: Readonly<Record<number, Decoder>> = {
     applied: readVector(r),
     checkpointed: readVector(r),
     checkpointEpoch: r.uint() as Epoch,
-    space: { totalBytes: r.uint(), availableBytes: r.uint() }
+    space: { totalBytes: r.uint(), availableBytes: r.uint() },
+    stamp: { sentUs: r.uint(), heardUs: r.uint(), heldUs: r.uint() }
   }),
   [Control.lease]: (r) => ({
     type: 'lease',

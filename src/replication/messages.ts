@@ -9,6 +9,7 @@ import type { SealedEntry } from './entry.ts'
 import type { MemberChange } from './epoch/member-change.ts'
 import type { EpochRecord } from './record.ts'
 import type { Ballot } from './register/ballot.ts'
+import type { HeartbeatStamp } from './round-trips.ts'
 import type { Vector } from './vector.ts'
 
 /** First on every control connection, both ways. */
@@ -42,6 +43,7 @@ export interface HeartbeatMessage {
   /** Everything up to the cuts of this epoch is in the checkpoint as well. */
   readonly checkpointEpoch: Epoch | 0
   readonly space: DiskSpace
+  readonly stamp: HeartbeatStamp
 }
 
 /** The authority's promise: your lease runs until `sentMs` (of your clock) + leaseMs. */

@@ -87,9 +87,10 @@ const CONTROL: readonly (readonly [ControlMessage, string])[] = [
       applied: VECTOR,
       checkpointed: EMPTY,
       checkpointEpoch: 0,
-      space: { totalBytes: 300, availableBytes: 1 }
+      space: { totalBytes: 300, availableBytes: 1 },
+      stamp: { sentUs: 300, heardUs: 200, heldUs: 1 }
     },
-    '2: 04 c801 01 81808008 ac02 00 00 ac02 01'
+    '2: 04 c801 01 81808008 ac02 00 00 ac02 01 ac02 c801 01'
   ],
   [{ type: 'lease', epoch: EPOCH, sentMs: 200, leaseMs: 3000 }, '3: 04 c801 b817'],
   [{ type: 'push', entries: [ENTRY] }, '4: 01 81808008 02 02 aabb 01 cc'],

@@ -61,7 +61,7 @@ function memberRow(member: MemberStatus): string[] {
     isData ? (member.inSync ? 'in sync' : 'not in sync') : '-',
     member.connection === 'self' ? '-' : member.connection,
     lagText(member.lag),
-    member.roundTripMs === null ? '-' : `${member.roundTripMs.toFixed(1)} ms`,
+    member.roundTripMs === null ? '-' : `${member.roundTripMs.toFixed(2)} ms`,
     member.address ?? '-',
     marks.filter((mark) => mark !== '').join(', ')
   ]

@@ -74,7 +74,7 @@ function memberStatus(replica: Replica, member: MemberInfo): MemberStatus {
     connection: isSelf ? 'self' : connected ? 'connected' : 'disconnected',
     address: member.addresses[0] ?? null,
     lag: isSelf ? null : (replica.lags.lagOf(member.id) ?? null),
-    roundTripMs: null
+    roundTripMs: replica.roundTripMs(member.id) ?? null
   }
 }
 

@@ -28,7 +28,7 @@ export function witnessStatus(witness: Witness, facts: WitnessFacts): NodeStatus
       connection: isSelf ? 'self' : connected.includes(member.id) ? 'connected' : 'disconnected',
       address: member.addresses[0] ?? null,
       lag: null,
-      roundTripMs: null
+      roundTripMs: witness.roundTripMs(member.id) ?? null
     }
   })
   const quorum = { record, self: self.id, connected }

@@ -17,7 +17,7 @@ export interface HeartbeatsComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly epoch: () => Epoch
-  readonly heartbeat: () => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
+  readonly heartbeat: (to: MemberId) => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
 }
 
 export class Heartbeats {
@@ -47,7 +47,7 @@ export class Heartbeats {
   send(member: MemberId): void {
     const { links, clock, heartbeat, epoch } = this.#components
     const sentMs = Math.floor(clock.monotonicMs())
-    links.sendControl(member, { type: 'heartbeat', epoch: epoch(), sentMs, ...heartbeat() })
+    links.sendControl(member, { type: 'heartbeat', epoch: epoch(), sentMs, ...heartbeat(member) })
   }
 
   /** To everybody connected. */

@@ -39,7 +39,7 @@ export interface MembershipComponents {
   >
   /** What this member holds, before the replay already. */
   readonly held: () => Vector
-  readonly heartbeat: () => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
+  readonly heartbeat: (to: MemberId) => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
   /** Durable on return. */
   readonly saveRecord: (record: EpochRecord) => void
   /** The record is another one: dialing, durability, logs. */

@@ -12,6 +12,7 @@ import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { LockNode } from '../lock/lock-node.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
 import { RegisterNode } from '../register/register-node.ts'
+import { RoundTrips } from '../round-trips.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { Vector } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
@@ -51,6 +52,7 @@ export interface ReplicaLife
 
 export class ReplicaParts {
   readonly peers: Peers
+  readonly roundTrips: RoundTrips
   readonly admission: Admission
   readonly waits: AppliedWaits
   readonly inos: InodeNumbers
@@ -90,6 +92,7 @@ export class ReplicaParts {
     this.#life = life
     this.#self = volume.self.id
     this.peers = new Peers({ clock })
+    this.roundTrips = new RoundTrips({ clock })
     this.admission = new Admission({ record: volume.record, applied: state.position().applied })
     this.waits = new AppliedWaits(() => this.admission.applied)
     this.inos = new InodeNumbers({ directory: ports.inoRanges, member: this.#self })
@@ -316,7 +319,7 @@ export class ReplicaParts {
         promises: new LeasePromises(leaseOptions),
         register: this.register,
         held,
-        heartbeat: () => this.#heartbeat(),
+        heartbeat: (to) => this.#heartbeat(to),
         saveRecord: this.#ports.saveRecord,
         onRecord,
         replay,
@@ -383,6 +386,7 @@ export class ReplicaParts {
       tokens: this.tokens,
       locks: this.locks,
       survey: this.survey,
+      roundTrips: this.roundTrips,
       logger: this.#components.logger,
       onHeartbeat: (from, message) => {
         // A witness has neither room nor checkpoints.
@@ -406,11 +410,12 @@ export class ReplicaParts {
     return connect({ handlers, record: this.#record, joinGate: this.invitations })
   }
 
-  #heartbeat(): ReturnType<MembershipComponents['heartbeat']> {
+  #heartbeat(to: MemberId): ReturnType<MembershipComponents['heartbeat']> {
     return {
       applied: this.#liveApplied(),
       ...this.durable.checkpoints.news(),
-      space: this.space.local
+      space: this.space.local,
+      stamp: this.roundTrips.stamp(to)
     }
   }
 

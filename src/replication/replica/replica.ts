@@ -101,6 +101,11 @@ export class Replica implements OpLog {
     return this.#parts.lags
   }
 
+  /** Of a message and its answer, in milliseconds; undefined when nothing was measured. */
+  roundTripMs(member: MemberId): number | undefined {
+    return this.#parts.roundTrips.leastMs(member)
+  }
+
   get survey(): LockSurvey {
     return this.#parts.survey
   }

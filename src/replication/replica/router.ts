@@ -16,6 +16,7 @@ import type {
   SignedMessage
 } from '../messages.ts'
 import type { RegisterNode } from '../register/register-node.ts'
+import type { RoundTrips } from '../round-trips.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { ConnectionHandlers } from '../transport/connections.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
@@ -37,6 +38,7 @@ export interface RouterComponents {
   readonly tokens: TokenNode
   readonly locks: LockNode
   readonly survey: LockSurvey
+  readonly roundTrips: RoundTrips
   readonly logger: Logger
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
@@ -64,12 +66,13 @@ export class Router implements ConnectionHandlers {
   }
 
   onClose(connection: PeerConnection): void {
-    const { peers, membership, slices, tokens, locks } = this.#components
+    const { peers, membership, slices, tokens, locks, roundTrips } = this.#components
     if (!peers.remove(connection)) return
     if (connection.kind === 'bulk') {
       slices.onPeerGone(connection.member)
       return
     }
+    roundTrips.forget(connection.member)
     tokens.peerDisconnected(connection.member)
     locks.peerDisconnected(connection.member)
     membership.onDisconnected(connection.member)
@@ -100,6 +103,7 @@ export class Router implements ConnectionHandlers {
         membership.onHello(from, message)
         break
       case 'heartbeat':
+        this.#components.roundTrips.heard(from, message.stamp)
         this.#components.onHeartbeat(from, message)
         membership.onHeartbeat(from, message)
         break

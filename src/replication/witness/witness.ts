@@ -16,6 +16,7 @@ import { RegisterNode } from '../register/register-node.ts'
 import type { VoterState } from '../register/voter.ts'
 import { Peers } from '../replica/peers.ts'
 import type { ReplicaConnections } from '../replica/replica-ports.ts'
+import { RoundTrips } from '../round-trips.ts'
 import type { ConnectionHandlers } from '../transport/connections.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
 
@@ -45,6 +46,7 @@ export class Witness implements ConnectionHandlers {
   readonly #register: RegisterNode
   readonly #connections: ReplicaConnections
   readonly #heardMs = new Map<MemberId, number>()
+  readonly #roundTrips: RoundTrips
   #record: EpochRecord
   #timer: Timer | undefined
 
@@ -54,6 +56,7 @@ export class Witness implements ConnectionHandlers {
     const { self, clock, logger, random, voter, saveVoter, record } = components
     this.#record = record
     this.#peers = new Peers({ clock })
+    this.#roundTrips = new RoundTrips({ clock })
     this.#register = new RegisterNode(
       {
         self,
@@ -85,6 +88,11 @@ export class Witness implements ConnectionHandlers {
     return this.#peers.connected()
   }
 
+  /** Milliseconds; undefined when nothing was measured. */
+  roundTripMs(member: MemberId): number | undefined {
+    return this.#roundTrips.leastMs(member)
+  }
+
   /** Rejects when the listen address cannot be had. */
   async start(): Promise<void> {
     await this.#connections.start()
@@ -107,7 +115,8 @@ export class Witness implements ConnectionHandlers {
   }
 
   onClose(connection: PeerConnection): void {
-    this.#peers.remove(connection)
+    if (!this.#peers.remove(connection) || connection.kind !== 'control') return
+    this.#roundTrips.forget(connection.member)
   }
 
   onLogStream(): void {
@@ -129,6 +138,9 @@ export class Witness implements ConnectionHandlers {
 
   #onControl(from: MemberId, message: ControlMessage): void {
     switch (message.type) {
+      case 'heartbeat':
+        this.#roundTrips.heard(from, message.stamp)
+        break
       case 'record':
         this.#onRecord(message)
         break
@@ -179,7 +191,8 @@ export class Witness implements ConnectionHandlers {
       applied: new Map(),
       checkpointed: new Map(),
       checkpointEpoch: 0 as Epoch | 0,
-      space: { totalBytes: 0, availableBytes: 0 }
+      space: { totalBytes: 0, availableBytes: 0 },
+      stamp: this.#roundTrips.stamp(member)
     })
   }
 

@@ -24,7 +24,7 @@ test('status text - everything an administrator looks for', (t) => {
     'alpha (counts 2 times), beta (away): 2 reachable, 2 needed',
     'beta lost or left; paused 2.1 s (epoch 4)',
     '12 (3.0 KiB, 1.5 s)',
-    '0.3 ms'
+    '0.25 ms'
   ]) {
     t.ok(text.includes(part), part)
   }

@@ -113,7 +113,8 @@ class Desk {
           applied: EMPTY,
           checkpointed: EMPTY,
           checkpointEpoch: 0,
-          space: { totalBytes: 0, availableBytes: 0 }
+          space: { totalBytes: 0, availableBytes: 0 },
+          stamp: { sentUs: 0, heardUs: 0, heldUs: 0 }
         }),
         saveRecord: nothing,
         onRecord: nothing,
