@@ -75,7 +75,7 @@ async function member(id: number, port: number, onMessage: OnMessage): Promise<C
       clock,
       logger,
       random: Math.random,
-      handlers: { onConnection() {}, onClose() {}, onLogStream() {}, onMessage }
+      handlers: { onConnection() {}, onClose() {}, onLogStream() {}, onRemoved() {}, onMessage }
     },
     { self: id as MemberId, listen: { host: '127.0.0.1', port: id === 1 ? port : 0 } }
   )

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'brittle'
+import { ExitCode } from '../../src/mount/daemon/exit-codes.ts'
 import { runCli } from '../helpers/cli.ts'
 import { type Cluster, type ClusterNode, makeCluster } from '../helpers/cluster.ts'
 import { authorityOf, pause, runFault, tell, untilInSync } from '../helpers/failover.ts'
@@ -128,7 +129,7 @@ scenario('failover members - a third joins, one is removed', options, undefined,
   t.alike((await shrinking.judge(staying)).slice(0, PROBLEMS_SHOWN), [], 'the others go on')
   await runCli(['unmount', leaving.mountPath])
   const back = await runCli(['mount', leaving.stateDir, leaving.mountPath])
-  t.unlike(back.code, 0, `its key is refused: ${back.stderr.trim()}`)
+  t.is(back.code, ExitCode.refused, `its key is refused: ${back.stderr.trim()}`)
   await cluster.close()
 })
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import SecretStream from '@hyperswarm/secret-stream'
@@ -141,6 +141,12 @@ scenario(
     const removed = await runCli(['members', nodeA.stateDir, 'remove', 'third'])
     t.is(removed.code, ExitCode.ok, removed.stderr)
     t.absent((await runCli(['members', nodeA.stateDir])).stdout.includes('third'), 'removed')
+    const mountPath = join(cluster.scratch, 'third', 'mount')
+    mkdirSync(mountPath)
+    const refused = await runCli(['mount', join(cluster.scratch, 'third', 'shared'), mountPath])
+    t.is(refused.code, ExitCode.refused, 'its key is refused')
+    t.ok(/was removed from the volume/.test(refused.stderr), refused.stderr.trim())
+    t.is(refused.stderr.trim().split('\n').length, 1, 'one line')
     t.is((await nodeA.status()).code, ExitCode.ok)
   }
 )

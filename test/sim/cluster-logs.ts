@@ -42,7 +42,6 @@ class ToyOwnLog implements ReplicaOwnLog {
   }
 
   async appendMissing(firstSeq: Seq, lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
-    if (this.length > lastSeq) throw new DamagedLogError(this.#writer, 'longer than the journal')
     if (this.length < firstSeq - 1) throw new DamagedLogError(this.#writer, 'blocks are missing')
     let appended = 0
     let seq: number = firstSeq

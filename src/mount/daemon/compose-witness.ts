@@ -6,12 +6,12 @@ import { LEASE_DEFAULTS } from '../../replication/lease.ts'
 import type { EpochRecord } from '../../replication/record.ts'
 import { Connections } from '../../replication/transport/connections.ts'
 import { type OpenedVolume, openVolume } from '../../replication/volume/open-volume.ts'
-import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { saveRecord, saveVoter } from '../../replication/volume/volume-files.ts'
 import { Witness } from '../../replication/witness/witness.ts'
 import { boottimeMs } from './boottime.ts'
 import { discoveryRoute } from './discovery-route.ts'
 import type { NodeComponents, NodeOptions, NodeStatus, TandemNode } from './node-api.ts'
+import { removedFromVolume } from './removed.ts'
 import { systemClock } from './system-clock.ts'
 import { UserError } from './user-error.ts'
 import { witnessStatus } from './witness-status.ts'
@@ -123,7 +123,7 @@ class WitnessNode implements TandemNode {
         logger,
         random,
         onRemoved: () => {
-          this.#onFatal(new VolumeError('refused', 'this witness was removed from the volume'))
+          this.#onFatal(removedFromVolume(`witness ${stateDir}`))
         }
       },
       LEASE_DEFAULTS

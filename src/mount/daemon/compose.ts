@@ -39,6 +39,7 @@ import type {
 } from './node-api.ts'
 import { nodeStatus } from './node-status.ts'
 import { nameOf } from './quorum-status.ts'
+import { removedFromVolume } from './removed.ts'
 import { giveRootTo } from './root-owner.ts'
 import { Serving } from './serving.ts'
 import {
@@ -320,7 +321,7 @@ class MountedNode implements TandemNode {
     this.#ends++
     const { logger } = this.#components
     if (reason === 'removed') {
-      this.#fatal(new VolumeError('refused', 'this member was removed from the volume'))
+      this.#fatal(removedFromVolume(`mount ${this.#options.mountPoint}`))
       return
     }
     this.#changing = this.#changing

@@ -75,6 +75,7 @@ const TRANSPORT_EXITS: Readonly<Record<TransportErrorCode, ExitCodeName>> = {
   unreachable: 'noAuthority',
   'wrong-key': 'refused',
   refused: 'refused',
+  removed: 'refused',
   closed: 'noAuthority',
   timeout: 'noAuthority',
   protocol: 'refused'

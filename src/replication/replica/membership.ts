@@ -264,6 +264,13 @@ export class Membership {
     else if (leads && this.#phase === 'live' && !this.mayAnswer()) this.#heartbeats.send(from)
   }
 
+  /** That member refuses this one's key for good. It says so of a chosen record only. */
+  onRemoved(by: MemberId): void {
+    if (this.#phase === 'ended') return
+    this.#components.logger.warn({ by }, 'this member was removed from the volume')
+    this.#end('removed')
+  }
+
   /** A majority has accepted this record. */
   onChosen(record: EpochRecord): void {
     const { admission, saveRecord, self } = this.#components

@@ -82,6 +82,10 @@ export class Router implements ConnectionHandlers {
     this.#components.replicateLogs(stream)
   }
 
+  onRemoved(by: MemberId): void {
+    this.#components.membership.onRemoved(by)
+  }
+
   onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
     const { peers, slices, logger } = this.#components
     if (!peers.isCurrent(connection)) return

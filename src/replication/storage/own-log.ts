@@ -115,16 +115,15 @@ export class OwnLog {
   /**
    * Appends what an older incarnation's log misses. `blocks` yields the blocks of the entries
    * `firstSeq`..`lastSeq`, all that this member holds of it. Blocks the log has already must be
-   * the same, which is checked for the newest. Returns how many were appended. Throws DamagedLogError, with nothing appended, when
-   * the log is longer than `lastSeq` (its history goes on somewhere we have not seen), when
-   * blocks between are missing, or when one differs.
+   * the same, which is checked for the newest. What the log has beyond `lastSeq` is left alone: it
+   * is void, or a journal that was made anew (RULES 19) or lost its tail does not have it. Returns
+   * how many were appended. Throws DamagedLogError, with nothing appended, when blocks between are
+   * missing or one differs.
    */
   async appendMissing(firstSeq: Seq, lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
     const { writer } = this
     const length = this.#core.length
-    if (length > lastSeq) {
-      throw new DamagedLogError(writer, `it has ${length} blocks, more than the ${lastSeq} known`)
-    }
+    const known = Math.min(length, lastSeq)
     if (length < firstSeq - 1) {
       throw new DamagedLogError(writer, `blocks ${length + 1} to ${firstSeq - 1} are missing`)
     }
@@ -142,7 +141,7 @@ export class OwnLog {
         // An earlier failure fails the last one as well, which is awaited below.
         done.catch(ignore)
         appended++
-      } else if (seq > length - COMPARED_BLOCKS) {
+      } else if (seq > known - COMPARED_BLOCKS) {
         const stored = await this.#core.get(seq - 1, { wait: false })
         if (!stored?.equals(block)) throw new DamagedLogError(writer, `block ${seq} differs`)
       }

@@ -2,8 +2,9 @@
  * The connections of this member: one `control`, one `bulk` and one `log` connection with every
  * other member of the record. Owns the table of connections, the listener and the dial loops.
  * Invariants: only keys of the current record are let in (an invitation's key to the join protocol
- * only); at most one connection of a kind with a member; for each connection `onConnection` comes
- * first and `onClose` last, exactly once.
+ * only; a removed member's key is told that it was removed, and nothing of it is read); at most one
+ * connection of a kind with a member; for each connection `onConnection` comes first and `onClose`
+ * last, exactly once.
  */
 import type NoiseSecretStream from '@hyperswarm/secret-stream'
 import type { KeyPair } from '@hyperswarm/secret-stream'
@@ -17,7 +18,16 @@ import { formatAddress, parseAddress } from './address.ts'
 import { DialLoop } from './dial-loop.ts'
 import { isPreferredDialer, replaces } from './dial-policy.ts'
 import { answerJoin, JOINS_AT_ONCE, type JoinGate } from './join-protocol.ts'
-import { announce, dialTcp, type Link, remoteKeyOf, shortKey, tcpLink, welcome } from './link.ts'
+import {
+  announce,
+  dialTcp,
+  type Link,
+  remoteKeyOf,
+  sayRemoved,
+  shortKey,
+  tcpLink,
+  welcome
+} from './link.ts'
 import {
   FramedConnection,
   type FramedEvents,
@@ -34,6 +44,9 @@ import { TransportError } from './transport-error.ts'
 /** Hypercore replication frames its own messages: the Noise stream's limit applies. */
 const LOG_MESSAGE_MAX_BYTES = 2 ** 24 - 1 - 17
 
+/** Removed keys that are told so at a time; more are cut. */
+const FAREWELLS_AT_ONCE = 4
+
 export type MemberConnectionKind = Exclude<ConnectionKind, 'join'>
 const MEMBER_KINDS: readonly MemberConnectionKind[] = ['control', 'bulk', 'log']
 
@@ -44,6 +57,8 @@ export interface ConnectionHandlers extends FramedEvents {
    * The receiver attaches to it before it returns.
    */
   onLogStream(member: MemberId, stream: NoiseSecretStream, isInitiator: boolean): void
+  /** That member, whose key is proven, says that this one was removed from the volume. */
+  onRemoved(by: MemberId): void
 }
 
 /** Another way to reach members than their TCP addresses (see discovery.ts). */
@@ -103,6 +118,7 @@ export class Connections {
   readonly #held = new Map<string, Held>()
   readonly #loops = new Map<string, DialLoop>()
   readonly #joins = new Set<Link>()
+  readonly #farewells = new Set<Link>()
   #dialable = new Map<MemberId, MemberInfo>()
   #address: HostPort | undefined
   #stopped = false
@@ -190,7 +206,7 @@ export class Connections {
     this.#stopped = true
     for (const loop of this.#loops.values()) loop.stop()
     for (const held of [...this.#held.values()]) finish(held, reason)
-    for (const link of this.#joins) link.stream.destroy()
+    for (const link of [...this.#joins, ...this.#farewells]) link.stream.destroy()
     await this.#components.alternative?.close()
     if (this.#address !== undefined) await this.#listener.close()
   }
@@ -205,13 +221,30 @@ export class Connections {
   #admits(key: string, address: string): boolean {
     if (this.#stopped) return false
     if (this.#memberOfKey(key) || this.#components.joinGate?.knows(key)) return true
+    if (this.#isRemoved(key) && this.#farewells.size < FAREWELLS_AT_ONCE) return true
     this.#refusals.warn({ key: shortKey(key), address }, 'key is not a member: refused')
     return false
+  }
+
+  #isRemoved(key: string): boolean {
+    return this.#components.record().removedKeys.includes(key)
+  }
+
+  #bidFarewell(link: Link): void {
+    this.#farewells.add(link)
+    link.stream.on('close', () => this.#farewells.delete(link))
+    const fields = { key: shortKey(remoteKeyOf(link)), address: link.address }
+    this.#refusals.warn(fields, 'key of a removed member: refused')
+    sayRemoved(link, this.#components.clock, this.#options.handshakeTimeoutMs)
   }
 
   async #onIncoming(link: Link): Promise<void> {
     const { clock } = this.#components
     const key = remoteKeyOf(link)
+    if (this.#isRemoved(key)) {
+      this.#bidFarewell(link)
+      return
+    }
     let preamble: Preamble
     try {
       preamble = await welcome(
@@ -376,7 +409,13 @@ export class Connections {
     const limit = kind === 'log' ? LOG_MESSAGE_MAX_BYTES : MESSAGE_MAX_BYTES[kind] + 1
     link.setMessageLimit(limit)
     const { volumeId } = this.#components.record()
-    await announce(link, kind, volumeId, this.#components.clock, this.#options.handshakeTimeoutMs)
+    try {
+      await announce(link, kind, volumeId, this.#components.clock, this.#options.handshakeTimeoutMs)
+    } catch (error) {
+      const isRemoved = error instanceof TransportError && error.code === 'removed'
+      if (isRemoved && !this.#stopped) this.#components.handlers.onRemoved(id)
+      throw error
+    }
     this.#adopt(member.publicKey, kind, link, true)
   }
 

@@ -182,7 +182,7 @@ export async function announce(
   const error =
     answer === undefined
       ? new TransportError('protocol', 'the answer to the preamble is not one')
-      : new TransportError('refused', refusalText(answer))
+      : new TransportError(answer === 'removed' ? 'removed' : 'refused', refusalText(answer))
   link.stream.destroy()
   throw error
 }
@@ -199,6 +199,8 @@ function refusalText(answer: Exclude<PreambleAnswer, 'accepted'>): string {
       return 'the other end is busy, try again'
     case 'duplicate':
       return 'there is a connection already'
+    case 'removed':
+      return 'the other end says that this member was removed from the volume'
   }
 }
 
@@ -223,6 +225,12 @@ export async function welcome(
   if (answer === 'accepted') return preamble
   endWithin(link, clock, timeoutMs)
   throw new TransportError('refused', `answered '${answer}'`)
+}
+
+/** Tells a key that was a member's why it is let in no more, and ends; nothing of it is read. */
+export function sayRemoved(link: Link, clock: Clock, timeoutMs: number): void {
+  link.stream.write(encodeAnswer('removed'))
+  endWithin(link, clock, timeoutMs)
 }
 
 /** Ends the stream after what is queued; destroys it when the other end does not follow. */

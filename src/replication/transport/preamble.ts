@@ -18,7 +18,16 @@ export interface Preamble {
   readonly volumeId: string
 }
 
-export const ANSWERS = ['accepted', 'version', 'volume', 'kind', 'busy', 'duplicate'] as const
+export const ANSWERS = [
+  'accepted',
+  'version',
+  'volume',
+  'kind',
+  'busy',
+  'duplicate',
+  /** The key was a member's; said without reading anything of it. */
+  'removed'
+] as const
 export type PreambleAnswer = (typeof ANSWERS)[number]
 
 const MAGIC = Buffer.from('tdfs')

@@ -6,6 +6,7 @@ export type TransportErrorCode =
   | 'unreachable'
   | 'wrong-key'
   | 'refused'
+  | 'removed'
   | 'closed'
   | 'timeout'
   | 'protocol'

@@ -123,6 +123,11 @@ export class Witness implements ConnectionHandlers {
     // A data member knows that there is no log here.
   }
 
+  onRemoved(by: MemberId): void {
+    this.#components.logger.warn({ by }, 'this witness was removed from the volume')
+    this.#components.onRemoved()
+  }
+
   onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
     if (!this.#peers.isCurrent(connection) || connection.kind !== 'control') return
     const body = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)

@@ -12,6 +12,7 @@ import type { VoterRequest } from '../../../src/replication/register/voter.ts'
 import { FRESH_VOTER, Voter } from '../../../src/replication/register/voter.ts'
 import type { CatchUp } from '../../../src/replication/replica/catch-up.ts'
 import { Membership } from '../../../src/replication/replica/membership.ts'
+import type { EndReason } from '../../../src/replication/replica/membership-components.ts'
 import type { Vector } from '../../../src/replication/vector.ts'
 import { A, B, epochRecord, memberInfo } from '../records.ts'
 import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
@@ -68,6 +69,7 @@ class Desk {
   readonly logger = new NotedLogger()
   readonly limits: (Vector | undefined)[] = []
   readonly served: number[] = []
+  readonly ended: EndReason[] = []
   readonly membership: Membership
   /** Resolvers of what has to be applied first; undefined: all is. */
   waits: (() => void)[] | undefined
@@ -126,7 +128,7 @@ class Desk {
         limitIntake: (limit) => this.limits.push(limit),
         missingBytes: () => 0,
         ownsUpToNotes: () => true,
-        onEnded: nothing,
+        onEnded: (reason) => this.ended.push(reason),
         onFatal: (error) => {
           throw error
         }
@@ -207,6 +209,15 @@ test('membership - a joiner answers the seal and is live', async (t) => {
   t.is(desk.membership.phase, 'live')
   t.alike(desk.take('record').at(-1)?.record.live, [writer(A), writer(B)])
   desk.membership.stop()
+})
+
+test('membership - who is refused as a removed member ends, before a leader is heard', (t) => {
+  const desk = new Desk(B, recordOf(2, [A, B]))
+  desk.membership.start()
+  desk.membership.onRemoved(A)
+  desk.membership.onRemoved(A)
+  t.alike(desk.ended, ['removed'])
+  t.is(desk.membership.phase, 'ended')
 })
 
 test('membership - a joiner that does not answer is left out, and not heard for a while', async (t) => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import NoiseSecretStream from '@hyperswarm/secret-stream'
 import test from 'brittle'
 import type { MemberId } from '../../../src/fs/primitives.ts'
-import { encodePreamble } from '../../../src/replication/transport/preamble.ts'
+import { decodeAnswer, encodePreamble } from '../../../src/replication/transport/preamble.ts'
 import {
   connected,
   freePorts,
@@ -83,6 +83,29 @@ test('connections - a key that is not listed is cut before any protocol byte', a
   t.is(a.logger.count('key is not a member: refused'), 1)
   const line = a.logger.lines.find((one) => one.message.startsWith('key is not'))
   t.is(line?.fields['key'], stranger.publicKey?.toString('hex').slice(0, 8))
+  t.is(a.opened.length, 0)
+})
+
+test('connections - a removed key hears that alone, and nothing of it is read', async (t) => {
+  const volume = new TestVolume(await freePorts(1), { handshakeTimeoutMs: 500 })
+  t.teardown(() => volume.stop())
+  const a = volume.member(0)
+  await a.connections.start()
+  const port = a.connections.address?.port ?? 0
+  const keyPair = NoiseSecretStream.keyPair()
+  volume.record = { ...volume.record, removedKeys: [keyPair.publicKey.toString('hex')] }
+  const heard: Uint8Array[] = []
+  const strangers = []
+  for (let i = 0; i < 8; i++) {
+    const stranger = new NoiseSecretStream(true, await rawSocket(port), { keyPair })
+    stranger.on('data', (data: Uint8Array) => heard.push(data))
+    stranger.on('error', () => {})
+    stranger.write(Buffer.from('not even a preamble'))
+    strangers.push(new Promise((resolve) => stranger.on('close', resolve)))
+  }
+  await Promise.all(strangers)
+  t.ok(heard.length > 0 && heard.length <= 8, 'those beyond the bound are cut')
+  for (const message of heard) t.is(decodeAnswer(message), 'removed')
   t.is(a.opened.length, 0)
 })
 
@@ -293,14 +316,12 @@ test('connections - a removed member is cut, a new one dialed', async (t) => {
     a.connections.all('control').map((one) => one.member),
     [2 as MemberId, 3 as MemberId]
   )
-  volume.record = { ...all, members: [first, second] }
+  const removedKeys = [all.members[2]?.publicKey ?? '']
+  volume.record = { ...all, members: [first, second], removedKeys }
   for (const member of [a, b]) member.connections.membersChanged()
   t.is(toC.closed, true)
   t.is(a.closed.find((one) => one.connection === toC)?.reason, 'no longer a member')
-  await until(
-    'the removed one is refused',
-    () => a.logger.count('key is not a member: refused') > 0
-  )
+  await until('the removed one is told so', () => c.removedBy.length > 0)
 })
 
 test('connections - a second one from the dialing side replaces a half-open one', async (t) => {

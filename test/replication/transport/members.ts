@@ -88,6 +88,7 @@ export class TestMember {
   readonly opened: PeerConnection[] = []
   readonly closed: { connection: PeerConnection; reason: string }[] = []
   readonly received: Received[] = []
+  readonly removedBy: MemberId[] = []
   readonly logStreams: { member: MemberId; stream: NoiseSecretStream; initiator: boolean }[] = []
   onMessage: (message: Received) => void = (message) => {
     if (message.type === 255) throw new ProtocolError('type 255 is not a message')
@@ -113,7 +114,8 @@ export class TestMember {
           onMessage: (from, type, payload) => this.onMessage({ from, type, payload }),
           onClose: (connection, reason) => this.closed.push({ connection, reason }),
           onLogStream: (member, stream, initiator) =>
-            this.logStreams.push({ member, stream, initiator })
+            this.logStreams.push({ member, stream, initiator }),
+          onRemoved: (by) => this.removedBy.push(by)
         },
         ...more
       },
