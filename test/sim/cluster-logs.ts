@@ -41,7 +41,7 @@ class ToyOwnLog implements ReplicaOwnLog {
     this.#file.blocks.push(...blocks)
   }
 
-  async appendMissing(firstSeq: Seq, lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
+  async appendMissing(firstSeq: Seq, _lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
     if (this.length < firstSeq - 1) throw new DamagedLogError(this.#writer, 'blocks are missing')
     let appended = 0
     let seq: number = firstSeq
