@@ -2,10 +2,10 @@
  * The test command: sets up, compiles, lints, runs every test file in a process of its own, and
  * looks for what the tests left behind. Ends with the line `N passed, N failed`.
  *
- *   node scripts/run-tests.mjs [--dist DIR] [--jobs N] [--no-check] [FILTER...]
+ *   node scripts/run-tests.mjs [--dist DIR] [--jobs N] [--daemon-jobs N] [--no-check] [FILTER...]
  *
- * FILTER = part of a test file's path. Files of FOLDERS_ALONE mount or start daemons and run one
- * at a time; the others share the processors.
+ * FILTER = part of a test file's path. Files of DAEMON_FOLDERS mount or start daemons, spend most of
+ * their time waiting for them and the disk, and run after the others, at most two at a time.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -18,7 +18,7 @@ import { prepare, projectRoot, removeOrphans } from './bootstrap.mjs'
 
 const FILE_LIMIT_MS = 15 * 60 * 1000
 const LEFTOVER_WAIT_MS = 5000
-const FOLDERS_ALONE = ['mount', 'integration', 'replication/transport', 'scripts']
+const DAEMON_FOLDERS = ['mount', 'integration', 'replication/transport', 'scripts']
 const MARK = 'TANDEMFS_TEST_RUN'
 
 const { values: options, positionals: filters } = parseArgs({
@@ -26,6 +26,7 @@ const { values: options, positionals: filters } = parseArgs({
   options: {
     dist: { type: 'string', default: 'dist' },
     jobs: { type: 'string', default: String(Math.min(4, os.availableParallelism())) },
+    'daemon-jobs': { type: 'string', default: String(Math.min(2, os.availableParallelism())) },
     'no-check': { type: 'boolean', default: false }
   }
 })
@@ -53,11 +54,11 @@ function testFiles() {
     .filter((file) => file.endsWith('.test.js'))
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
     .sort()
-  const isAlone = (file) => FOLDERS_ALONE.some((folder) => file.startsWith(`${folder}/`))
+  const hasDaemons = (file) => DAEMON_FOLDERS.some((folder) => file.startsWith(`${folder}/`))
   return {
     base,
-    together: files.filter((file) => !isAlone(file)),
-    alone: files.filter((file) => isAlone(file))
+    plain: files.filter((file) => !hasDaemons(file)),
+    daemons: files.filter((file) => hasDaemons(file))
   }
 }
 
@@ -131,6 +132,10 @@ async function runAll(files, base, env, jobs) {
   await Promise.all(Array.from({ length: jobs }, worker))
 }
 
+function jobCount(option) {
+  return Math.max(1, Number(options[option]))
+}
+
 /** Tests mount below their scratch folder; other mounts of this machine are none of theirs. */
 function mountsBelow(scratch) {
   return readFileSync('/proc/self/mountinfo', 'utf8')
@@ -202,10 +207,10 @@ async function main() {
   // Tests run children as an ordinary user, who must be able to pass through.
   chmodSync(scratch, 0o711)
   const env = { ...process.env, [MARK]: mark, TMPDIR: scratch, NODE_ENV: 'test' }
-  const { base, together, alone } = testFiles()
-  if (together.length + alone.length === 0) note(false, 'there are tests to run')
-  await runAll(together, base, env, Math.max(1, Number(options.jobs)))
-  await runAll(alone, base, env, 1)
+  const { base, plain, daemons } = testFiles()
+  if (plain.length + daemons.length === 0) note(false, 'there are tests to run')
+  await runAll(plain, base, env, jobCount('jobs'))
+  await runAll(daemons, base, env, jobCount('daemon-jobs'))
   await checkLeftovers(mark, scratch)
 }
 
