@@ -39,11 +39,20 @@ const Control = {
   signed: 22
 } as const
 
-const Bulk = { slice: 1, 'fetch-slice': 2, 'slice-reply': 3 } as const
+const Bulk = {
+  slice: 1,
+  'fetch-slice': 2,
+  'slice-reply': 3,
+  'fetch-state': 4,
+  'state-part': 5
+} as const
 
 /** As hypercore packs it: one signer, 68 bytes. */
 const SIGNATURE_MAX_BYTES = 256
 const CHANGE_MAX_BYTES = 64 * 1024
+const SHA256_BYTES = 32
+const PART_STATUSES = ['refused', 'preparing', 'there'] as const
+export const STATE_PART_MAX_BYTES = 1024 * 1024
 const JOIN_WANTS = ['live', 'in-sync', 'unsealed'] as const
 const ENCLOSED_MAX_BYTES = 1024 * 1024
 export const ORPHANS_PER_QUERY_MAX = 4096
@@ -305,37 +314,82 @@ export function decodeControl(type: number, body: Buffer): ControlMessage {
 }
 
 export function encodeBulk(message: BulkMessage): WireMessage {
-  const w = new ByteWriter(32).uint(message.segment).uint(message.offset)
   const type = Bulk[message.type]
+  const w = new ByteWriter(32)
   switch (message.type) {
     case 'slice':
-      return { type, parts: [w.finish(), message.data] }
+      return { type, parts: [w.uint(message.segment).uint(message.offset).finish(), message.data] }
     case 'fetch-slice':
-      return { type, parts: [w.uint(message.length).finish()] }
+      w.uint(message.segment).uint(message.offset).uint(message.length)
+      return { type, parts: [w.finish()] }
     case 'slice-reply':
+      w.uint(message.segment).uint(message.offset)
       if (!message.data) return { type, parts: [w.u8(0).finish()] }
       return { type, parts: [w.u8(1).finish(), message.data] }
+    case 'fetch-state':
+      w.uint(message.copy).uint(message.offset).uint(message.length)
+      return { type, parts: [w.finish()] }
+    case 'state-part':
+      w.uint(message.copy).u8(PART_STATUSES.indexOf(message.status)).uint(message.offset)
+      w.uint(message.totalBytes).bytes(message.sha256)
+      return { type, parts: [w.finish(), message.data] }
     default:
       return unreachable(message)
   }
 }
 
+type BulkDecoder = (r: ByteReader) => BulkMessage
+
+const bulkDecoders: Readonly<Record<number, BulkDecoder>> = {
+  [Bulk.slice]: (r) => ({ type: 'slice', ...readPlace(r), data: readData(r, SLICE_MAX_BYTES) }),
+  [Bulk['fetch-slice']]: (r) => ({
+    type: 'fetch-slice',
+    ...readPlace(r),
+    length: r.uint(SLICE_MAX_BYTES)
+  }),
+  [Bulk['slice-reply']]: (r) => {
+    const place = readPlace(r)
+    const isThere = r.u8() === 1
+    const data = readData(r, SLICE_MAX_BYTES)
+    return { type: 'slice-reply', ...place, data: isThere ? data : undefined }
+  },
+  [Bulk['fetch-state']]: (r) => ({
+    type: 'fetch-state',
+    copy: r.uint(),
+    offset: r.uint(),
+    length: r.uint(STATE_PART_MAX_BYTES)
+  }),
+  [Bulk['state-part']]: (r) => {
+    const copy = r.uint()
+    const status = PART_STATUSES[r.u8()]
+    if (status === undefined) throw new DecodeError('part of a state in an unknown status')
+    const offset = r.uint()
+    const totalBytes = r.uint()
+    const sha256 = r.bytes(SHA256_BYTES)
+    const data = readData(r, STATE_PART_MAX_BYTES)
+    if (status !== 'there')
+      return { type: 'state-part', copy, status, offset, totalBytes, sha256, data }
+    const isWithin = data.length > 0 && offset + data.length <= totalBytes
+    if (sha256.length !== SHA256_BYTES || !isWithin) throw new DecodeError('misfit part of a state')
+    return { type: 'state-part', copy, status, offset, totalBytes, sha256, data }
+  }
+}
+
+function readPlace(r: ByteReader): { segment: SegmentId; offset: number } {
+  return { segment: r.uint() as SegmentId, offset: r.uint() }
+}
+
+function readData(r: ByteReader, maxBytes: number): Buffer {
+  if (r.left > maxBytes) throw new DecodeError('data too large')
+  return r.rest()
+}
+
 /** Throws DecodeError for an unknown type or a malformed body. */
 export function decodeBulk(type: number, body: Buffer): BulkMessage {
-  const r = new ByteReader(body)
-  const segment = r.uint() as SegmentId
-  const offset = r.uint()
-  if (type === Bulk['fetch-slice']) {
-    const length = r.uint(SLICE_MAX_BYTES)
-    r.end()
-    return { type: 'fetch-slice', segment, offset, length }
-  }
-  if (type === Bulk.slice || type === Bulk['slice-reply']) {
-    const there = type === Bulk.slice || r.u8() === 1
-    if (r.left > SLICE_MAX_BYTES) throw new DecodeError('slice too large')
-    const data = r.rest()
-    if (type === Bulk.slice) return { type: 'slice', segment, offset, data }
-    return { type: 'slice-reply', segment, offset, data: there ? data : undefined }
-  }
-  throw new DecodeError(`unknown bulk message type ${type}`)
+  const decode = bulkDecoders[type]
+  if (!decode) throw new DecodeError(`unknown bulk message type ${type}`)
+  const reader = new ByteReader(body)
+  const message = decode(reader)
+  reader.end()
+  return message
 }

@@ -241,7 +241,28 @@ export interface SliceReply {
   readonly data: Buffer | undefined
 }
 
-export type BulkMessage = SlicePush | SliceFetch | SliceReply
+/** Asks for a part of a copy of the sender's whole state; a new number asks for a new copy. */
+export interface StateFetch {
+  readonly type: 'fetch-state'
+  /** The asker's number for the copy. */
+  readonly copy: number
+  readonly offset: number
+  readonly length: number
+}
+
+/** Answer to fetch-state. `refused`: not to be had here; `preparing`: ask again in a moment. */
+export interface StatePart {
+  readonly type: 'state-part'
+  readonly copy: number
+  readonly status: 'refused' | 'preparing' | 'there'
+  readonly offset: number
+  /** Length of the whole copy, and its sha256; 0 and empty unless the part is there. */
+  readonly totalBytes: number
+  readonly sha256: Buffer
+  readonly data: Buffer
+}
+
+export type BulkMessage = SlicePush | SliceFetch | SliceReply | StateFetch | StatePart
 
 /** Whose heartbeat, ack or answer it is comes from the connection, never from the message. */
 export type From = MemberId

@@ -20,6 +20,7 @@ import type { JournalPosition } from '../../src/replication/storage/journal-reco
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
 import type { SliceState } from '../../src/replication/storage/segment-store.ts'
 import type { SimProcess } from './cluster-faults.ts'
+import type { Image } from './cluster-state.ts'
 import { StateDisk } from './cluster-state.ts'
 import type { Random } from './random.ts'
 
@@ -41,6 +42,8 @@ export interface DiskOptions {
 
 export class Disk {
   readonly state = new StateDisk()
+  /** A whole state of another member, to be opened by the next start. */
+  received: Image | undefined
   journal: SealedEntry[] = []
   /** Entries pruned from the front of the journal. */
   journalStart = 0

@@ -13,6 +13,7 @@ import type { FramedKind, PeerConnection } from '../../src/replication/transport
 import { EMPTY_BOOK } from '../../src/replication/volume/invite-book.ts'
 import { SimClient } from './cluster-client.ts'
 import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
+import { ToyExchange } from './cluster-exchange.ts'
 import { SafetyError, SimProcess } from './cluster-faults.ts'
 import { ToyLogs } from './cluster-logs.ts'
 import { ToyState } from './cluster-state.ts'
@@ -166,6 +167,8 @@ export class SimMember {
     const world = this.#world
     const user = { disk, process, random: world.random }
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
+    if (disk.received) disk.state.replace(disk.received)
+    disk.received = undefined
     const state = this.#openState(writer)
     const journal = new ToyJournal(user)
     const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
@@ -188,6 +191,8 @@ export class SimMember {
         logs,
         ownLog,
         shelf: state,
+        due: state,
+        exchange: new ToyExchange(user),
         held,
         inoRanges: { nextInoRange: () => ++disk.inoRange },
         saveRecord: (record) => {

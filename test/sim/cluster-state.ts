@@ -12,7 +12,7 @@ import type {
   StatePosition
 } from '../../src/fs/ports/state-machine.ts'
 import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
-import type { ReplicaShelf } from '../../src/replication/replica/replica-ports.ts'
+import type { ReplicaDueSlices, ReplicaShelf } from '../../src/replication/replica/replica-ports.ts'
 import type { Random } from './random.ts'
 
 export interface Register {
@@ -22,12 +22,13 @@ export interface Register {
   readonly sliceValue: number
 }
 
-interface Image {
+export interface Image {
   readonly position: StatePosition
   readonly registers: ReadonlyMap<Ino, Register>
   readonly orphans: ReadonlySet<Ino>
   readonly freed: readonly FreedSlice[]
   readonly shelf: ReadonlyMap<string, Buffer>
+  readonly due: readonly Slice[]
 }
 
 const EMPTY: Image = {
@@ -35,7 +36,8 @@ const EMPTY: Image = {
   registers: new Map(),
   orphans: new Set(),
   freed: [],
-  shelf: new Map()
+  shelf: new Map(),
+  due: []
 }
 
 /** The database file: what survives the process. */
@@ -59,7 +61,12 @@ export class StateDisk {
   }
 
   clear(): void {
-    this.#committed = [EMPTY]
+    this.replace(EMPTY)
+  }
+
+  /** Durable at once. */
+  replace(image: Image): void {
+    this.#committed = [image]
   }
 }
 
@@ -70,7 +77,7 @@ export function writtenValue(op: Op): number | undefined {
   return undefined
 }
 
-export class ToyState implements StateMachine, ReplicaShelf {
+export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   readonly #disk: StateDisk
   readonly #onApply: (op: Op, origin: Origin) => void
   readonly #position: StatePosition
@@ -78,6 +85,7 @@ export class ToyState implements StateMachine, ReplicaShelf {
   readonly #orphans: Set<Ino>
   #freed: FreedSlice[]
   readonly #shelf: Map<string, Buffer>
+  #due: Slice[]
 
   constructor(disk: StateDisk, onApply: (op: Op, origin: Origin) => void) {
     const image = disk.newest
@@ -88,6 +96,7 @@ export class ToyState implements StateMachine, ReplicaShelf {
     this.#orphans = new Set(image.orphans)
     this.#freed = [...image.freed]
     this.#shelf = new Map(image.shelf)
+    this.#due = [...image.due]
   }
 
   register(ino: Ino): Register | undefined {
@@ -133,7 +142,8 @@ export class ToyState implements StateMachine, ReplicaShelf {
       registers: new Map(this.#registers),
       orphans: new Set(this.#orphans),
       freed: [...this.#freed],
-      shelf: new Map(this.#shelf)
+      shelf: new Map(this.#shelf),
+      due: [...this.#due]
     })
   }
 
@@ -179,6 +189,22 @@ export class ToyState implements StateMachine, ReplicaShelf {
       const [owner, at] = key.split('/').map(Number)
       if (owner === writer && (at ?? 0) <= seq) this.#shelf.delete(key)
     }
+  }
+
+  get left(): ReplicaDueSlices['left'] {
+    return { slices: this.#due.length, bytes: this.#due.length }
+  }
+
+  after(place: Parameters<ReplicaDueSlices['after']>[0], limit: number): Slice[] {
+    const from = this.#due.findIndex(({ segment, offset }) => {
+      if (!place) return true
+      return segment > place.segment || (segment === place.segment && offset > place.offset)
+    })
+    return from < 0 ? [] : this.#due.slice(from, from + limit)
+  }
+
+  settle({ segment, offset }: Slice): void {
+    this.#due = this.#due.filter((slice) => slice.segment !== segment || slice.offset !== offset)
   }
 
   #free(slice: Slice | undefined, origin: Origin): void {

@@ -1,7 +1,9 @@
 /**
  * Makes commits durable in the database file without stopping the event loop: a worker thread with
  * a connection of its own runs passive WAL checkpoints, which copy what is committed while the
- * long transaction goes on, and fsync WAL and database.
+ * long transaction goes on, and fsync WAL and database. The same thread makes whole copies of the
+ * state for other members: a copy reads one commit to its end, and no checkpoint gets past it, so
+ * the two take turns.
  *
  * The WAL can only start over from its beginning when all of it was copied before a transaction
  * begins. While the loop is busy there is no such moment, so once the WAL is larger than
@@ -12,7 +14,13 @@
 import { Worker } from 'node:worker_threads'
 import { assert } from '../assert.ts'
 import type { StatePosition } from '../ports/state-machine.ts'
-import type { CheckpointReply, CheckpointWorkerData } from './checkpoint-worker.ts'
+import type {
+  CheckpointDone,
+  CheckpointReply,
+  CheckpointRequest,
+  CheckpointWorkerData
+} from './checkpoint-worker.ts'
+import type { CopiedState } from './state-copy.ts'
 import type { StateStore } from './state-store.ts'
 
 export interface CheckpointerOptions {
@@ -32,8 +40,10 @@ export class Checkpointer {
   readonly #walLimitBytes: number
   readonly #worker: Worker
   readonly #exited: Promise<void>
-  #running: Promise<StatePosition> | undefined
+  /** The last of the jobs, which run one after the other: a copy holds a checkpoint up. */
+  #running: Promise<unknown> | undefined
   #settle: Settle | undefined
+  #isCopying = false
   #failed: string | undefined
 
   constructor(components: { readonly state: StateStore }, options: CheckpointerOptions = {}) {
@@ -58,11 +68,43 @@ export class Checkpointer {
    * call during a run starts the next run behind it.
    */
   run(): Promise<StatePosition> {
+    return this.#after(() => this.#run())
+  }
+
+  /**
+   * Copies the state as of the last commit into the new file `to`, while the loop goes on. Rejects
+   * when it cannot be made; a part of it may be left in the file.
+   */
+  copyTo(to: string): Promise<CopiedState> {
+    return this.#after(async () => {
+      const reply = await this.#ask({ type: 'copy', to })
+      if (reply.type === 'copy') return reply.done
+      throw unfit('copy of the state database', reply)
+    })
+  }
+
+  /**
+   * Makes a copy that came from another member one that this member can open (`adoptState`). The
+   * database that is open is not touched. Rejects with what is wrong with the copy.
+   */
+  adopt(file: string): Promise<StatePosition> {
+    return this.#after(async () => {
+      const reply = await this.#ask({ type: 'adopt', file })
+      if (reply.type === 'adopt') return reply.done
+      throw unfit('state of another member', reply)
+    })
+  }
+
+  /** Ends the worker, after the checkpoint in progress. */
+  async close(): Promise<void> {
+    if (!this.#isCopying) await this.#running?.catch(() => undefined)
+    await this.#worker.terminate()
+    await this.#exited
+  }
+
+  #after<T>(work: () => Promise<T>): Promise<T> {
     const before = this.#running ?? Promise.resolve()
-    const run = before.then(
-      () => this.#run(),
-      () => this.#run()
-    )
+    const run = before.then(work, work)
     this.#running = run
     const forget = () => {
       if (this.#running === run) this.#running = undefined
@@ -71,46 +113,50 @@ export class Checkpointer {
     return run
   }
 
-  /** Ends the worker, after the run in progress. */
-  async close(): Promise<void> {
-    await this.#running?.catch(() => undefined)
-    await this.#worker.terminate()
-    await this.#exited
-  }
-
   async #run(): Promise<StatePosition> {
     const position = this.#state.committedPosition()
     for (let pass = 0; pass < PASSES_MAX; pass++) {
-      const reply = await this.#ask()
-      if (!reply.ok) throw new Error(`checkpoint of the state database failed: ${reply.message}`)
-      if (reply.copiedFrames < reply.walFrames) continue
-      if (reply.walFrames * reply.pageBytes > this.#walLimitBytes) this.#state.requestWalReset()
+      const { walFrames, copiedFrames, pageBytes } = await this.#checkpoint()
+      if (copiedFrames < walFrames) continue
+      if (walFrames * pageBytes > this.#walLimitBytes) this.#state.requestWalReset()
       return position
     }
     throw new Error(`checkpoint of the state database did not end in ${PASSES_MAX} passes`)
   }
 
-  #ask(): Promise<CheckpointReply> {
+  async #checkpoint(): Promise<CheckpointDone> {
+    const reply = await this.#ask({ type: 'checkpoint' })
+    if (reply.type === 'checkpoint') return reply.done
+    throw unfit('checkpoint of the state database', reply)
+  }
+
+  #ask(request: CheckpointRequest): Promise<CheckpointReply> {
     if (this.#failed !== undefined) {
-      return Promise.resolve({ ok: false, message: this.#failed })
+      return Promise.resolve({ type: 'failed', message: this.#failed })
     }
-    assert(this.#settle === undefined, 'two checkpoints at once')
+    assert(this.#settle === undefined, 'two jobs of the worker at once')
+    this.#isCopying = request.type !== 'checkpoint'
     return new Promise((resolve) => {
       this.#settle = resolve
       this.#worker.ref()
-      this.#worker.postMessage('checkpoint')
+      this.#worker.postMessage(request)
     })
   }
 
   #reply(reply: CheckpointReply): void {
     const settle = this.#settle
     this.#settle = undefined
+    this.#isCopying = false
     this.#worker.unref()
     settle?.(reply)
   }
 
   #fail(message: string): void {
     this.#failed ??= message
-    this.#reply({ ok: false, message: this.#failed })
+    this.#reply({ type: 'failed', message: this.#failed })
   }
+}
+
+function unfit(what: string, reply: CheckpointReply): Error {
+  return new Error(`${what}: ${reply.type === 'failed' ? reply.message : 'another answer came'}`)
 }

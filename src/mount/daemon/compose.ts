@@ -330,6 +330,7 @@ class MountedNode implements TandemNode {
         this.#incarnation = undefined
         await over?.close({ orderly: false })
         if (this.#stopping) return
+        if (reason === 'transferred') this.#hasServed = false
         if (reason === 'rebuild') {
           this.#hasServed = false
           setStateAside(this.#options.stateDir, this.#openFiles, logger)

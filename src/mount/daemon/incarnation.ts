@@ -26,6 +26,7 @@ import type { JournalPosition } from '../../replication/storage/journal-record.t
 import { readEntries, scanJournal } from '../../replication/storage/journal-scan.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
+import { installReceived } from '../../replication/storage/state-exchange.ts'
 import { openVolume } from '../../replication/volume/open-volume.ts'
 import type { KernelCache } from '../fuse/kernel-cache.ts'
 import { discoveryRoute } from './discovery-route.ts'
@@ -69,6 +70,7 @@ export async function openIncarnation(
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
+  if (installReceived(directory.state)) logger.info({}, 'state of another member put in place')
   const state = openState(directory.state)
   const checkpointer = new Checkpointer({ state })
   const alternative = await discoveryRoute(volume, clock, logger)
@@ -81,6 +83,10 @@ export async function openIncarnation(
         state,
         database: state.database,
         checkpoint: () => checkpointer.run(),
+        copies: {
+          copyTo: (file) => checkpointer.copyTo(file),
+          adopt: (file) => checkpointer.adopt(file)
+        },
         clock,
         logger,
         random: Math.random,

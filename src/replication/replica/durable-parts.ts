@@ -29,6 +29,8 @@ export interface DurablePartsComponents
   readonly waits: AppliedWaits
   readonly space: ClusterSpace
   readonly slices: Slices
+  /** Bytes that the state names are still to come: nothing is punched before. */
+  readonly lacksData: () => boolean
   /** Own ops gathered so far get their entry. */
   readonly flushOwn: () => void
   readonly onFatal: (reason: unknown) => void
@@ -92,7 +94,7 @@ export class DurableParts {
 
   #makeUpkeep(): Upkeep {
     const { journal, segments, logs, state, checkpoint, clock, logger } = this.#components
-    const { admission, space, onFatal } = this.#components
+    const { admission, space, onFatal, lacksData } = this.#components
     return new Upkeep(
       {
         state,
@@ -105,7 +107,8 @@ export class DurableParts {
         sync: this.localSync,
         applied: () => admission.applied,
         epoch: () => admission.record.epoch,
-        checkpointedEverywhere: (vector) => this.checkpoints.coverEverywhere(vector),
+        checkpointedEverywhere: (vector) =>
+          !lacksData() && this.checkpoints.coverEverywhere(vector),
         isSpaceShort: () => space.isShort,
         clock,
         logger,

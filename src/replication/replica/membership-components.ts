@@ -11,8 +11,11 @@ import type { Vector } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { PeerLinks } from './peer-links.ts'
 
-/** Why an incarnation is over. `rebuild`: its state holds what the volume does not have. */
-export type EndReason = 'expelled' | 'rebuild' | 'removed' | 'isolated'
+/**
+ * Why an incarnation is over. `rebuild`: its state holds what the volume does not have;
+ * `transferred`: the state of another member is here, and the next one opens it.
+ */
+export type EndReason = 'expelled' | 'rebuild' | 'transferred' | 'removed' | 'isolated'
 
 export interface MembershipComponents {
   readonly self: MemberId
@@ -39,6 +42,12 @@ export interface MembershipComponents {
   >
   /** What this member holds, before the replay already. */
   readonly held: () => Vector
+  /** It has nothing at all of what the record says there is. */
+  readonly lacksState: (record: EpochRecord) => boolean
+  /** Fetches all of it from another member; ignored while that runs. */
+  readonly fetchState: () => void
+  /** Bytes of the state that was fetched are still to come. */
+  readonly lacksData: () => boolean
   readonly heartbeat: (to: MemberId) => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
   /** Durable on return. */
   readonly saveRecord: (record: EpochRecord) => void

@@ -128,7 +128,7 @@ export class Membership {
     const { record } = admission
     if (this.#phase === 'ended' || this.#departure.isUnderWay) return false
     if (!record.inSync.includes(self) || this.mayAnswer()) return false
-    return vectorCovers(held(), allCuts(record))
+    return vectorCovers(held(), allCuts(record)) && !this.#components.lacksData()
   }
 
   /** Milliseconds since the member was last heard, or undefined. */
@@ -284,6 +284,11 @@ export class Membership {
     else this.#install(record)
   }
 
+  /** The state of another member is here: from now on this one has nothing to lose. */
+  onStateReceived(): void {
+    if (this.#phase === 'starting') this.#end('transferred')
+  }
+
   /** The ballot is won: nobody else leads, and there is no newer record than the one here. */
   onElected(): void {
     const { admission, self, register } = this.#components
@@ -345,8 +350,13 @@ export class Membership {
 
   /** Nothing is replayed before a leader has said which record is the newest. */
   #whileStarting(record: EpochRecord, leads: boolean): void {
+    const { lacksState, fetchState, replay } = this.#components
     if (!this.#adopt(record) || !leads) return
-    this.#components.replay()
+    if (lacksState(record)) {
+      fetchState()
+      return
+    }
+    replay()
     this.#phase = 'catching-up'
     this.#components.catchUp.pull()
   }
@@ -431,7 +441,8 @@ export class Membership {
     this.#timer = clock.setTimer(this.#options.heartbeatMs, () => this.#tick())
     this.#heartbeats.beat()
     this.#duties?.tick()
-    if (this.#phase === 'catching-up' && !this.#duties) this.#wishes.askToJoin()
+    const isReady = this.#phase === 'catching-up' && !this.#components.lacksData()
+    if (isReady && !this.#duties) this.#wishes.askToJoin()
     this.#askToUnseal()
     this.#watchIsolation(clock.monotonicMs())
     catchUp.pull()

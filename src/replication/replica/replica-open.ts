@@ -1,11 +1,14 @@
 /** Opens a replica on what the state directory holds, with the real stores and connections. */
 import type { Database } from 'better-sqlite3'
 import { makeWriterId } from '../../fs/primitives.ts'
+import { DueSliceTable } from '../../fs/state/due-slice-table.ts'
 import { deferToTurnEnd } from '../defer.ts'
 import { Journal } from '../storage/journal.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
 import { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
+import type { StateExchangeComponents } from '../storage/state-exchange.ts'
+import { StateExchange } from '../storage/state-exchange.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { Connections } from '../transport/connections.ts'
 import { saveInvites, saveRecord, saveVoter } from '../volume/volume-files.ts'
@@ -25,6 +28,8 @@ export interface OpenComponents extends ReplicaComponents {
   readonly directory: StateDirectory
   /** The state's database: local tables stand in it, in the same transaction. */
   readonly database: Database
+  /** Copies of the whole state, made and taken over off the event loop. */
+  readonly copies: Pick<StateExchangeComponents, 'copyTo' | 'adopt'>
   readonly punchHole?: PunchHole
   readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
 }
@@ -73,6 +78,8 @@ export async function openReplica(
     logs,
     ownLog,
     shelf: new EntryShelf(components.database),
+    due: new DueSliceTable(components.database),
+    exchange: new StateExchange({ directory, ...components.copies }),
     held,
     inoRanges: directory,
     saveRecord: (record) => saveRecord(directory.dir, record),

@@ -39,13 +39,19 @@ import { RecentEntries } from './recent-entries.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
 import { Router } from './router.ts'
+import { SliceBacklog } from './slice-backlog.ts'
 import { Slices } from './slices.ts'
+import { StateSource } from './state-source.ts'
+import { StateTransfer } from './state-transfer.ts'
 
 const RECENT_BYTES_MAX = 16 * 1024 * 1024
 
 /** What the incarnation as a whole does when a part says so. */
 export interface ReplicaLife
-  extends Pick<MembershipComponents, 'held' | 'onRecord' | 'replay' | 'seal' | 'serve'> {
+  extends Pick<
+    MembershipComponents,
+    'held' | 'lacksState' | 'onRecord' | 'replay' | 'seal' | 'serve'
+  > {
   readonly reportDamage: (text: string) => void
   readonly onFatal: (reason: unknown) => void
 }
@@ -58,6 +64,9 @@ export class ReplicaParts {
   readonly inos: InodeNumbers
   readonly space: ClusterSpace
   readonly slices: Slices
+  readonly backlog: SliceBacklog
+  readonly source: StateSource
+  readonly transfer: StateTransfer
   readonly localLog: LocalLog
   readonly intake: Intake
   readonly durable: DurableParts
@@ -101,6 +110,9 @@ export class ReplicaParts {
       nowMs: () => clock.monotonicMs()
     })
     this.slices = this.#makeSlices()
+    this.backlog = this.#makeBacklog()
+    this.source = this.#makeSource()
+    this.transfer = this.#makeTransfer()
     this.localLog = this.#makeLocalLog()
     this.intake = this.#makeIntake()
     this.durable = this.#makeDurableParts()
@@ -146,6 +158,46 @@ export class ReplicaParts {
       inSync: () => this.admission.record.inSync,
       onArrived: () => this.intake.pump(),
       onDamage: this.#life.reportDamage
+    })
+  }
+
+  #makeBacklog(): SliceBacklog {
+    const { clock, logger } = this.#components
+    const { due, segments } = this.#ports
+    return new SliceBacklog({
+      due,
+      segments,
+      slices: this.slices,
+      links: this.peers,
+      inSync: () => this.admission.record.inSync,
+      clock,
+      logger,
+      onFatal: this.#life.onFatal
+    })
+  }
+
+  #makeSource(): StateSource {
+    const { clock, logger } = this.#components
+    return new StateSource({
+      links: this.peers,
+      copy: () => this.#ports.exchange.copy(),
+      mayGive: () => this.membership.phase === 'live' && this.durable.upkeep.hasCommitted,
+      clock,
+      logger
+    })
+  }
+
+  #makeTransfer(): StateTransfer {
+    const { clock, logger } = this.#components
+    return new StateTransfer({
+      self: this.#self,
+      links: this.peers,
+      record: this.#record,
+      receive: () => this.#ports.exchange.receive(),
+      unfit: ({ epoch }) => (epoch === 0 ? 'it is the state of no epoch' : undefined),
+      clock,
+      logger,
+      onReceived: () => this.membership.onStateReceived()
     })
   }
 
@@ -222,6 +274,7 @@ export class ReplicaParts {
       waits: this.waits,
       space: this.space,
       slices: this.slices,
+      lacksData: () => this.backlog.left.slices > 0,
       flushOwn: () => this.localLog.flush(),
       onFatal: this.#life.onFatal
     })
@@ -302,7 +355,7 @@ export class ReplicaParts {
 
   #makeMembership(options: ReplicaOptions): Membership {
     const { clock, logger, onEnded } = this.#components
-    const { held, onRecord, replay, seal, serve, onFatal } = this.#life
+    const { held, lacksState, onRecord, replay, seal, serve, onFatal } = this.#life
     const leaseOptions = { ...LEASE_DEFAULTS, isolationMs: options.isolationMs }
     const notes = new NoteWatch((member) => this.tokens.notePosition(member), leaseOptions)
     return new Membership(
@@ -321,6 +374,9 @@ export class ReplicaParts {
         held,
         heartbeat: (to) => this.#heartbeat(to),
         saveRecord: this.#ports.saveRecord,
+        lacksState,
+        fetchState: () => this.transfer.start(),
+        lacksData: () => this.backlog.left.slices > 0,
         onRecord,
         replay,
         seal,
@@ -383,6 +439,9 @@ export class ReplicaParts {
       intake: this.intake,
       catchUp: this.catchUp,
       slices: this.slices,
+      backlog: this.backlog,
+      source: this.source,
+      transfer: this.transfer,
       tokens: this.tokens,
       locks: this.locks,
       survey: this.survey,

@@ -3,6 +3,7 @@
  * when the event-loop turn ends. `openReplica` puts in the real ones.
  */
 import type { WriterId } from '../../fs/primitives.ts'
+import type { DueSliceTable } from '../../fs/state/due-slice-table.ts'
 import type { Defer } from '../defer.ts'
 import type { EpochRecord } from '../record.ts'
 import type { VoterState } from '../register/voter.ts'
@@ -11,6 +12,7 @@ import type { Journal } from '../storage/journal.ts'
 import type { OwnLog } from '../storage/own-log.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
+import type { StateExchange } from '../storage/state-exchange.ts'
 import type { WriterLogs } from '../storage/writer-logs.ts'
 import type { ConnectionHandlers } from '../transport/connections.ts'
 import type { Vector } from '../vector.ts'
@@ -41,6 +43,8 @@ export type ReplicaSegments = Pick<
 >
 
 export type ReplicaShelf = Pick<EntryShelf, 'put' | 'get' | 'oldest' | 'published'>
+
+export type ReplicaDueSlices = Pick<DueSliceTable, 'left' | 'after' | 'settle'>
 
 export type ReplicaOwnLog = Pick<
   OwnLog,
@@ -77,6 +81,10 @@ export interface ReplicaPorts {
   readonly logs: ReplicaLogs
   readonly ownLog: ReplicaOwnLog
   readonly shelf: ReplicaShelf
+  /** Bytes that the state names and that are not here yet. */
+  readonly due: ReplicaDueSlices
+  /** Whole states from and to other members. */
+  readonly exchange: Pick<StateExchange, 'copy' | 'receive'>
   /** What journal and state together hold at the start. */
   readonly held: Vector
   readonly inoRanges: Pick<StateDirectory, 'nextInoRange'>

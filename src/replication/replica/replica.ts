@@ -20,12 +20,14 @@ import type { MemberChange } from '../epoch/member-change.ts'
 import type { EpochRecord } from '../record.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import type { Vector } from '../vector.ts'
+import { vectorCovers } from '../vector.ts'
 import type { Invitations } from '../volume/invitations.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { LagWatch } from './lag-watch.ts'
 import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
+import { allCuts } from './record-cuts.ts'
 import { Repeating } from './repeating.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import { ReplicaParts } from './replica-parts.ts'
@@ -56,6 +58,7 @@ export class Replica implements OpLog {
     this.#repeating = new Repeating(components)
     this.#parts = new ReplicaParts(components, options, ports, {
       held: () => this.#held(),
+      lacksState: (record) => this.#lacksState(record),
       onRecord: (record) => this.#onRecord(record),
       replay: () => this.#replay(),
       seal: () => this.#seal(),
@@ -210,6 +213,9 @@ export class Replica implements OpLog {
     parts.intake.stop()
     parts.follower.stop()
     parts.slices.close()
+    parts.backlog.stop()
+    parts.source.stop()
+    parts.transfer.stop()
     parts.durable.clusterSync.stop()
     parts.orphans.stop()
     this.#repeating.stop()
@@ -240,8 +246,14 @@ export class Replica implements OpLog {
     return this.#replayed ? this.admission.applied : this.#ports.held
   }
 
+  #lacksState(record: EpochRecord): boolean {
+    if (this.#components.state.position().epoch !== 0) return false
+    const held = this.#ports.held
+    return [...held.values()].every((seq) => seq === 0) && !vectorCovers(held, allCuts(record))
+  }
+
   #replay(): void {
-    const { intake, waits, durable } = this.#parts
+    const { intake, waits, durable, backlog } = this.#parts
     let entries = 0
     for (const { entry } of this.#ports.journal.entries()) {
       intake.replay(entry)
@@ -252,6 +264,7 @@ export class Replica implements OpLog {
     waits.settle()
     this.#components.logger.info({ entries }, 'journal replayed')
     durable.upkeep.start()
+    backlog.start()
   }
 
   async #seal(): Promise<void> {

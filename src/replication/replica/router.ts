@@ -9,6 +9,7 @@ import type { LockNode } from '../lock/lock-node.ts'
 import { decodeBulk, decodeControl } from '../message-codec.ts'
 import type {
   AckMessage,
+  BulkMessage,
   ControlMessage,
   HeartbeatMessage,
   OrphanAnswerMessage,
@@ -26,7 +27,10 @@ import type { Intake } from './intake.ts'
 import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
+import type { SliceBacklog } from './slice-backlog.ts'
 import type { Slices } from './slices.ts'
+import type { StateSource } from './state-source.ts'
+import type { StateTransfer } from './state-transfer.ts'
 
 export interface RouterComponents {
   readonly peers: Peers
@@ -35,6 +39,9 @@ export interface RouterComponents {
   readonly intake: Intake
   readonly catchUp: CatchUp
   readonly slices: Slices
+  readonly backlog: SliceBacklog
+  readonly source: StateSource
+  readonly transfer: StateTransfer
   readonly tokens: TokenNode
   readonly locks: LockNode
   readonly survey: LockSurvey
@@ -66,10 +73,10 @@ export class Router implements ConnectionHandlers {
   }
 
   onClose(connection: PeerConnection): void {
-    const { peers, membership, slices, tokens, locks, roundTrips } = this.#components
+    const { peers, membership, tokens, locks, roundTrips } = this.#components
     if (!peers.remove(connection)) return
     if (connection.kind === 'bulk') {
-      slices.onPeerGone(connection.member)
+      this.#onBulkClosed(connection.member)
       return
     }
     roundTrips.forget(connection.member)
@@ -87,16 +94,41 @@ export class Router implements ConnectionHandlers {
   }
 
   onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
-    const { peers, slices, logger } = this.#components
+    const { peers, logger } = this.#components
     if (!peers.isCurrent(connection)) return
     const body = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
     try {
-      if (connection.kind === 'bulk') slices.onBulk(connection.member, decodeBulk(type, body))
+      if (connection.kind === 'bulk') this.#onBulk(connection.member, decodeBulk(type, body))
       else this.#onControl(connection.member, decodeControl(type, body))
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error
       logger.error({ member: connection.member, kind: connection.kind, error }, 'malformed message')
       connection.close(`malformed message: ${error.message}`)
+    }
+  }
+
+  #onBulkClosed(member: MemberId): void {
+    const { slices, backlog, source, transfer } = this.#components
+    slices.onPeerGone(member)
+    backlog.gone(member)
+    source.gone(member)
+    transfer.gone(member)
+  }
+
+  #onBulk(from: MemberId, message: BulkMessage): void {
+    const { slices, backlog, source, transfer } = this.#components
+    switch (message.type) {
+      case 'fetch-state':
+        source.onFetch(from, message)
+        break
+      case 'state-part':
+        transfer.onPart(from, message)
+        break
+      case 'slice-reply':
+        if (!backlog.onReply(from, message)) slices.onBulk(from, message)
+        break
+      default:
+        slices.onBulk(from, message)
     }
   }
 

@@ -16,7 +16,7 @@ import type { MemberId, SegmentId } from '../../fs/primitives.ts'
 import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
 import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
-import type { BulkMessage, SliceFetch, SlicePush, SliceReply } from '../messages.ts'
+import type { SliceFetch, SlicePush, SliceReply } from '../messages.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import { sha256, sliceMatches } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
@@ -185,7 +185,7 @@ export class Slices implements SliceStore {
     if (found) this.#components.onArrived()
   }
 
-  onBulk(from: MemberId, message: BulkMessage): void {
+  onBulk(from: MemberId, message: SlicePush | SliceFetch | SliceReply): void {
     switch (message.type) {
       case 'slice':
         this.#onPush(from, message)
@@ -222,7 +222,7 @@ export class Slices implements SliceStore {
     const { segments, logger } = this.#components
     const fields = { segment: slice.segment, offset: slice.offset, length: slice.length, state }
     logger.error(fields, 'slice on disk is not what was written: fetching it from another member')
-    const outcome = await this.#fetch(slice)
+    const outcome = await this.fetch(slice)
     if (outcome === 'here') {
       this.#repaired++
       this.#arrived.delete(keyOf(slice))
@@ -265,7 +265,8 @@ export class Slices implements SliceStore {
     if (!oldest.done) this.#arrived.delete(oldest.value)
   }
 
-  #fetch(slice: Slice): Promise<FetchOutcome> {
+  /** Gets the slice into its segment from whoever has it; ends after every member was asked once. */
+  fetch(slice: Slice): Promise<FetchOutcome> {
     if (this.#closed) return Promise.resolve('unavailable')
     return new Promise((resolve) => {
       const key = keyOf(slice)
@@ -323,7 +324,7 @@ export class Slices implements SliceStore {
       const slice = this.#queue.shift()
       if (!slice) return
       const key = keyOf(slice)
-      void this.#fetch(slice).then((outcome) => {
+      void this.fetch(slice).then((outcome) => {
         if (this.#closed) return
         if (outcome === 'unavailable') this.#retryLater(slice)
         else this.#queued.delete(key)

@@ -84,6 +84,11 @@ export class Upkeep {
     return this.#checkpointed
   }
 
+  /** The state on the disk is one of this volume's life. */
+  get hasCommitted(): boolean {
+    return this.#committedEpoch !== 0
+  }
+
   start(): void {
     this.#schedule()
   }
