@@ -12,9 +12,10 @@ import {
   ENTRIES_PER_FETCH_MAX,
   encodeBulk,
   encodeControl,
-  ORPHANS_PER_QUERY_MAX
+  ORPHANS_PER_QUERY_MAX,
+  STATE_PART_MAX_BYTES
 } from '../../src/replication/message-codec.ts'
-import type { BulkMessage, ControlMessage } from '../../src/replication/messages.ts'
+import type { BulkMessage, ControlMessage, StatePart } from '../../src/replication/messages.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { Ballot } from '../../src/replication/register/ballot.ts'
 import type { Vector } from '../../src/replication/vector.ts'
@@ -136,6 +137,16 @@ const CONTROL: readonly (readonly [ControlMessage, string])[] = [
   ]
 ]
 
+const PART: StatePart = {
+  type: 'state-part',
+  copy: 1,
+  status: 'there',
+  offset: 0,
+  totalBytes: STATE_PART_MAX_BYTES * 2,
+  sha256: Buffer.alloc(32),
+  data: Buffer.alloc(2)
+}
+
 const BULK: readonly (readonly [BulkMessage, string])[] = [
   [
     { type: 'slice', segment: SEGMENT, offset: 300, data: Buffer.from('abcd', 'hex') },
@@ -149,7 +160,38 @@ const BULK: readonly (readonly [BulkMessage, string])[] = [
     { type: 'slice-reply', segment: SEGMENT, offset: 0, data: Buffer.from('ab', 'hex') },
     '3: 80808080808004 00 01 ab'
   ],
-  [{ type: 'slice-reply', segment: SEGMENT, offset: 0, data: undefined }, '3: 80808080808004 00 00']
+  [
+    { type: 'slice-reply', segment: SEGMENT, offset: 0, data: undefined },
+    '3: 80808080808004 00 00'
+  ],
+  [
+    { type: 'fetch-state', copy: 2, offset: 300, length: STATE_PART_MAX_BYTES },
+    '4: 02 ac02 808040'
+  ],
+  [
+    {
+      type: 'state-part',
+      copy: 2,
+      status: 'there',
+      offset: 300,
+      totalBytes: 302,
+      sha256: Buffer.alloc(32, 7),
+      data: Buffer.from('abcd', 'hex')
+    },
+    `5: 02 02 ac02 ae02 20 ${'07'.repeat(32)} abcd`
+  ],
+  [
+    {
+      type: 'state-part',
+      copy: 2,
+      status: 'preparing',
+      offset: 0,
+      totalBytes: 0,
+      sha256: Buffer.alloc(0),
+      data: Buffer.alloc(0)
+    },
+    '5: 02 01 00 00 00'
+  ]
 ]
 
 function bodyOf({ parts }: WireMessage): Buffer {
@@ -217,7 +259,7 @@ test('message codec - every control type has its sample here', (t) => {
   }
   t.is(types.size, 22)
   t.ok(isRefused(() => decodeBulk(0, Buffer.alloc(8))))
-  t.ok(isRefused(() => decodeBulk(4, Buffer.alloc(8))))
+  t.ok(isRefused(() => decodeBulk(6, Buffer.alloc(8))))
 })
 
 test('message codec - every proper prefix and every longer body is refused', (t) => {
@@ -269,7 +311,12 @@ test('message codec - counts and lengths are bounded', (t) => {
   const bulk: readonly BulkMessage[] = [
     { type: 'slice', ...place, data },
     { type: 'slice-reply', ...place, data },
-    { type: 'fetch-slice', ...place, length: SLICE_MAX_BYTES + 1 }
+    { type: 'fetch-slice', ...place, length: SLICE_MAX_BYTES + 1 },
+    { type: 'fetch-state', copy: 1, offset: 0, length: STATE_PART_MAX_BYTES + 1 },
+    { ...PART, data: Buffer.alloc(STATE_PART_MAX_BYTES + 1) },
+    { ...PART, totalBytes: 1 },
+    { ...PART, data: Buffer.alloc(0) },
+    { ...PART, sha256: Buffer.alloc(31) }
   ]
   for (const message of bulk) {
     const wire = encodeBulk(message)

@@ -1,0 +1,148 @@
+import { crc32 } from 'node:zlib'
+import test from 'brittle'
+import type { Slice } from '../../../src/fs/op.ts'
+import type { SegmentId } from '../../../src/fs/primitives.ts'
+import { SliceBacklog } from '../../../src/replication/replica/slice-backlog.ts'
+import type { FetchOutcome } from '../../../src/replication/replica/slices.ts'
+import { sha256 } from '../../../src/replication/storage/segment-store.ts'
+import { A, B } from '../records.ts'
+import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
+
+const SEGMENT = 7 as SegmentId
+const BYTES = 40_000
+
+function bytesOf(i: number): Buffer {
+  return Buffer.alloc(BYTES, i + 1)
+}
+
+/** Slices of 40,000 bytes one behind the other. */
+function sliceOf(i: number): Slice {
+  const data = bytesOf(i)
+  const place = { segment: SEGMENT, offset: i * BYTES, length: BYTES }
+  return { ...place, crc32: crc32(data), sha256: sha256(data) }
+}
+
+class Desk {
+  readonly clock = new HandClock()
+  readonly links = new NotedLinks([A])
+  readonly stored = new Map<number, Buffer>()
+  readonly unjournaled: SegmentId[] = []
+  readonly fetchedAlone: number[] = []
+  outcome: FetchOutcome = 'here'
+  readonly left: Slice[]
+  readonly backlog: SliceBacklog
+
+  constructor(slices: Slice[], onDisk: readonly number[] = []) {
+    this.left = slices
+    const total = () => ({ slices: this.left.length, bytes: this.left.length * BYTES })
+    const left = this.left
+    this.backlog = new SliceBacklog({
+      due: {
+        get left() {
+          return total()
+        },
+        after: (place, limit) =>
+          left.filter(({ offset }) => offset > (place?.offset ?? -1)).slice(0, limit),
+        settle: (slice) => {
+          left.splice(left.indexOf(slice), 1)
+        }
+      },
+      segments: {
+        writeAt: (_segment, offset, data) => {
+          this.stored.set(offset, Buffer.from(data))
+        },
+        verifySha: ({ offset }) => (onDisk.includes(offset / BYTES) ? 'ok' : 'missing'),
+        markUnsynced: () => {}
+      },
+      slices: {
+        fetch: async ({ offset }) => {
+          this.fetchedAlone.push(offset / BYTES)
+          return this.outcome
+        },
+        noteUnjournaled: (segment) => {
+          this.unjournaled.push(segment)
+        }
+      },
+      links: this.links,
+      inSync: () => [A],
+      clock: this.clock,
+      logger: new NotedLogger(),
+      onFatal: (reason) => {
+        throw reason
+      }
+    })
+  }
+
+  /** The places asked for, in slices. */
+  asked(): { from: number; count: number }[] {
+    return this.links.takeBulk().flatMap(({ message }) => {
+      if (message.type !== 'fetch-slice') return []
+      return [{ from: message.offset / BYTES, count: message.length / BYTES }]
+    })
+  }
+
+  async reply(from: number, data: Buffer | undefined): Promise<boolean> {
+    const place = { segment: SEGMENT, offset: from * BYTES }
+    const taken = this.backlog.onReply(A, { type: 'slice-reply', ...place, data })
+    await settle()
+    return taken
+  }
+}
+
+test('slice backlog - neighbours come together, what is on the disk is not fetched', async (t) => {
+  const desk = new Desk([0, 1, 2, 3, 4, 6].map(sliceOf), [1])
+  desk.backlog.start()
+  await settle()
+  t.alike(desk.asked(), [
+    { from: 0, count: 1 },
+    { from: 2, count: 3 },
+    { from: 6, count: 1 }
+  ])
+  t.ok(await desk.reply(2, Buffer.concat([2, 3, 4].map(bytesOf))))
+  t.is(desk.stored.get(2 * BYTES)?.length, 3 * BYTES)
+  t.absent(await desk.reply(3, bytesOf(3)), 'nobody asked for that')
+  await desk.reply(0, bytesOf(0))
+  await desk.reply(6, bytesOf(6))
+  t.alike(desk.backlog.left, { slices: 0, bytes: 0 })
+  t.is(desk.unjournaled.length, 6, 'each waits for its sync')
+  t.is(desk.clock.pending, 0)
+})
+
+test('slice backlog - what comes wrong or not at all is fetched slice by slice', async (t) => {
+  const desk = new Desk([0, 1, 3, 5].map(sliceOf))
+  desk.backlog.start()
+  await settle()
+  await desk.reply(0, Buffer.concat([bytesOf(0), bytesOf(9)]))
+  t.alike(desk.fetchedAlone, [0, 1])
+  t.is(desk.stored.size, 0, 'nothing of it was written')
+  await desk.reply(3, undefined)
+  desk.backlog.gone(A)
+  await settle()
+  t.alike(desk.fetchedAlone, [0, 1, 3, 5])
+  t.is(desk.backlog.left.slices, 0)
+})
+
+test('slice backlog - what nobody has now stays due and is tried again', async (t) => {
+  const desk = new Desk([sliceOf(0)])
+  desk.outcome = 'unavailable'
+  desk.links.members = [B]
+  desk.backlog.start()
+  await settle()
+  t.alike(desk.asked(), [], 'only members in sync hold everything')
+  t.alike(desk.fetchedAlone, [0])
+  t.is(desk.backlog.left.slices, 1)
+  desk.outcome = 'dead'
+  desk.clock.advance(1000)
+  await settle()
+  t.is(desk.backlog.left.slices, 0)
+})
+
+test('slice backlog - once stopped nothing is written', async (t) => {
+  const desk = new Desk([sliceOf(0)])
+  desk.backlog.start()
+  await settle()
+  desk.backlog.stop()
+  await desk.reply(0, bytesOf(0))
+  t.is(desk.stored.size, 0)
+  t.is(desk.clock.pending, 0)
+})
