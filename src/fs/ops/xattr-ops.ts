@@ -11,17 +11,20 @@ const XATTR_REPLACE = 2
 /** listxattr(2) can return no more: names with their closing NULs. */
 const LIST_MAX_BYTES = 65536
 const NAMESPACES = ['user.', 'trusted.', 'security.']
+/** As on every FUSE filesystem, SELinux labels files by their mount alone. */
+const NOT_KEPT = 'security.selinux'
 
 /**
- * EOPNOTSUPP for namespaces that are not kept; of system.* there are the access control lists only.
- * Who may touch which namespace is checked by the kernel.
+ * EOPNOTSUPP for what is not kept; of system.* there are the access control lists only. Who may
+ * touch which namespace is checked by the kernel. ls and cp ask each file for its SELinux label,
+ * but no file of a filesystem any more that has answered EOPNOTSUPP.
  */
 function assertXattrName(name: Uint8Array): void {
   if (name.length > XATTR_NAME_MAX_BYTES) throw new FsError('ERANGE', 'attribute name too long')
   if (isAclName(name)) return
   const text = Buffer.from(name).toString('latin1')
   const namespace = NAMESPACES.find((prefix) => text.startsWith(prefix))
-  if (namespace === undefined) throw new FsError('EOPNOTSUPP', 'attribute namespace')
+  if (namespace === undefined || text === NOT_KEPT) throw new FsError('EOPNOTSUPP', 'attribute namespace')
   if (text.length === namespace.length || text.includes('\0')) {
     throw new FsError('EINVAL', 'attribute name')
   }
