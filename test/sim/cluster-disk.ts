@@ -9,15 +9,20 @@ import type { Slice } from '../../src/fs/op.ts'
 import type { SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeSegmentId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
+import { decodeEntryHead } from '../../src/replication/entry-codec.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
 import { FRESH_VOTER } from '../../src/replication/register/voter.ts'
+import { closeLeftOpen } from '../../src/replication/replica/left-open.ts'
 import type {
   ReplicaJournal,
+  ReplicaOpenEntry,
   ReplicaSegments
 } from '../../src/replication/replica/replica-ports.ts'
 import type { JournalPosition } from '../../src/replication/storage/journal-record.ts'
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
+import type { EntryPart, ReadPart } from '../../src/replication/storage/open-entry.ts'
+import { joinParts } from '../../src/replication/storage/open-entry.ts'
 import type { SliceState } from '../../src/replication/storage/segment-store.ts'
 import type { SimProcess } from './cluster-faults.ts'
 import type { Image } from './cluster-state.ts'
@@ -48,6 +53,8 @@ export class Disk {
   /** Entries pruned from the front of the journal. */
   journalStart = 0
   journalDurable = 0
+  /** Never synced: gone with the power. */
+  openParts: ReadPart[] = []
   readonly segments = new Map<SegmentId, Map<number, Stored>>()
   readonly logs = new Map<WriterId, LogFile>()
   incarnation = 0
@@ -66,6 +73,7 @@ export class Disk {
 
   powerCut(random: Random): void {
     this.state.powerCut(random)
+    this.openParts = []
     const unsynced = this.journalStart + this.journal.length - this.journalDurable
     const kept = this.options.losesAll ? 0 : random.between(0, unsynced)
     this.journal.length = Math.max(0, this.journalDurable + kept - this.journalStart)
@@ -84,6 +92,7 @@ export class Disk {
   /** Puts state and journal aside. */
   setAside(): void {
     this.state.clear()
+    this.openParts = []
     this.journal = []
     this.journalStart = 0
     this.journalDurable = 0
@@ -194,6 +203,30 @@ export class ToyJournal implements ReplicaJournal {
   async close(): Promise<void> {
     this.syncNow()
   }
+}
+
+/** What the last process left open is closed when the next one begins. */
+export class ToyOpenEntry implements ReplicaOpenEntry {
+  readonly #user: DiskUser
+
+  constructor(user: DiskUser, journal: ToyJournal) {
+    this.#user = user
+    const { disk } = user
+    const left = disk.openParts.length > 0 ? joinParts(disk.openParts) : undefined
+    closeLeftOpen(journal, left, disk.state.newest.position.applied)
+    disk.openParts = []
+  }
+
+  put({ index, head, payload }: EntryPart): void {
+    const { disk, process } = this.#user
+    assert(!process.isDead, 'a dead process writes')
+    if (index === 0) disk.openParts = []
+    assert(disk.openParts.length === index, 'parts of the open entry in order')
+    const entry = decodeEntryHead(Buffer.from(head))
+    disk.openParts.push({ entry, payload: Buffer.concat(payload) })
+  }
+
+  close(): void {}
 }
 
 export class ToySegments implements ReplicaSegments {

@@ -12,7 +12,7 @@ import type { ConnectionHandlers } from '../../src/replication/transport/connect
 import type { FramedKind, PeerConnection } from '../../src/replication/transport/peer-connection.ts'
 import { EMPTY_BOOK } from '../../src/replication/volume/invite-book.ts'
 import { SimClient } from './cluster-client.ts'
-import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
+import { Disk, ToyJournal, ToyOpenEntry, ToySegments } from './cluster-disk.ts'
 import { ToyExchange } from './cluster-exchange.ts'
 import { SafetyError, SimProcess } from './cluster-faults.ts'
 import { ToyLogs } from './cluster-logs.ts'
@@ -171,6 +171,7 @@ export class SimMember {
     disk.received = undefined
     const state = this.#openState(writer)
     const journal = new ToyJournal(user)
+    const openEntry = new ToyOpenEntry(user, journal)
     const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
     const ownLog = logs.create(writer)
     const logger = world.logger(id)
@@ -187,6 +188,7 @@ export class SimMember {
       {
         writer,
         journal,
+        openEntry,
         segments,
         logs,
         ownLog,

@@ -11,7 +11,7 @@ import { CatchUp } from '../../src/replication/replica/catch-up.ts'
 import { LocalLog } from '../../src/replication/replica/local-log.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { TokenNode } from '../../src/replication/token/token-node.ts'
-import { ToyJournal, ToySegments } from './cluster-disk.ts'
+import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
 import type { ClusterHooks } from './cluster-world.ts'
 import { swap, swapGetter } from './swap.ts'
 
@@ -142,6 +142,21 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
     withinSeeds: 400,
     isQuick: true,
     apply: () => swap(ToySegments.prototype, 'syncUnsynced', () => async () => {})
+  },
+  {
+    name: 'a part of the open entry is used after a power cut',
+    withinSeeds: 400,
+    apply: () =>
+      swap(
+        Disk.prototype,
+        'powerCut',
+        (original) =>
+          function (this: Disk, random) {
+            const parts = this.openParts
+            original.call(this, random)
+            this.openParts = parts.slice(0, random.between(0, parts.length))
+          }
+      )
   },
   {
     name: 'nobody asks for what is missing',

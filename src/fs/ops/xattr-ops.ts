@@ -24,7 +24,8 @@ function assertXattrName(name: Uint8Array): void {
   if (isAclName(name)) return
   const text = Buffer.from(name).toString('latin1')
   const namespace = NAMESPACES.find((prefix) => text.startsWith(prefix))
-  if (namespace === undefined || text === NOT_KEPT) throw new FsError('EOPNOTSUPP', 'attribute namespace')
+  if (namespace === undefined || text === NOT_KEPT)
+    throw new FsError('EOPNOTSUPP', 'attribute namespace')
   if (text.length === namespace.length || text.includes('\0')) {
     throw new FsError('EINVAL', 'attribute name')
   }

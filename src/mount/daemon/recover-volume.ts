@@ -5,8 +5,10 @@ import { type Incarnation, makeWriterId } from '../../fs/primitives.ts'
 import { openState } from '../../fs/state/open-state.ts'
 import type { EpochRecord } from '../../replication/record.ts'
 import { hasSlicesOnDisk } from '../../replication/replica/intake.ts'
+import { closeLeftOpen } from '../../replication/replica/left-open.ts'
 import { scanHeld } from '../../replication/replica/recovery.ts'
 import { Journal } from '../../replication/storage/journal.ts'
+import { OpenEntryFile } from '../../replication/storage/open-entry.ts'
 import { SegmentStore } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import type { Vector } from '../../replication/vector.ts'
@@ -56,6 +58,7 @@ async function heldOnDisk(stateDir: string, record: EpochRecord, logger: Logger)
     const segments = SegmentStore.open({ dir: directory.segments, logger, onFailure }, { writer })
     try {
       const { applied } = state.position()
+      closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), applied)
       return new Map(
         scanHeld(journal, { record, applied }, (item) => hasSlicesOnDisk(segments, item))
       )

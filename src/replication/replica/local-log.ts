@@ -1,23 +1,32 @@
 /**
- * This member's own entries: gathers the ops of one event-loop turn into an entry, and sees it
- * into the journal, the state, the peers and the hypercore.
+ * This member's own entries: gathers ops into an entry, and sees it into the journal, the state, the
+ * peers and the hypercore.
  *
- * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash);
- * at the end of the turn its entry is journaled (page cache), then sent, then `submit` resolves
- * and the process is answered. A crash before the journal write loses an op nobody was told of;
- * after it, the journal brings it back.
+ * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash); at
+ * the end of its event-loop turn it is written down (page cache), then `submit` resolves and the
+ * process is answered. A crash before that loses an op nobody was told of; after it, the next start
+ * brings it back.
+ *
+ * Each entry costs all members the same whatever it holds. So while ops keep coming an entry stays
+ * open over several turns: at the end of each its new ops go to the open-entry file, and the process
+ * is answered. It is closed - journaled as a whole, then sent - a moment later, when it is large, or as
+ * soon as anybody asks for what this member has applied (`flush`): what is said to a peer is said
+ * behind it.
  */
 import { assert } from '../../fs/assert.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
-import type { Timer } from '../../fs/ports/clock.ts'
+import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
-import type { Seq, WriterId } from '../../fs/primitives.ts'
+import type { Epoch, Seq, WriterId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import type { Defer } from '../defer.ts'
 import type { SealedEntry } from '../entry.ts'
 import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
 import { encodeEntryHead } from '../entry-codec.ts'
+import { joinPieces, Slab } from '../slab.ts'
+import type { Vector } from '../vector.ts'
+import type { ReplicaOpenEntry } from './replica-ports.ts'
 
 /** An entry is closed early above these; a single op may exceed none of the hard bounds. */
 const GATHER_HEAD_BYTES = 256 * 1024
@@ -27,6 +36,12 @@ const OP_OVERHEAD_BYTES = 160
 const SLICE_OVERHEAD_BYTES = 64
 /** Together with a full entry they stay below the hard bound of its head. */
 const TOGETHER_OPS_MAX = 8
+/** For so long an entry stays open at most. */
+const OPEN_MS = 2
+/** It does so when the one before was closed no longer ago: single ops are sent at once. */
+const BUSY_MS = 4
+/** More is written to the journal at once: writing it twice would cost more than an entry. */
+const OPEN_PAYLOAD_BYTES = 64 * 1024
 
 export interface LocalLogComponents {
   readonly writer: WriterId
@@ -34,28 +49,48 @@ export interface LocalLogComponents {
   readonly admission: Admission
   /** Journals synchronously (page cache); throws when it cannot. */
   readonly journal: (entry: SealedEntry) => void
+  /** Without it every entry is closed at the end of its turn. */
+  readonly openEntry: Pick<ReplicaOpenEntry, 'put'> | undefined
   /** After journaling: to the peers and the log. Resolves when there is room for more. */
   readonly publish: (entry: SealedEntry) => Promise<void> | undefined
   readonly defer: Defer
+  readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>
   /** The member cannot go on: state and journal differ. */
   readonly onFatal: (error: Error) => void
 }
 
-interface Gathering {
-  readonly seq: Seq
-  readonly ops: Op[]
-  readonly payloads: Uint8Array[]
-  headBytes: number
-  payloadBytes: number
+/** Who waits for the end of a turn. */
+interface Turn {
   readonly done: Promise<void>
   readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
 
+interface Gathering {
+  readonly epoch: Epoch
+  readonly seq: Seq
+  readonly deps: Vector
+  readonly ops: Op[]
+  /** Copies: what they came in is used again as soon as an op is answered. */
+  readonly payloads: Buffer[]
+  headBytes: number
+  payloadBytes: number
+  /** Parts written to the open-entry file, and the ops and payloads in them. */
+  parts: number
+  writtenOps: number
+  writtenPayloads: number
+}
+
 export class LocalLog {
   readonly #components: LocalLogComponents
+  readonly #slab = new Slab()
   #gathering: Gathering | undefined
-  #scheduled: Timer | undefined
+  #turn: Turn | undefined
+  #turnEnd: Timer | undefined
+  #closing: Timer | undefined
+  #closedMs = Number.NEGATIVE_INFINITY
+  /** Peers or hypercore are behind: until then answers wait. */
+  #room: Promise<void> | undefined
   #writable = false
   #failure: Error | undefined
 
@@ -109,10 +144,10 @@ export class LocalLog {
     gathering.headBytes += headBytes(op)
     if (payload && payload.length > 0) {
       assert(payload.length === opDataBytes(op), 'payload is not the bytes of the op')
-      gathering.payloads.push(payload)
+      gathering.payloads.push(this.#slab.keep(payload))
       gathering.payloadBytes += payload.length
     }
-    return gathering.done
+    return this.#untilTurnEnd()
   }
 
   /** Closes the entry being gathered: on return it is journaled and handed to the peers. */
@@ -120,48 +155,124 @@ export class LocalLog {
     const gathering = this.#gathering
     if (!gathering) return
     this.#gathering = undefined
-    this.#scheduled?.cancel()
-    this.#scheduled = undefined
-    const { admission, writer, journal, publish } = this.#components
-    const deps = new Map<WriterId, Seq>()
-    for (const live of admission.record.live) {
-      if (live !== writer) deps.set(live, admission.appliedOf(live))
-    }
+    this.#closing?.cancel()
+    this.#closing = undefined
+    const { admission, writer, journal, publish, clock } = this.#components
     let sealed: SealedEntry
     try {
-      const { seq, ops } = gathering
-      const head = encodeEntryHead({ epoch: admission.record.epoch, writer, seq, deps, ops })
-      sealed = { writer, seq, head, payload: Buffer.concat(gathering.payloads) }
+      const payload = joinPieces(gathering.payloads)
+      sealed = { writer, seq: gathering.seq, head: this.#head(gathering, 0), payload }
       journal(sealed)
     } catch (error) {
-      const cause = error instanceof Error ? error : new Error(String(error))
-      gathering.reject(new FsError('EIO', 'the entry could not be journaled', { cause }))
-      this.#fail(cause)
+      this.#refuse(error)
       return
     }
     admission.noteOwn(writer, gathering.seq)
-    const room = publish(sealed)
-    if (room) room.then(gathering.resolve, gathering.reject)
-    else gathering.resolve()
+    this.#closedMs = clock.monotonicMs()
+    this.#waitForRoom(publish(sealed))
+    this.#endTurn()
+  }
+
+  #onTurnEnd(): void {
+    this.#turnEnd = undefined
+    const gathering = this.#gathering
+    if (!gathering) this.#endTurn()
+    else if (!this.#staysOpen(gathering)) this.flush()
+    else this.#writePart(gathering)
+  }
+
+  #staysOpen(gathering: Gathering): boolean {
+    const { openEntry, clock } = this.#components
+    if (openEntry === undefined || isFull(gathering)) return false
+    if (gathering.payloadBytes >= OPEN_PAYLOAD_BYTES) return false
+    return gathering.parts > 0 || clock.monotonicMs() - this.#closedMs < BUSY_MS
+  }
+
+  #writePart(gathering: Gathering): void {
+    const { openEntry, writer, clock } = this.#components
+    const { seq, parts, ops, payloads } = gathering
+    if (gathering.writtenOps < ops.length) {
+      const head = this.#head(gathering, gathering.writtenOps)
+      const payload = payloads.slice(gathering.writtenPayloads)
+      try {
+        openEntry?.put({ writer, seq, index: parts, head, payload })
+      } catch (error) {
+        this.#gathering = undefined
+        this.#closing?.cancel()
+        this.#refuse(error)
+        return
+      }
+      gathering.parts++
+      gathering.writtenOps = ops.length
+      gathering.writtenPayloads = payloads.length
+      this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
+    }
+    this.#endTurn()
+  }
+
+  #head({ epoch, seq, deps, ops }: Gathering, from: number): Buffer {
+    const { writer } = this.#components
+    return encodeEntryHead({ epoch, writer, seq, deps, ops: from === 0 ? ops : ops.slice(from) })
   }
 
   #begin(seq: Seq): Gathering {
-    const { promise, resolve, reject } = withResolvers()
-    // Nobody may be waiting (a fire-and-forget reap): the failure is reported by onFatal.
-    promise.catch(() => {})
+    const { admission, writer } = this.#components
+    const { epoch, live } = admission.record
+    // An entry of another member is applied only behind a flush: this stays true until then.
+    const deps = new Map<WriterId, Seq>()
+    for (const other of live) if (other !== writer) deps.set(other, admission.appliedOf(other))
     const gathering: Gathering = {
+      epoch,
       seq,
+      deps,
       ops: [],
       payloads: [],
       headBytes: 0,
       payloadBytes: 0,
-      done: promise,
-      resolve,
-      reject
+      parts: 0,
+      writtenOps: 0,
+      writtenPayloads: 0
     }
     this.#gathering = gathering
-    this.#scheduled = this.#components.defer(() => this.flush())
     return gathering
+  }
+
+  #untilTurnEnd(): Promise<void> {
+    if (this.#turn) return this.#turn.done
+    const { promise: done, resolve, reject } = withResolvers()
+    // Nobody may be waiting (a fire-and-forget reap): the failure is reported by onFatal.
+    done.catch(() => {})
+    this.#turn = { done, resolve, reject }
+    this.#turnEnd = this.#components.defer(() => this.#onTurnEnd())
+    return done
+  }
+
+  #endTurn(): void {
+    const turn = this.#turn
+    this.#turn = undefined
+    this.#turnEnd?.cancel()
+    this.#turnEnd = undefined
+    if (!turn) return
+    if (this.#room) this.#room.then(turn.resolve, turn.reject)
+    else turn.resolve()
+  }
+
+  #waitForRoom(room: Promise<void> | undefined): void {
+    if (room === undefined) return
+    const over = (): void => {
+      if (this.#room === room) this.#room = undefined
+    }
+    this.#room = room
+    room.then(over, over)
+  }
+
+  #refuse(error: unknown): void {
+    const cause = error instanceof Error ? error : new Error(String(error))
+    const turn = this.#turn
+    this.#turn = undefined
+    this.#turnEnd?.cancel()
+    turn?.reject(new FsError('EIO', 'the entry could not be journaled', { cause }))
+    this.#fail(cause)
   }
 
   #fail(error: Error): void {

@@ -20,14 +20,22 @@ interface Push {
   readonly timer: Timer
 }
 
+export interface PeersComponents {
+  readonly clock: Clock
+  /** What is said to a member is said behind all that was answered here: closes the open entry. */
+  readonly beforeSaid?: () => void
+}
+
 export class Peers implements PeerLinks {
   readonly #clock: Clock
+  readonly #beforeSaid: (() => void) | undefined
   readonly #pushes = new Map<MemberId, Push>()
   readonly #control = new Map<MemberId, PeerConnection>()
   readonly #bulk = new Map<MemberId, PeerConnection>()
 
-  constructor(components: { readonly clock: Clock }) {
+  constructor(components: PeersComponents) {
     this.#clock = components.clock
+    this.#beforeSaid = components.beforeSaid
   }
 
   add(connection: PeerConnection): void {
@@ -72,6 +80,7 @@ export class Peers implements PeerLinks {
   }
 
   sendControl(member: MemberId, message: ControlMessage): boolean {
+    this.#beforeSaid?.()
     this.#flushPush(member)
     return this.#send(member, message)
   }

@@ -4,6 +4,7 @@ import { makeWriterId } from '../../fs/primitives.ts'
 import { DueSliceTable } from '../../fs/state/due-slice-table.ts'
 import { deferToTurnEnd } from '../defer.ts'
 import { Journal } from '../storage/journal.ts'
+import { OpenEntryFile } from '../storage/open-entry.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
 import { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
@@ -14,6 +15,7 @@ import { Connections } from '../transport/connections.ts'
 import { saveInvites, saveRecord, saveVoter } from '../volume/volume-files.ts'
 import { EntryShelf } from './entry-shelf.ts'
 import { hasSlicesOnDisk } from './intake.ts'
+import { closeLeftOpen } from './left-open.ts'
 import { republishOwn, scanHeld } from './recovery.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
@@ -46,7 +48,11 @@ export async function openReplica(
   const fail = (error: Error): void => {
     replica?.fatal(error)
   }
+  const { applied } = state.position()
   const journal = Journal.open({ dir: directory.journal, logger, onFailure: fail }, { writer })
+  if (closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), applied)) {
+    logger.info({}, 'entry that was open when the last process ended is closed')
+  }
   const segments = SegmentStore.open(
     {
       dir: directory.segments,
@@ -65,15 +71,14 @@ export async function openReplica(
     }
   })
   const ownLog = await logs.create(writer)
-  const held = scanHeld(
-    journal,
-    { record: volume.record, applied: state.position().applied },
-    (item) => hasSlicesOnDisk(segments, item)
+  const held = scanHeld(journal, { record: volume.record, applied }, (item) =>
+    hasSlicesOnDisk(segments, item)
   )
   const damage = await republishOwn({ journal, logs, self: volume.self.id, logger })
   replica = new Replica(components, options, {
     writer,
     journal,
+    openEntry: OpenEntryFile.begin(directory.openEntry),
     segments,
     logs,
     ownLog,

@@ -100,7 +100,7 @@ export class ReplicaParts {
     this.#ports = ports
     this.#life = life
     this.#self = volume.self.id
-    this.peers = new Peers({ clock })
+    this.peers = new Peers({ clock, beforeSaid: () => this.localLog.flush() })
     this.roundTrips = new RoundTrips({ clock })
     this.admission = new Admission({ record: volume.record, applied: state.position().applied })
     this.waits = new AppliedWaits(() => this.admission.applied)
@@ -202,7 +202,7 @@ export class ReplicaParts {
   }
 
   #makeLocalLog(): LocalLog {
-    const { journal, ownLog, writer, defer } = this.#ports
+    const { journal, openEntry, ownLog, writer, defer } = this.#ports
     const { onFatal } = this.#life
     const publication = new Publication({
       peers: this.peers,
@@ -225,8 +225,10 @@ export class ReplicaParts {
       journal: (entry) => {
         journal.append([entry])
       },
+      openEntry,
       publish: (entry) => publication.publish(entry),
       defer,
+      clock: this.#components.clock,
       onFatal
     })
   }

@@ -9,6 +9,7 @@ import type { EpochRecord } from '../record.ts'
 import type { VoterState } from '../register/voter.ts'
 import type { ForeignLog } from '../storage/foreign-log.ts'
 import type { Journal } from '../storage/journal.ts'
+import type { OpenEntryFile } from '../storage/open-entry.ts'
 import type { OwnLog } from '../storage/own-log.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
@@ -24,6 +25,8 @@ export type ReplicaJournal = Pick<
   Journal,
   'append' | 'sync' | 'syncNow' | 'appended' | 'entries' | 'prune' | 'stats' | 'close'
 >
+
+export type ReplicaOpenEntry = Pick<OpenEntryFile, 'put' | 'close'>
 
 export type ReplicaSegments = Pick<
   SegmentStore,
@@ -77,6 +80,8 @@ export interface ConnectionsOwner {
 export interface ReplicaPorts {
   readonly writer: WriterId
   readonly journal: ReplicaJournal
+  /** Without it an entry is closed at the end of each turn. */
+  readonly openEntry: ReplicaOpenEntry | undefined
   readonly segments: ReplicaSegments
   readonly logs: ReplicaLogs
   readonly ownLog: ReplicaOwnLog

@@ -199,7 +199,8 @@ export class Replica implements OpLog {
     await this.#parts.connections.stop()
     if (options.orderly && this.#replayed) await this.#parts.durable.upkeep.finish()
     else await this.#parts.durable.upkeep.stop()
-    const { journal, segments, logs } = this.#ports
+    const { journal, openEntry, segments, logs } = this.#ports
+    openEntry?.close()
     await Promise.allSettled([journal.close(), segments.close(), logs.close()])
   }
 
@@ -209,6 +210,7 @@ export class Replica implements OpLog {
     parts.membership.stop()
     parts.register.stop()
     parts.memberChanges.stop()
+    parts.localLog.flush()
     parts.localLog.setWritable(false)
     parts.intake.stop()
     parts.follower.stop()

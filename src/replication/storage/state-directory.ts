@@ -63,6 +63,11 @@ export class StateDirectory {
     return join(this.dir, 'journal')
   }
 
+  /** In the journal's directory: what puts the one aside puts the other aside. */
+  get openEntry(): string {
+    return join(this.journal, 'open-entry')
+  }
+
   get segments(): string {
     return join(this.dir, 'segments')
   }

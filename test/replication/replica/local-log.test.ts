@@ -3,13 +3,21 @@ import { FsError } from '../../../src/fs/errno.ts'
 import type { Op } from '../../../src/fs/op.ts'
 import { OPS_MAX } from '../../../src/fs/op-codec.ts'
 import type { StateMachine } from '../../../src/fs/ports/state-machine.ts'
-import type { Epoch, Incarnation, Ino, MemberId, Seq } from '../../../src/fs/primitives.ts'
+import type {
+  Epoch,
+  Incarnation,
+  Ino,
+  MemberId,
+  SegmentId,
+  Seq
+} from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { Admission } from '../../../src/replication/admission.ts'
 import type { SealedEntry } from '../../../src/replication/entry.ts'
 import { decodeEntryHead } from '../../../src/replication/entry-codec.ts'
 import type { EpochRecord } from '../../../src/replication/record.ts'
 import { LocalLog } from '../../../src/replication/replica/local-log.ts'
+import type { EntryPart } from '../../../src/replication/storage/open-entry.ts'
 
 const WRITER = makeWriterId(1 as MemberId, 1 as Incarnation)
 const record: EpochRecord = {
@@ -29,8 +37,10 @@ const record: EpochRecord = {
   removedKeys: []
 }
 
-function open() {
+function open(openEntry?: { put(part: EntryPart): void }) {
   const journaled: SealedEntry[] = []
+  const timers: (() => void)[] = []
+  const now = { ms: 0 }
   const applied: Op[] = []
   const turn: (() => void)[] = []
   const state = { apply: (op: Op) => void applied.push(op) } as unknown as StateMachine
@@ -39,10 +49,18 @@ function open() {
     state,
     admission: new Admission({ record, applied: new Map([[WRITER, 0 as Seq]]) }),
     journal: (entry) => void journaled.push(entry),
+    openEntry,
     publish: () => undefined,
     defer: (work) => {
       turn.push(work)
       return { cancel: () => void turn.splice(turn.indexOf(work), 1) }
+    },
+    clock: {
+      monotonicMs: () => now.ms,
+      setTimer: (_delayMs, work) => {
+        timers.push(work)
+        return { cancel: () => void timers.splice(timers.indexOf(work), 1) }
+      }
     },
     onFatal: () => undefined
   })
@@ -50,11 +68,22 @@ function open() {
     for (const work of turn.splice(0)) work()
   }
   const entries = () => journaled.map(({ head }) => decodeEntryHead(head).ops.length)
-  return { log, applied, entries, endTurn }
+  return { log, applied, journaled, entries, endTurn, timers, now }
 }
 
 function reap(ino: number): Op {
   return { type: 'reap', ino: ino as Ino }
+}
+
+function write(ino: number): Op {
+  const slice = {
+    segment: 1 as SegmentId,
+    offset: 0,
+    length: 3,
+    crc32: 0,
+    sha256: Buffer.alloc(32)
+  }
+  return { type: 'write', ino: ino as Ino, offset: 0, slices: [slice], time: { sec: 1, nsec: 0 } }
 }
 
 test('local-log - ops submitted together stand in one entry, also when one is nearly full', async (t) => {
@@ -80,4 +109,69 @@ test('local-log - who may not write gets EIO', async (t) => {
   await t.exception(() => log.submit(reap(1)), FsError)
   await t.exception(() => log.submitTogether([reap(1), reap(2)]), FsError)
   t.is(applied.length, 0)
+})
+
+test('local-log - while ops keep coming an entry stays open, and each turn is answered', async (t) => {
+  const parts: EntryPart[] = []
+  const { log, journaled, entries, endTurn, timers, now } = open({
+    put: (part) => parts.push(part)
+  })
+  log.setWritable(true)
+  const first = log.submit(reap(1))
+  endTurn()
+  await first
+  t.alike(entries(), [1], 'a single op is sent at once')
+  for (const ino of [2, 3, 4]) {
+    now.ms++
+    const done = log.submit(reap(ino))
+    endTurn()
+    await done
+  }
+  t.alike(entries(), [1])
+  t.alike(
+    parts.map(({ index, seq }) => [index, seq]),
+    [
+      [0, 2],
+      [1, 2],
+      [2, 2]
+    ]
+  )
+  t.alike(
+    parts.map(({ head }) => decodeEntryHead(Buffer.from(head)).ops.map((op) => op.ino)),
+    [[2], [3], [4]]
+  )
+  t.is(timers.length, 1)
+  timers[0]?.()
+  t.alike(entries(), [1, 3])
+  t.alike(
+    journaled.map(({ seq }) => seq),
+    [1, 2]
+  )
+  void log.submit(reap(5))
+  endTurn()
+  log.flush()
+  t.alike(entries(), [1, 3, 1], 'closed when somebody asks')
+  t.is(timers.length, 0)
+  now.ms += 1000
+  void log.submit(reap(6))
+  endTurn()
+  t.alike(entries(), [1, 3, 1, 1])
+  t.is(parts.length, 4)
+})
+
+test('local-log - the payload of an entry may be used again when its op is answered', async (t) => {
+  const { log, journaled, endTurn } = open({ put: () => undefined })
+  log.setWritable(true)
+  const bytes = Buffer.alloc(3)
+  void log.submit(reap(1))
+  endTurn()
+  for (const fill of [1, 2]) {
+    bytes.fill(fill)
+    const done = log.submit(write(fill), bytes)
+    endTurn()
+    await done
+  }
+  bytes.fill(9)
+  log.flush()
+  t.alike([...(journaled[1]?.payload ?? [])], [1, 1, 1, 2, 2, 2])
 })
