@@ -12,6 +12,8 @@ import { SHAPES, type Shape, type ShapeName } from './shapes.ts'
 import type { System } from './systems/system.ts'
 import { WORKLOADS, type Workload, type WorkloadScale } from './workloads.ts'
 
+/** The pass before the first round: run, but not counted. */
+const WARM_UP = -1
 const REMOVE_LIMIT_MS = 10 * 60_000
 
 export interface RoundsOptions {
@@ -43,7 +45,13 @@ export class Rounds {
     this.#options = options
   }
 
+  /**
+   * Before the rounds one pass of one process warms every system up: servers run for weeks, and
+   * caches, compiled code and allocators are those of a process that has worked before.
+   */
   async run(): Promise<Cell[]> {
+    const [single] = SHAPES.filter(({ name }) => name === 'one')
+    if (single !== undefined) await this.#runShape(single, WARM_UP)
     for (let round = 0; round < this.#options.rounds; round++) {
       for (const shape of SHAPES) {
         if (this.#options.shapes.has(shape.name)) await this.#runShape(shape, round)
@@ -58,7 +66,7 @@ export class Rounds {
     for (const family of families) {
       for (const workload of wanted.filter((one) => one.family === family)) {
         for (let turn = 0; turn < this.#systems.length; turn++) {
-          const system = this.#systems[(turn + round) % this.#systems.length]
+          const system = this.#systems[(turn + Math.max(0, round)) % this.#systems.length]
           if (system !== undefined) await this.#measure(workload, shape, system, round)
         }
       }
@@ -72,17 +80,18 @@ export class Rounds {
     const folder =
       workload.fixture === 'listing' ? LISTING_FOLDER : folderOf(workload.family, shape)
     const job: LoadJob = { workload, shape, system, scale, round, folder, repository }
-    const title = `${delayMs} ms, round ${round + 1}, ${workload.label}, ${shape.label}`
+    const pass = round === WARM_UP ? 'warm-up' : `round ${round + 1}`
+    const title = `${delayMs} ms, ${pass}, ${workload.label}, ${shape.label}`
     try {
       if (workload.fixture === 'listing') await this.#fill(system)
       const sample = typeof workload.load === 'string' ? await runPingPong(job) : await runLoad(job)
-      cell.samples.push(sample)
+      if (round !== WARM_UP) cell.samples.push(sample)
       this.#options.progress(
         `${title}, ${system.name}: ${sample.rate.toPrecision(4)} ${workload.unit}`
       )
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
-      cell.failures.push(`round ${round + 1}: ${problem}`)
+      cell.failures.push(`${pass}: ${problem}`)
       this.#options.progress(`${title}, ${system.name}: FAILED: ${problem}`)
     }
   }
