@@ -41,14 +41,20 @@ export const Errno = {
 
 export type ErrnoName = keyof typeof Errno
 
-/** An operating error with the errno the calling process is to see. */
+/**
+ * An operating error with the errno the calling process is to see. It is an answer, not a fault: a name
+ * that is not there is one. So it keeps no stack, which would cost more than the rest of a lookup.
+ */
 export class FsError extends Error {
   override name = 'FsError'
   readonly errno: number
   readonly code: ErrnoName
 
   constructor(code: ErrnoName, message: string = code, options?: ErrorOptions) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, options)
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
     this.errno = Errno[code]
   }

@@ -20,6 +20,8 @@ export interface RequestContext {
   readonly lockOwner?: bigint | undefined
   /** Set by an operation whose answer is true now and must not be cached, not even for a moment. */
   passing?: boolean
+  /** The filesystem that the operation was given to last, where there are several behind one face. */
+  servedBy?: FilesystemApi | undefined
 }
 
 /** An open file or directory; numbers are never reused while the daemon lives. */

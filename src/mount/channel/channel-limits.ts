@@ -10,6 +10,9 @@ export const PAYLOAD_MAX_BYTES = 1024 * 1024
 export const REQUEST_MAX_BYTES = PAYLOAD_MAX_BYTES + 4096
 
 export const REQUEST_HEADER_BYTES = 40
+/** Larger requests get a buffer of their own at once. */
+export const LENT_MAX_BYTES = 4096
+const OPCODE_WRITE = 16
 
 export interface ChannelLimits {
   /** Memory for requests that are read and not yet released. */
@@ -34,6 +37,11 @@ export function defaultChannelLimits(): ChannelLimits {
     notifyWaitingMax: 4096,
     closeWaitMs: 500
   }
+}
+
+/** A write is kept until its bytes are stored; every other request is let go when it is decoded. */
+export function isKept(request: Buffer): boolean {
+  return request.readUInt32LE(4) === OPCODE_WRITE
 }
 
 /** Whether what was read is one whole request: its header gives its own length. */

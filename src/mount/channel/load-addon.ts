@@ -38,8 +38,11 @@ export interface NativeAddon {
     fd: number,
     batch: number,
     spinUs: number,
+    /** See TurnEnd. */
+    turn: Uint8Array,
     onRequest: (sizeBytes: number) => NextBuffer,
-    onEnd: (errno: number) => void
+    onEnd: (errno: number) => void,
+    onTurnEnd: () => void
   ): NativeReader
   readerResume(reader: NativeReader, buffer: Uint8Array): void
   readerStop(reader: NativeReader): void

@@ -3,18 +3,22 @@
  * descriptor is readable, and a reply is one writev. No thread hop on either way.
  */
 import { closeSync } from 'node:fs'
+import { assert } from '../../fs/assert.ts'
 import { Errno } from '../../fs/errno.ts'
 import type { FuseChannel, FuseChannelEvents } from './channel.ts'
 import { ChannelError } from './channel-error.ts'
 import {
   type ChannelLimits,
   defaultChannelLimits,
+  isKept,
   isWholeRequest,
+  LENT_MAX_BYTES,
   REQUEST_MAX_BYTES
 } from './channel-limits.ts'
 import type { NativeAddon, NativeReader, NextBuffer, ReaderStatistics } from './load-addon.ts'
 import { NotifyQueue } from './notify-queue.ts'
 import { RequestPool } from './request-pool.ts'
+import { TurnEnd } from './turn-end.ts'
 
 export interface NativeChannelComponents {
   readonly addon: NativeAddon
@@ -29,6 +33,8 @@ export interface NativeChannelOptions extends Partial<ChannelLimits> {
   readonly spinUs?: number
   /** Requests read in one turn of the loop. */
   readonly batch?: number
+  /** What runs behind each batch of requests. */
+  readonly turnEnd?: TurnEnd
 }
 
 export class NativeChannel implements FuseChannel {
@@ -59,12 +65,15 @@ export class NativeChannel implements FuseChannel {
       budgetBytes: this.#limits.budgetBytes,
       onRoom: () => this.#resume()
     })
+    const turnEnd = options.turnEnd ?? new TurnEnd()
     this.#reader = addon.readerCreate(
       fd,
       options.batch ?? 16,
       options.spinUs ?? 50,
+      turnEnd.bytes,
       (sizeBytes) => this.#received(sizeBytes),
-      (errno) => this.#end(errno === 0 ? undefined : new ChannelError('read /dev/fuse', errno))
+      (errno) => this.#end(errno === 0 ? undefined : new ChannelError('read /dev/fuse', errno)),
+      () => turnEnd.end()
     )
   }
 
@@ -129,6 +138,7 @@ export class NativeChannel implements FuseChannel {
       this.#end(new ChannelError(`a request of ${sizeBytes} bytes is not whole`, Errno.EPROTO))
       return null
     }
+    if (sizeBytes <= LENT_MAX_BYTES && !isKept(current)) return this.#lend(current, sizeBytes)
     const { request, release, consumed } = this.#pool.accept(current, sizeBytes)
     if (!consumed) {
       events.onRequest(request, release)
@@ -136,6 +146,21 @@ export class NativeChannel implements FuseChannel {
     }
     this.#readBuffer = undefined
     events.onRequest(request, release)
+    this.#readBuffer = this.#pool.takeReadBuffer()
+    return this.#readBuffer ?? null
+  }
+
+  /** Most requests are let go before they are served: no copy of them, and no buffer of their own. */
+  #lend(buffer: Buffer, sizeBytes: number): NextBuffer {
+    let state: 'lent' | 'kept' | 'back' = 'lent'
+    this.#events?.onRequest(buffer.subarray(0, sizeBytes), () => {
+      assert(state !== 'back', 'a request buffer was released twice')
+      const wasKept = state === 'kept'
+      state = 'back'
+      if (wasKept) this.#pool.putReadBuffer(buffer)
+    })
+    if ((state as string) === 'back') return undefined
+    state = 'kept'
     this.#readBuffer = this.#pool.takeReadBuffer()
     return this.#readBuffer ?? null
   }

@@ -17,6 +17,7 @@ import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
+import { TurnEnd } from '../channel/turn-end.ts'
 import { channelDriver } from '../driver/channel-driver.ts'
 import type { ServedMount } from '../driver/driver.ts'
 import { fuseNativeDriver } from '../driver/fuse-native-driver.ts'
@@ -68,6 +69,7 @@ class MountedNode implements TandemNode {
   readonly #clock: Clock
   readonly #punchHole: PunchHole | undefined
   readonly #openFiles = new OpenFiles()
+  readonly #turnEnd = new TurnEnd()
   readonly #serving: Serving
   readonly #kernelCache: KernelCache
   #settings: MountSettings
@@ -282,6 +284,7 @@ class MountedNode implements TandemNode {
         logger,
         openFiles: this.#openFiles,
         punchHole: this.#punchHole,
+        defer: (work) => this.#turnEnd.defer(work),
         kernelCache: this.#kernelCache,
         onLive: () => {
           if (isCurrent()) this.#becameLive()
@@ -373,7 +376,8 @@ class MountedNode implements TandemNode {
         gate: this.#serving,
         policy: this.#kernelCache,
         clock: this.#clock,
-        logger: this.#components.logger
+        logger: this.#components.logger,
+        turnEnd: this.#turnEnd
       },
       {
         mountPoint,

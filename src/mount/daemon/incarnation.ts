@@ -16,6 +16,7 @@ import type { Ino } from '../../fs/primitives.ts'
 import { Checkpointer } from '../../fs/state/checkpointer.ts'
 import { openState } from '../../fs/state/open-state.ts'
 import type { StateStore } from '../../fs/state/state-store.ts'
+import type { Defer } from '../../replication/defer.ts'
 import type { Entry, SealedEntry } from '../../replication/entry.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
 import { inosBeyondCuts } from '../../replication/replica/recovery.ts'
@@ -38,6 +39,7 @@ export interface IncarnationComponents {
   readonly logger: Logger
   readonly openFiles: OpenFiles
   readonly punchHole: PunchHole | undefined
+  readonly defer: Defer
   readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
@@ -66,7 +68,7 @@ export async function openIncarnation(
   components: IncarnationComponents,
   options: IncarnationOptions
 ): Promise<Incarnation> {
-  const { clock, logger, openFiles, punchHole, kernelCache } = components
+  const { clock, logger, openFiles, punchHole, defer, kernelCache } = components
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
@@ -90,6 +92,7 @@ export async function openIncarnation(
         clock,
         logger,
         random: Math.random,
+        defer,
         ...(punchHole ? { punchHole } : {}),
         ...(alternative ? { alternative } : {}),
         closeForGood: (inos) => openFiles.closedForGood(inos),
@@ -136,13 +139,16 @@ export async function openIncarnation(
 
 /** The log, with every op shown to `report` when it is applied; who submitted it waits for that too. */
 function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined): OpLog {
-  const both = (done: Promise<void>, ops: readonly Op[]): Promise<void> => {
-    const reports = ops.map(report).filter((wait) => wait !== undefined)
-    return reports.length === 0 ? done : Promise.all([done, ...reports]).then(() => undefined)
-  }
   return {
-    submit: (op, payload) => both(log.submit(op, payload), [op]),
-    submitTogether: (ops) => both(log.submitTogether(ops), ops),
+    submit: (op, payload) => {
+      const done = log.submit(op, payload)
+      const reported = report(op)
+      return reported === undefined ? done : Promise.all([done, reported]).then(() => undefined)
+    },
+    submitTogether: (ops) => {
+      const done = log.submitTogether(ops)
+      return Promise.all([done, ...ops.map(report)]).then(() => undefined)
+    },
     durable: () => log.durable(),
     allocateIno: () => log.allocateIno(),
     assertSpace: (bytes) => log.assertSpace(bytes),

@@ -80,8 +80,6 @@ export class Serving implements RequestGate {
   readonly #waiters = new Set<() => void>()
   /** Requests that are answered without a lease: with what was left, or with an error. */
   readonly #excused = new WeakSet<RequestContext>()
-  /** The filesystem, and so the incarnation, that a request was given to last. */
-  readonly #servedBy = new WeakMap<RequestContext, FilesystemApi>()
   #options: ServingOptions
   #timer: Timer | undefined
   #watch: Timer | undefined
@@ -110,7 +108,7 @@ export class Serving implements RequestGate {
   }
 
   async untilReply(ctx: RequestContext): Promise<void> {
-    const fs = this.#servedBy.get(ctx)
+    const fs = ctx.servedBy
     if (fs) await this.#untilAnswerable(ctx, fs)
     else await this.#untilOpen(ctx.signal)
   }
@@ -149,7 +147,7 @@ export class Serving implements RequestGate {
     const { current, mayAnswer } = this.#components
     const fs = current()
     if (!fs) throw new FsError('EIO', 'this member does not serve now')
-    this.#servedBy.set(ctx, fs)
+    ctx.servedBy = fs
     let result: T
     try {
       result = await operation(fs)

@@ -12,6 +12,7 @@ import type { RequestBody } from './request.ts'
 const HIGH = 2 ** 32
 const SLASH = 0x2f
 const DOT = 0x2e
+const NOTHING = Buffer.alloc(0)
 
 /** Decodes the body of one opcode; throws DecodeError. */
 export type BodyDecoder = (reader: BodyReader) => RequestBody
@@ -30,7 +31,7 @@ export class DecodeError extends Error {
 }
 
 export class BodyReader {
-  #buffer: Buffer = Buffer.alloc(0)
+  #buffer: Buffer = NOTHING
   #position = 0
   #end = 0
 
@@ -42,7 +43,7 @@ export class BodyReader {
 
   /** Lets go of the request's buffer. */
   clear(): void {
-    this.#buffer = Buffer.alloc(0)
+    this.#buffer = NOTHING
     this.#position = 0
     this.#end = 0
   }
@@ -128,7 +129,9 @@ export class BodyReader {
     if (nul < 0 || nul >= this.#end) throw new DecodeError(Errno.EINVAL, 'string without an end')
     if (nul - start > maxBytes) throw new DecodeError(tooLong, 'string too long')
     this.#position = nul + 1
-    return Buffer.from(this.#buffer.subarray(start, nul))
+    const text = Buffer.allocUnsafe(nul - start)
+    this.#buffer.copy(text, 0, start, nul)
+    return text
   }
 
   /** A view, not a copy. */

@@ -276,10 +276,9 @@ export class FuseDispatcher {
     } catch (error) {
       reply = this.#errorReply(request, error)
     }
-    if (watched) {
+    if (watched && !this.#mayReply(request)) {
       const isFailure = reply.kind === 'error' && reply.errno === Errno.EIO
-      const isHeld = !isFailure && gate.beforeReply(request, request.opcode) !== 0
-      if (isHeld) reply = await this.#whenAllowed(request, reply)
+      if (!isFailure) reply = await this.#whenAllowed(request, reply)
       reply = this.#gated(request, reply)
     }
     this.#answer(request, reply)
@@ -299,6 +298,15 @@ export class FuseDispatcher {
     this.#lockWaits += 1
     await this.#run(request, true)
     this.#lockWaits -= 1
+  }
+
+  #mayReply(request: ServedRequest): boolean {
+    try {
+      return this.#components.gate.beforeReply(request, request.opcode) === 0
+    } catch {
+      // Asked again by `#gated`, which answers with the error.
+      return false
+    }
   }
 
   /** An answer that is ready while the right to give it cannot be proven waits (DESIGN 5). */

@@ -1,5 +1,5 @@
 /** One request between its arrival and its answer, as the context the filesystem sees. */
-import type { RequestContext } from '../../fs/filesystem-api.ts'
+import type { FilesystemApi, RequestContext } from '../../fs/filesystem-api.ts'
 import type { CacheMark } from './policy.ts'
 import type { FuseRequest, RequestBody } from './request.ts'
 
@@ -24,6 +24,7 @@ export class ServedRequest implements RequestContext {
   /** CachePolicy.mark at its arrival. */
   readonly cacheMark: CacheMark
   passing = false
+  servedBy: FilesystemApi | undefined
   state: 'waiting' | 'serving' | 'answered' = 'waiting'
   #releaseBuffer: (() => void) | undefined
   #controller: AbortController | undefined

@@ -5,6 +5,9 @@
  * into. Each request is handed to JavaScript as a byte count; the callback's answer says what the
  * next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop until
  * readerResume. At most `batch` requests are read before the loop gets its turn.
+ *
+ * `turn` is two bytes shared with JavaScript: whether requests are being handed over now, and
+ * whether something is to be done when there are no more of them (onTurnEnd, always called then).
  */
 #include "addon.h"
 #include "spinner.h"
@@ -16,6 +19,8 @@
 
 #define REQUEST_MIN_BYTES 8192
 
+enum { TURN_RUNS, TURN_WANTED, TURN_BYTES };
+
 struct reader {
   napi_env env;
   napi_async_context context;
@@ -23,8 +28,11 @@ struct reader {
   napi_ref resource; /* what the callbacks are called on */
   napi_ref on_request;
   napi_ref on_end;
+  napi_ref on_turn_end;
+  napi_ref turn_bytes;
   napi_ref buffer;
   napi_async_cleanup_hook_handle hook;
+  uint8_t *turn;
   void *data;
   size_t size;
   int fd;
@@ -56,6 +64,8 @@ static void handle_closed(uv_handle_t *handle) {
   if (napi_open_handle_scope(env, &scope) == napi_ok) {
     drop_ref(env, &reader->on_request);
     drop_ref(env, &reader->on_end);
+    drop_ref(env, &reader->on_turn_end);
+    drop_ref(env, &reader->turn_bytes);
     drop_ref(env, &reader->buffer);
     drop_ref(env, &reader->resource);
     if (reader->context != NULL) {
@@ -194,9 +204,22 @@ static bool deliver(struct reader *reader, size_t size) {
   return go_on;
 }
 
-static void on_readable(uv_poll_t *handle, int status, int events) {
-  struct reader *reader = handle->data;
-  (void)events;
+/* What was put off until the requests at hand were all handed over. */
+static void end_turn(struct reader *reader) {
+  napi_handle_scope scope;
+  napi_value nothing;
+  reader->turn[TURN_WANTED] = 0;
+  if (napi_open_handle_scope(reader->env, &scope) != napi_ok) {
+    return;
+  }
+  if (napi_get_undefined(reader->env, &nothing) == napi_ok) {
+    call_back(reader, reader->on_turn_end, nothing);
+  }
+  napi_close_handle_scope(reader->env, scope);
+}
+
+/* Reads until there is nothing, `batch` is full, or reading is not to go on; whether any came. */
+static bool read_batch(struct reader *reader) {
   bool any = false;
   for (int turn = 0; turn < reader->batch; turn++) {
     ssize_t got = read(reader->fd, reader->data, reader->size);
@@ -209,13 +232,31 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
         break;
       }
     } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      break;
+      if (reader->turn[TURN_WANTED] == 0) {
+        break;
+      }
+      end_turn(reader); /* answers, after which there may be more to read */
+      if (reader->stopped || !reader->polling) {
+        break;
+      }
     } else if (got < 0 && (errno == EINTR || errno == ENOENT)) {
       continue; /* ENOENT: that request was aborted while it was being read */
     } else {
       end_reading(reader, got == 0 || errno == ENODEV ? 0 : errno);
-      return;
+      break;
     }
+  }
+  return any;
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events) {
+  struct reader *reader = handle->data;
+  (void)events;
+  reader->turn[TURN_RUNS] = 1;
+  bool any = read_batch(reader);
+  reader->turn[TURN_RUNS] = 0;
+  if (reader->turn[TURN_WANTED] != 0) {
+    end_turn(reader);
   }
   if (reader->stopped) {
     return;
@@ -247,15 +288,15 @@ static struct reader *arg_reader(napi_env env, napi_value value) {
   return data;
 }
 
-static bool take_callbacks(napi_env env, struct reader *reader, napi_value on_request,
-                           napi_value on_end) {
+static bool take_callbacks(napi_env env, struct reader *reader, const napi_value *callbacks) {
   napi_value resource, name;
   return napi_create_object(env, &resource) == napi_ok &&
          napi_create_string_utf8(env, "tandemfs:reader", NAPI_AUTO_LENGTH, &name) == napi_ok &&
          napi_async_init(env, resource, name, &reader->context) == napi_ok &&
          napi_create_reference(env, resource, 1, &reader->resource) == napi_ok &&
-         napi_create_reference(env, on_request, 1, &reader->on_request) == napi_ok &&
-         napi_create_reference(env, on_end, 1, &reader->on_end) == napi_ok;
+         napi_create_reference(env, callbacks[0], 1, &reader->on_request) == napi_ok &&
+         napi_create_reference(env, callbacks[1], 1, &reader->on_end) == napi_ok &&
+         napi_create_reference(env, callbacks[2], 1, &reader->on_turn_end) == napi_ok;
 }
 
 static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
@@ -277,14 +318,23 @@ static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
   return true;
 }
 
-/* readerCreate(fd, batch, spinUs, onRequest(size), onEnd(errno)): not reading before resume. */
+/*
+ * readerCreate(fd, batch, spinUs, turn, onRequest(size), onEnd(errno), onTurnEnd()): not reading
+ * before resume.
+ */
 static napi_value reader_create(napi_env env, napi_callback_info info) {
-  napi_value args[5], external;
-  size_t count = 5;
+  napi_value args[7], external;
+  size_t count = 7, turn_size;
   int fd, batch, spin_us;
+  void *turn;
   TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
   if (!arg_int(env, args[0], "fd", &fd) || !arg_int(env, args[1], "batch", &batch) ||
-      !arg_int(env, args[2], "spinUs", &spin_us)) {
+      !arg_int(env, args[2], "spinUs", &spin_us) ||
+      !arg_bytes(env, args[3], "turn", &turn, &turn_size)) {
+    return NULL;
+  }
+  if (turn_size != TURN_BYTES) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "turn must be 2 bytes");
     return NULL;
   }
   if (fd < 0 || batch < 1 || batch > 1024 || spin_us < 0 || spin_us > 10000) {
@@ -299,12 +349,14 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
   reader->env = env;
   reader->fd = fd;
   reader->batch = batch;
+  reader->turn = turn;
   if (napi_create_external(env, reader, finalize, NULL, &external) != napi_ok) {
     free(reader);
     throw_failed(env, "readerCreate");
     return NULL;
   }
-  if (!take_callbacks(env, reader, args[3], args[4])) {
+  if (!take_callbacks(env, reader, args + 4) ||
+      napi_create_reference(env, args[3], 1, &reader->turn_bytes) != napi_ok) {
     throw_failed(env, "readerCreate");
     return NULL;
   }

@@ -7,7 +7,8 @@ import type { BulkMessage, ControlMessage } from '../messages.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
 import type { PeerLinks } from './peer-links.ts'
 
-const PUSH_MS = 1
+/** What a crash of this member can take from the others, of what nobody has asked to be durable. */
+const PUSH_MS = 4
 const PUSH_BYTES = 256 * 1024
 const PUSH_ENTRIES = 256
 const CONTROL_ROOM_BYTES = 4 * 1024 * 1024
@@ -63,7 +64,7 @@ export class Peers implements PeerLinks {
   }
 
   /**
-   * One write for each entry would wake the other end for each; they are gathered for PUSH_MS, and
+   * One message for each entry would cost more than the entry, at both ends; they are gathered for PUSH_MS, and
    * leave at once when something else is said to that member (a token given away, a sync).
    */
   pushEntry(member: MemberId, entry: SealedEntry): void {

@@ -2,7 +2,7 @@
 import type { Database } from 'better-sqlite3'
 import { makeWriterId } from '../../fs/primitives.ts'
 import { DueSliceTable } from '../../fs/state/due-slice-table.ts'
-import { deferToTurnEnd } from '../defer.ts'
+import type { Defer } from '../defer.ts'
 import { Journal } from '../storage/journal.ts'
 import { OpenEntryFile } from '../storage/open-entry.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
@@ -33,6 +33,8 @@ export interface OpenComponents extends ReplicaComponents {
   /** Copies of the whole state, made and taken over off the event loop. */
   readonly copies: Pick<StateExchangeComponents, 'copyTo' | 'adopt'>
   readonly punchHole?: PunchHole
+  /** Puts work off until the operations at hand have had their turn. */
+  readonly defer: Defer
   readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
 }
 
@@ -91,7 +93,7 @@ export async function openReplica(
     saveVoter: (voterState) => saveVoter(directory.dir, voterState),
     saveInvites: (book) => saveInvites(directory.dir, book),
     connect: (owner) => openConnections(components, owner),
-    defer: deferToTurnEnd
+    defer: components.defer
   })
   for (const text of damage) replica.reportDamage(text)
   await replica.follow()
