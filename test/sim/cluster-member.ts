@@ -10,6 +10,7 @@ import { republishOwn, scanHeld } from '../../src/replication/replica/recovery.t
 import { Replica } from '../../src/replication/replica/replica.ts'
 import type { ConnectionHandlers } from '../../src/replication/transport/connections.ts'
 import type { FramedKind, PeerConnection } from '../../src/replication/transport/peer-connection.ts'
+import { Turns } from '../../src/replication/turns.ts'
 import { EMPTY_BOOK } from '../../src/replication/volume/invite-book.ts'
 import { SimClient } from './cluster-client.ts'
 import { Disk, ToyJournal, ToyOpenEntry, ToySegments } from './cluster-disk.ts'
@@ -176,12 +177,14 @@ export class SimMember {
     const ownLog = logs.create(writer)
     const logger = world.logger(id)
     const segments = new ToySegments(user, writer)
-    const held = scanHeld(
+    const turns = new Turns(process.clock())
+    const held = await scanHeld(
       journal,
       { record: disk.record, applied: state.position().applied },
-      (item) => hasSlicesOnDisk(segments, item)
+      (item) => hasSlicesOnDisk(segments, item),
+      turns
     )
-    await republishOwn({ journal, logs, self: id, logger })
+    await republishOwn({ journal, logs, self: id, logger, turns })
     const replica: Replica = new Replica(
       this.#components(process, state, logger, () => replica),
       { isolationMs: this.#options.isolationMs, minHoldMs: this.#options.minHoldMs },

@@ -336,7 +336,8 @@ class MountedNode implements TandemNode {
         if (reason === 'transferred') this.#hasServed = false
         if (reason === 'rebuild') {
           this.#hasServed = false
-          setStateAside(this.#options.stateDir, this.#openFiles, logger)
+          const clock = this.#clock
+          await setStateAside(this.#options.stateDir, this.#openFiles, { clock, logger })
         }
         await this.#open()
       })

@@ -28,6 +28,7 @@ import { readEntries, scanJournal } from '../../replication/storage/journal-scan
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import { installReceived } from '../../replication/storage/state-exchange.ts'
+import { Turns } from '../../replication/turns.ts'
 import { openVolume } from '../../replication/volume/open-volume.ts'
 import type { KernelCache } from '../fuse/kernel-cache.ts'
 import { discoveryRoute } from './discovery-route.ts'
@@ -161,9 +162,13 @@ function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined)
  * incarnation builds the state anew from the logs; the data in the segments is used again. What is
  * open on inodes with lost changes hears of it (RULES 4).
  */
-export function setStateAside(stateDir: string, openFiles: OpenFiles, logger: Logger): void {
+export async function setStateAside(
+  stateDir: string,
+  openFiles: OpenFiles,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger }
+): Promise<void> {
   const directory = new StateDirectory(stateDir)
-  poisonLost(directory, openFiles)
+  await poisonLost(directory, openFiles, clock)
   mkdirSync(directory.salvage, { recursive: true, mode: 0o700 })
   const number = readdirSync(directory.salvage).length + 1
   const aside = join(directory.salvage, `state-${String(number).padStart(4, '0')}`)
@@ -175,10 +180,15 @@ export function setStateAside(stateDir: string, openFiles: OpenFiles, logger: Lo
   logger.warn({ aside }, 'state put aside: it is built anew from the other members')
 }
 
-function poisonLost(directory: StateDirectory, openFiles: OpenFiles): void {
+async function poisonLost(
+  directory: StateDirectory,
+  openFiles: OpenFiles,
+  clock: Clock
+): Promise<void> {
   const { files, end } = scanJournal(directory.journal)
   const { record } = openVolume(directory.dir)
-  const lost = inosBeyondCuts(readEntries(files, 0 as JournalPosition, end), record)
+  const entries = readEntries(files, 0 as JournalPosition, end)
+  const lost = await inosBeyondCuts(entries, record, new Turns(clock))
   if (lost === 'any') openFiles.poisonAll()
   else for (const ino of lost) openFiles.poisonInode(ino)
 }

@@ -1,8 +1,10 @@
 /** What `tandemfs recover` does to a state directory that nobody uses. */
 
+import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import { type Incarnation, makeWriterId } from '../../fs/primitives.ts'
 import { openState } from '../../fs/state/open-state.ts'
+import type { Admitted } from '../../replication/admission.ts'
 import type { EpochRecord } from '../../replication/record.ts'
 import { hasSlicesOnDisk } from '../../replication/replica/intake.ts'
 import { closeLeftOpen } from '../../replication/replica/left-open.ts'
@@ -11,10 +13,16 @@ import { Journal } from '../../replication/storage/journal.ts'
 import { OpenEntryFile } from '../../replication/storage/open-entry.ts'
 import { SegmentStore } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
+import { Turns } from '../../replication/turns.ts'
 import type { Vector } from '../../replication/vector.ts'
 import { forcedRecord, newestRecord } from '../../replication/volume/forced-record.ts'
 import { openVolume } from '../../replication/volume/open-volume.ts'
 import { saveRecord, saveVoter } from '../../replication/volume/volume-files.ts'
+
+export interface RecoveryComponents {
+  readonly clock: Clock
+  readonly logger: Logger
+}
 
 export interface RecoveryPlan {
   /** The newest record this member knows. */
@@ -26,10 +34,13 @@ export interface RecoveryPlan {
 }
 
 /** Reads what is there; changes nothing of the volume. Throws the damage found. */
-export async function planRecovery(stateDir: string, logger: Logger): Promise<RecoveryPlan> {
+export async function planRecovery(
+  stateDir: string,
+  components: RecoveryComponents
+): Promise<RecoveryPlan> {
   const { self, record, voter } = openVolume(stateDir)
   const before = newestRecord(record, voter)
-  const held = await heldOnDisk(stateDir, before, logger)
+  const held = await heldOnDisk(stateDir, before, components)
   return {
     before,
     after: forcedRecord(before, self.id, held),
@@ -44,7 +55,11 @@ export function carryOutRecovery(stateDir: string, plan: RecoveryPlan): void {
   saveVoter(stateDir, { promised: voter.promised, accepted: undefined })
 }
 
-async function heldOnDisk(stateDir: string, record: EpochRecord, logger: Logger): Promise<Vector> {
+async function heldOnDisk(
+  stateDir: string,
+  record: EpochRecord,
+  { clock, logger }: RecoveryComponents
+): Promise<Vector> {
   const directory = new StateDirectory(stateDir)
   const { self } = openVolume(stateDir)
   directory.prepare()
@@ -59,9 +74,8 @@ async function heldOnDisk(stateDir: string, record: EpochRecord, logger: Logger)
     try {
       const { applied } = state.position()
       closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), applied)
-      return new Map(
-        scanHeld(journal, { record, applied }, (item) => hasSlicesOnDisk(segments, item))
-      )
+      const hasSlices = (item: Admitted): boolean => hasSlicesOnDisk(segments, item)
+      return new Map(await scanHeld(journal, { record, applied }, hasSlices, new Turns(clock)))
     } finally {
       await Promise.allSettled([journal.close(), segments.close()])
     }

@@ -4,7 +4,11 @@
  * and pulls what it misses, one request for a writer at a time. It also answers such requests:
  * from memory, from the shelf, from the hypercores. Older entries are answered bare (without their
  * inline bytes), which are then fetched slice by slice.
+ *
+ * What comes is taken in turns with everything else (turns.ts): after a rebuild it is the whole log.
+ * Bounded all the same: nothing more of a writer is asked for before its last answer is taken.
  */
+import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
@@ -15,6 +19,7 @@ import { ENTRY_PAYLOAD_MAX_BYTES } from '../entry.ts'
 import { ENTRIES_PER_FETCH_MAX } from '../message-codec.ts'
 import type { EntriesMessage, FetchEntriesMessage } from '../messages.ts'
 import type { WriterInfo } from '../record.ts'
+import { Turns } from '../turns.ts'
 import type { Vector } from '../vector.ts'
 import { vectorJoin } from '../vector.ts'
 import type { EntryShelf } from './entry-shelf.ts'
@@ -37,12 +42,22 @@ export interface CatchUpComponents {
   readonly self: MemberId
   /** The block of a writer's hypercore, when it is here. */
   readonly readBlock: (writer: WriterId, seq: Seq) => Promise<Buffer | undefined>
+  /** The member has sent what no honest member sends. */
+  readonly onMalformed: (from: MemberId, error: DecodeError) => void
 }
 
 interface Request {
   readonly member: MemberId
   readonly from: Seq
   readonly endsMs: number
+}
+
+interface Answer {
+  readonly from: MemberId
+  readonly message: EntriesMessage
+  readonly request: Request
+  /** Entries of it that were handed to the intake. */
+  taken: number
 }
 
 export class CatchUp {
@@ -52,6 +67,8 @@ export class CatchUp {
   /** Until when a member is not asked again for a writer it had nothing new of. */
   readonly #pauses = new Map<string, number>()
   readonly #serving = new Set<MemberId>()
+  readonly #answers: Answer[] = []
+  #isResting = false
 
   constructor(components: CatchUpComponents) {
     this.#components = components
@@ -105,17 +122,13 @@ export class CatchUp {
     }
   }
 
-  /** Throws DecodeError when the entries are malformed. */
   onEntries(from: MemberId, message: EntriesMessage): void {
-    const { admission, clock, intake } = this.#components
-    const request = this.#requests.get(message.writer)
-    if (!request || request.member !== from || request.from !== message.from) return
-    this.#requests.delete(message.writer)
-    for (const entry of message.entries) intake.receive(from, entry, true)
-    // Nothing was there, or nothing of it can be taken now: asking at once would go on for ever.
-    const isVain = admission.firstMissing(message.writer) === message.from
-    if (isVain) this.#pause(message.writer, from, clock.monotonicMs())
-    this.pull()
+    const asked = this.#requests.get(message.writer)
+    if (!asked || asked.member !== from || asked.from !== message.from) return
+    const request = { ...asked, endsMs: Number.POSITIVE_INFINITY }
+    this.#requests.set(message.writer, request)
+    this.#answers.push({ from, message, request, taken: 0 })
+    if (!this.#isResting) this.#takeAnswers()
   }
 
   async serve(from: MemberId, message: FetchEntriesMessage): Promise<void> {
@@ -133,6 +146,49 @@ export class CatchUp {
     } finally {
       this.#serving.delete(from)
     }
+  }
+
+  /** Takes what has come, and rests when the turn is over. */
+  #takeAnswers(): void {
+    const turns = new Turns(this.#components.clock)
+    for (let answer = this.#answers[0]; answer !== undefined; answer = this.#answers[0]) {
+      const entry = answer.message.entries[answer.taken]
+      if (entry === undefined || !this.#take(answer, entry)) {
+        this.#answers.shift()
+        this.#taken(answer)
+      } else if (turns.isOver()) {
+        this.#isResting = true
+        void turns.pause().then(() => {
+          this.#isResting = false
+          this.#takeAnswers()
+        })
+        return
+      }
+    }
+  }
+
+  /** False: nothing more of this answer. */
+  #take(answer: Answer, entry: SealedEntry): boolean {
+    const { intake, onMalformed } = this.#components
+    answer.taken++
+    try {
+      intake.receive(answer.from, entry, true)
+      return true
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      onMalformed(answer.from, error)
+      return false
+    }
+  }
+
+  #taken({ from, message, request }: Answer): void {
+    const { admission, clock } = this.#components
+    const { writer } = message
+    if (this.#requests.get(writer) === request) this.#requests.delete(writer)
+    // Nothing was there, or nothing of it can be taken now: asking at once would go on for ever.
+    const isVain = admission.firstMissing(writer) === message.from
+    if (isVain) this.#pause(writer, from, clock.monotonicMs())
+    this.pull()
   }
 
   #target(info: WriterInfo): number {

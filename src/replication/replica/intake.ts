@@ -24,8 +24,10 @@ import type { ReplicaSegments } from './replica-ports.ts'
 import type { Slices } from './slices.ts'
 import { fetchedSlices } from './slices.ts'
 
-/** Entries applied before the event loop gets its turn again. */
-const ENTRIES_PER_TURN = 128
+/** Applied before the event loop gets its turn again: one entry at least, and then no more than this. */
+const ENTRIES_PER_TURN = 64
+const OPS_PER_TURN = 128
+const BYTES_PER_TURN = 1024 * 1024
 /** A pushed entry gets this long for its pushed slices before they are asked for. */
 const SLICE_PATIENCE_MS = 1500
 
@@ -45,7 +47,8 @@ export interface IntakeComponents {
   /** Own ops applied but not journaled yet go into the journal first. */
   readonly flushOwn: () => void
   readonly onApplied: (items: readonly Admitted[]) => void
-  readonly defer: Defer
+  /** Runs it in another turn of the event loop. */
+  readonly later: Defer
   readonly onFatal: (error: Error) => void
 }
 
@@ -105,10 +108,16 @@ export class Intake {
     // First, so that the own entry names as its causes only what stands before it in the journal.
     this.#components.flushOwn()
     const batch: Admitted[] = []
-    while (batch.length < ENTRIES_PER_TURN) {
+    let ops = 0
+    let bytes = 0
+    const isFull = (): boolean =>
+      batch.length >= ENTRIES_PER_TURN || ops >= OPS_PER_TURN || bytes >= BYTES_PER_TURN
+    while (!isFull()) {
       const item = admission.next(({ sealed, entry }) => slices.holds(entry, isBare(sealed, entry)))
       if (!item) break
       batch.push(item)
+      ops += item.entry.ops.length
+      bytes += item.sealed.payload.length
     }
     if (batch.length === 0) return
     try {
@@ -120,7 +129,7 @@ export class Intake {
       return
     }
     this.#components.onApplied(batch)
-    if (batch.length === ENTRIES_PER_TURN) this.#later()
+    if (isFull()) this.#later()
   }
 
   /** Bytes of slices that entries wait for which are here themselves; counted up to `limit`. */
@@ -207,7 +216,7 @@ export class Intake {
 
   #later(): void {
     if (this.#scheduled) return
-    this.#scheduled = this.#components.defer(() => {
+    this.#scheduled = this.#components.later(() => {
       this.#scheduled = undefined
       this.pump()
     })

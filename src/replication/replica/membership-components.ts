@@ -53,8 +53,11 @@ export interface MembershipComponents {
   readonly saveRecord: (record: EpochRecord) => void
   /** The record is another one: dialing, durability, logs. */
   readonly onRecord: (record: EpochRecord) => void
-  /** Brings the state forward by the journal, without what the record makes void. */
-  readonly replay: () => void
+  /**
+   * Brings the state forward by the journal, without what the newest record makes void. Takes turns
+   * with everything else; ends early when the incarnation does.
+   */
+  readonly replay: () => Promise<void>
   /** Stops serving; resolves when no op runs and all own entries are journaled. */
   readonly seal: () => Promise<void>
   /** Serves in the record's epoch. */

@@ -50,6 +50,7 @@ export class Membership {
   readonly #departure: Departure
   readonly #hellos = new Map<MemberId, HelloMessage>()
   #phase: Phase = 'starting'
+  #isReplaying = false
   /** Who said last that it leads; it need not stand in a record yet. */
   #leader: MemberId | undefined
   #timer: Timer | undefined
@@ -291,14 +292,17 @@ export class Membership {
 
   /** The ballot is won: nobody else leads, and there is no newer record than the one here. */
   onElected(): void {
-    const { admission, self, register } = this.#components
+    const { admission, register } = this.#components
     if (this.#phase === 'starting') this.#whileStarting(admission.record, true)
+    if (this.#currentPhase() === 'ended') register.resign()
+    else if (this.#currentPhase() !== 'starting') this.#lead()
+  }
+
+  #lead(): void {
+    const { admission, self, register } = this.#components
     const { record } = admission
-    if (this.#currentPhase() === 'ended' || !record.inSync.includes(self)) {
-      register.resign()
-      return
-    }
-    this.#leadership.begin(record, this.#hellos, this.#seals.announcedAfter(record.epoch))
+    if (!record.inSync.includes(self)) register.resign()
+    else this.#leadership.begin(record, this.#hellos, this.#seals.announcedAfter(record.epoch))
   }
 
   onDeposed(): void {
@@ -350,15 +354,22 @@ export class Membership {
 
   /** Nothing is replayed before a leader has said which record is the newest. */
   #whileStarting(record: EpochRecord, leads: boolean): void {
-    const { lacksState, fetchState, replay } = this.#components
-    if (!this.#adopt(record) || !leads) return
+    const { lacksState, fetchState } = this.#components
+    if (!this.#adopt(record) || !leads || this.#isReplaying) return
     if (lacksState(record)) {
       fetchState()
       return
     }
-    replay()
+    this.#isReplaying = true
+    this.#background(this.#bringForward())
+  }
+
+  async #bringForward(): Promise<void> {
+    await this.#components.replay()
+    if (this.#phase !== 'starting') return
     this.#phase = 'catching-up'
     this.#components.catchUp.pull()
+    if (this.#components.register.leads) this.#lead()
   }
 
   /** Takes the record for the newest; false when it ends this incarnation. */

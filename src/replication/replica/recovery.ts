@@ -14,6 +14,7 @@ import type { SealedEntry } from '../entry.ts'
 import { openEntry } from '../entry-codec.ts'
 import type { EpochRecord } from '../record.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
+import type { Turns } from '../turns.ts'
 import type { Vector } from '../vector.ts'
 import type { ReplicaJournal, ReplicaLogs } from './replica-ports.ts'
 
@@ -22,19 +23,22 @@ export interface RecoveryComponents {
   readonly logs: Pick<ReplicaLogs, 'reopen'>
   readonly self: MemberId
   readonly logger: Logger
+  readonly turns: Turns
 }
 
 /**
  * What this member holds of each writer: what the state contains and the journal continues, in
  * causal order and with the slices of every entry on the disk (RULES 3).
  */
-export function scanHeld(
+export async function scanHeld(
   journal: Pick<ReplicaJournal, 'entries'>,
   known: { readonly record: EpochRecord; readonly applied: Vector },
-  hasSlices: (item: Admitted) => boolean
-): Vector {
+  hasSlices: (item: Admitted) => boolean,
+  turns: Turns
+): Promise<Vector> {
   const admission = new Admission(known)
   for (const { entry: sealed } of journal.entries()) {
+    if (turns.isOver()) await turns.pause()
     if (sealed.seq <= admission.appliedOf(sealed.writer)) continue
     if (admission.offer({ sealed, entry: openEntry(sealed) }) !== 'waiting') continue
     while (admission.next(hasSlices) !== undefined);
@@ -46,10 +50,11 @@ export function scanHeld(
  * Inodes that entries beyond the record's cuts have changed; 'any' when the journal does not go
  * back to a cut any more (RULES 4: what was open on them has lost something).
  */
-export function inosBeyondCuts(
+export async function inosBeyondCuts(
   entries: Iterable<{ readonly entry: SealedEntry }>,
-  record: EpochRecord
-): ReadonlySet<Ino> | 'any' {
+  record: EpochRecord,
+  turns: Turns
+): Promise<ReadonlySet<Ino> | 'any'> {
   const cuts = new Map<WriterId, number>()
   for (const { writer, finalSeq } of record.writers) {
     if (finalSeq !== undefined) cuts.set(writer, finalSeq)
@@ -57,6 +62,7 @@ export function inosBeyondCuts(
   const started = new Set<WriterId>()
   const inos = new Set<Ino>()
   for (const { entry: sealed } of entries) {
+    if (turns.isOver()) await turns.pause()
     const { writer, seq } = sealed
     const cut = cuts.get(writer)
     if (cut === undefined) continue
@@ -73,9 +79,10 @@ export function inosBeyondCuts(
  * Resolves with the damage found: logs that lost their tail, or hold something else.
  */
 export async function republishOwn(components: RecoveryComponents): Promise<string[]> {
-  const { journal, logs, self, logger } = components
+  const { journal, logs, self, logger, turns } = components
   const spans = new Map<WriterId, { first: Seq; last: Seq }>()
   for (const { entry } of journal.entries()) {
+    if (turns.isOver()) await turns.pause()
     if (memberOf(entry.writer) !== self) continue
     const span = spans.get(entry.writer)
     if (!span) spans.set(entry.writer, { first: entry.seq, last: entry.seq })

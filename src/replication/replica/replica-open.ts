@@ -12,6 +12,7 @@ import type { StateExchangeComponents } from '../storage/state-exchange.ts'
 import { StateExchange } from '../storage/state-exchange.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { Connections } from '../transport/connections.ts'
+import { Turns } from '../turns.ts'
 import { saveInvites, saveRecord, saveVoter } from '../volume/volume-files.ts'
 import { EntryShelf } from './entry-shelf.ts'
 import { hasSlicesOnDisk } from './intake.ts'
@@ -73,10 +74,14 @@ export async function openReplica(
     }
   })
   const ownLog = await logs.create(writer)
-  const held = scanHeld(journal, { record: volume.record, applied }, (item) =>
-    hasSlicesOnDisk(segments, item)
+  const turns = new Turns(components.clock)
+  const held = await scanHeld(
+    journal,
+    { record: volume.record, applied },
+    (item) => hasSlicesOnDisk(segments, item),
+    turns
   )
-  const damage = await republishOwn({ journal, logs, self: volume.self.id, logger })
+  const damage = await republishOwn({ journal, logs, self: volume.self.id, logger, turns })
   replica = new Replica(components, options, {
     writer,
     journal,

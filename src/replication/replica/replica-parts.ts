@@ -156,6 +156,10 @@ export class ReplicaParts {
       logger,
       self: this.#self,
       inSync: () => this.admission.record.inSync,
+      // A member in sync has all of the writers of the past.
+      hasApplied: (member, writer, seq) =>
+        !this.admission.record.live.includes(writer) ||
+        (this.catchUp.heldBy(member)?.get(writer) ?? 0) >= seq,
       onArrived: () => this.intake.pump(),
       onDamage: this.#life.reportDamage
     })
@@ -234,7 +238,7 @@ export class ReplicaParts {
   }
 
   #makeIntake(): Intake {
-    const { journal, segments, shelf, defer } = this.#ports
+    const { journal, segments, shelf } = this.#ports
     const { state, clock, logger } = this.#components
     return new Intake({
       admission: this.admission,
@@ -252,7 +256,7 @@ export class ReplicaParts {
       nowMs: () => clock.monotonicMs(),
       flushOwn: () => this.localLog.flush(),
       onApplied: (items) => this.#onApplied(items),
-      defer,
+      later: (work) => clock.setTimer(0, work),
       onFatal: this.#life.onFatal
     })
   }
@@ -330,7 +334,11 @@ export class ReplicaParts {
       clock,
       logger,
       self: this.#self,
-      readBlock: (writer, seq) => this.follower.read(writer, seq)
+      readBlock: (writer, seq) => this.follower.read(writer, seq),
+      onMalformed: (from, error) => {
+        logger.error({ member: from, error }, 'malformed entries')
+        this.peers.cut(from, `malformed message: ${error.message}`)
+      }
     })
   }
 

@@ -19,6 +19,7 @@ import type { Durability } from '../durability.ts'
 import type { MemberChange } from '../epoch/member-change.ts'
 import type { EpochRecord } from '../record.ts'
 import type { TokenNode } from '../token/token-node.ts'
+import { Turns } from '../turns.ts'
 import type { Vector } from '../vector.ts'
 import { vectorCovers } from '../vector.ts'
 import type { Invitations } from '../volume/invitations.ts'
@@ -254,14 +255,19 @@ export class Replica implements OpLog {
     return [...held.values()].every((seq) => seq === 0) && !vectorCovers(held, allCuts(record))
   }
 
-  #replay(): void {
-    const { intake, waits, durable, backlog } = this.#parts
+  async #replay(): Promise<void> {
+    const { intake, slices, waits, durable, backlog } = this.#parts
+    const turns = new Turns(this.#components.clock)
     let entries = 0
     for (const { entry } of this.#ports.journal.entries()) {
       intake.replay(entry)
       entries++
+      if (!turns.isOver()) continue
+      await turns.pause()
+      if (this.#closed) return
     }
     this.#replayed = true
+    slices.restored()
     intake.open()
     waits.settle()
     this.#components.logger.info({ entries }, 'journal replayed')

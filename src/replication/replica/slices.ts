@@ -4,7 +4,8 @@
  *
  * Invariant (RULES 3): `holds(entry)` is true only when every slice of the entry stands in a
  * segment file here with the bytes its sha256 names, or an in-sync member that has applied the
- * entry says the slice is dead (RULES 11: nothing refers to it any more).
+ * entry says the slice is dead (RULES 11: nothing refers to it any more). For that nobody answers
+ * before its journal is replayed: until then bytes may stand there alone.
  */
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
@@ -12,7 +13,7 @@ import { INLINE_MAX_BYTES } from '../../fs/op.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
-import type { MemberId, SegmentId } from '../../fs/primitives.ts'
+import type { MemberId, SegmentId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
 import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
@@ -32,6 +33,8 @@ export interface SlicesComponents {
   readonly self: MemberId
   /** Members of the in-sync set now. */
   readonly inSync: () => readonly MemberId[]
+  /** The member is known to have applied that entry. */
+  readonly hasApplied: (member: MemberId, writer: WriterId, seq: Seq) => boolean
   /** A slice on the disk is not what was written and could not be repaired. */
   readonly onDamage: (text: string) => void
   /** A slice arrived: entries that waited for it may go on. */
@@ -58,8 +61,13 @@ export const SLICES_DEFAULTS: SlicesOptions = {
 /** What became of a fetch: here now, dead (nothing refers to it), or not to be had at present. */
 export type FetchOutcome = 'here' | 'dead' | 'unavailable'
 
-interface Fetch {
+/** A slice, and the entry that waits for it; none when it is there but damaged. */
+interface Wanted {
   readonly slice: Slice
+  readonly entry?: Pick<Entry, 'writer' | 'seq'>
+}
+
+interface Fetch extends Wanted {
   readonly asked: Set<MemberId>
   readonly refused: Set<MemberId>
   timer: Timer | undefined
@@ -73,13 +81,15 @@ export class Slices implements SliceStore {
   readonly #arrived = new Map<string, Uint8Array>()
   readonly #dead = new Set<string>()
   readonly #fetches = new Map<string, Fetch>()
-  readonly #queue: Slice[] = []
+  readonly #queue: Wanted[] = []
   /** Keys of all slices that are queued, being fetched, or to be tried again. */
   readonly #queued = new Set<string>()
-  readonly #unavailable: Slice[] = []
+  readonly #unavailable: Wanted[] = []
   #retry: Timer | undefined
   /** Segments with data that no journal holds: an fdatasync of the journal needs theirs as well. */
   #unjournaled = new Set<SegmentId>()
+  readonly #restored: Promise<void>
+  #setRestored: () => void = () => {}
   #serving = 0
   #repaired = 0
   #closed = false
@@ -87,6 +97,14 @@ export class Slices implements SliceStore {
   constructor(components: SlicesComponents, options: SlicesOptions = SLICES_DEFAULTS) {
     this.#components = components
     this.#options = options
+    this.#restored = new Promise((resolve) => {
+      this.#setRestored = resolve
+    })
+  }
+
+  /** What the journal alone has is in its segments again: what others ask for is answered. */
+  restored(): void {
+    this.#setRestored()
   }
 
   get repaired(): number {
@@ -178,7 +196,7 @@ export class Slices implements SliceStore {
         found = true
         continue
       }
-      this.#queue.push(slice)
+      this.#queue.push({ slice, entry: { writer: entry.writer, seq: entry.seq } })
       this.#queued.add(key)
     }
     this.#fill()
@@ -208,6 +226,7 @@ export class Slices implements SliceStore {
   close(): void {
     this.#closed = true
     this.#retry?.cancel()
+    this.#setRestored()
     for (const fetch of [...this.#fetches.values()]) this.#finish(fetch, 'unavailable')
   }
 
@@ -267,12 +286,16 @@ export class Slices implements SliceStore {
 
   /** Gets the slice into its segment from whoever has it; ends after every member was asked once. */
   fetch(slice: Slice): Promise<FetchOutcome> {
+    return this.#fetch({ slice })
+  }
+
+  #fetch(wanted: Wanted): Promise<FetchOutcome> {
     if (this.#closed) return Promise.resolve('unavailable')
     return new Promise((resolve) => {
-      const key = keyOf(slice)
+      const key = keyOf(wanted.slice)
       let fetch = this.#fetches.get(key)
       if (!fetch) {
-        fetch = { slice, asked: new Set(), refused: new Set(), timer: undefined, waiting: [] }
+        fetch = { ...wanted, asked: new Set(), refused: new Set(), timer: undefined, waiting: [] }
         this.#fetches.set(key, fetch)
         fetch.waiting.push(resolve)
         this.#ask(fetch)
@@ -289,14 +312,20 @@ export class Slices implements SliceStore {
     const candidates = links.bulkConnected().filter((m) => !fetch.asked.has(m))
     const member = candidates.find((m) => m === owner) ?? candidates[0]
     if (member === undefined) {
-      const known = this.#components.inSync().some((m) => fetch.refused.has(m))
-      this.#finish(fetch, known ? 'dead' : 'unavailable')
+      this.#finish(fetch, this.#isDead(fetch) ? 'dead' : 'unavailable')
       return
     }
     fetch.asked.add(member)
     const { segment, offset, length } = fetch.slice
     links.sendBulk(member, { type: 'fetch-slice', segment, offset, length })
     fetch.timer = clock.setTimer(this.#options.fetchTimeoutMs, () => this.#ask(fetch))
+  }
+
+  #isDead({ entry, refused }: Fetch): boolean {
+    const { inSync, hasApplied } = this.#components
+    return inSync().some((member) => {
+      return refused.has(member) && (!entry || hasApplied(member, entry.writer, entry.seq))
+    })
   }
 
   #onReply(from: MemberId, message: SliceReply): void {
@@ -321,12 +350,12 @@ export class Slices implements SliceStore {
   /** Starts queued fetches while there is room. */
   #fill(): void {
     while (this.#fetches.size < this.#options.fetchesMax) {
-      const slice = this.#queue.shift()
-      if (!slice) return
-      const key = keyOf(slice)
-      void this.fetch(slice).then((outcome) => {
+      const wanted = this.#queue.shift()
+      if (!wanted) return
+      const key = keyOf(wanted.slice)
+      void this.#fetch(wanted).then((outcome) => {
         if (this.#closed) return
-        if (outcome === 'unavailable') this.#retryLater(slice)
+        if (outcome === 'unavailable') this.#retryLater(wanted)
         else this.#queued.delete(key)
         if (outcome === 'dead') {
           this.#dead.add(key)
@@ -338,8 +367,8 @@ export class Slices implements SliceStore {
   }
 
   /** Whoever has it may come back: the entries that wait for it must not wait for each other. */
-  #retryLater(slice: Slice): void {
-    this.#unavailable.push(slice)
+  #retryLater(wanted: Wanted): void {
+    this.#unavailable.push(wanted)
     this.#retry ??= this.#components.clock.setTimer(this.#options.retryMs, () => {
       this.#retry = undefined
       this.#queue.push(...this.#unavailable.splice(0))
@@ -352,6 +381,8 @@ export class Slices implements SliceStore {
     if (this.#serving >= this.#options.servingMax) return
     this.#serving++
     try {
+      await this.#restored
+      if (this.#closed) return
       if (!links.bulkHasRoom(from)) await links.bulkDrained(from)
       const { segment, offset, length } = message
       const data = segments.readBytes(segment, offset, length)

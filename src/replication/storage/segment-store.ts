@@ -372,7 +372,8 @@ function isSameSlice(a: Slice, b: Slice): boolean {
   )
 }
 
+const ZEROS = Buffer.alloc(SLICE_MAX_BYTES)
+
 function isZero(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte !== 0) return false
-  return true
+  return ZEROS.subarray(0, bytes.length).equals(bytes)
 }

@@ -1,4 +1,5 @@
 import test from 'brittle'
+import { DecodeError } from '../../../src/fs/byte-codec.ts'
 import type { Epoch, Incarnation, MemberId, Seq, WriterId } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { Admission } from '../../../src/replication/admission.ts'
@@ -41,12 +42,15 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
   const blocks = new Map<number, Buffer>()
   const received: string[] = []
   let failure: Error | undefined
-  const intake = { isOpen: true, takes: true }
+  const intake = { isOpen: true, takes: true, costMs: 0 }
+  const malformed: string[] = []
   const catchUp = new CatchUp({
     admission,
     intake: Object.assign(intake, {
       receive: (from: MemberId, entry: SealedEntry, fetched: boolean) => {
+        if (entry.head.length === 0) throw new DecodeError('an empty head')
         received.push(`${from} ${entry.seq} ${fetched}`)
+        clock.advance(intake.costMs)
         if (intake.takes) admission.noteOwn(entry.writer, entry.seq)
       }
     }) as unknown as Intake,
@@ -59,7 +63,8 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
     readBlock: async (_writer, seq) => {
       if (failure) throw failure
       return blocks.get(seq)
-    }
+    },
+    onMalformed: (from, error) => malformed.push(`${from}: ${error.message}`)
   })
   const fail = (error: Error): void => {
     failure = error
@@ -81,7 +86,7 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
   }
   return {
     ...{ intake, admission, links, clock, logger, recent, shelf, blocks, received, catchUp },
-    ...{ fail, asked, answer, serve }
+    ...{ fail, asked, answer, serve, malformed }
   }
 }
 
@@ -245,4 +250,34 @@ test('catch-up - the authority is asked without a word from it', (t) => {
   links.members = [A]
   catchUp.pull()
   t.alike(asked(), ['1: 1-2'])
+})
+
+test('catch-up - a long answer is taken in turns, and nothing more asked for meanwhile', async (t) => {
+  const { catchUp, clock, intake, received, asked, answer } = make()
+  catchUp.heard(B, vector(WB, 9))
+  catchUp.pull()
+  asked()
+  intake.costMs = 4
+  answer(B, 1, [1, 2, 3, 4, 5, 6, 7])
+  const taken = [received.length]
+  while (clock.pending > 0) {
+    catchUp.pull()
+    t.alike(asked(), [], 'the rest is here already')
+    clock.advance(0)
+    await settle()
+    taken.push(received.length)
+  }
+  t.alike(taken, [3, 6, 7], 'a turn is over after 10 ms')
+  t.alike(asked(), ['2: 8-9'])
+})
+
+test('catch-up - what is malformed ends the answer and is told', (t) => {
+  const { catchUp, received, asked, malformed } = make()
+  catchUp.heard(B, vector(WB, 9))
+  catchUp.pull()
+  asked()
+  const entries = [sealed(WB, 1), sealed(WB, 2, 0), sealed(WB, 3)]
+  catchUp.onEntries(B, { type: 'entries', writer: WB, from: 1 as Seq, entries })
+  t.alike(received, ['2 1 true'])
+  t.alike(malformed, ['2: an empty head'])
 })

@@ -62,7 +62,7 @@ function make() {
     nowMs: () => 0,
     flushOwn: nothing,
     onApplied: nothing,
-    defer: () => ({ cancel: nothing }),
+    later: () => ({ cancel: nothing }),
     onFatal: (error: Error) => {
       throw error
     }

@@ -123,7 +123,7 @@ class Desk {
         }),
         saveRecord: nothing,
         onRecord: nothing,
-        replay: nothing,
+        replay: async () => {},
         seal: async () => {},
         serve: ({ epoch }) => this.served.push(epoch),
         sync: async () => EMPTY,
@@ -247,6 +247,7 @@ test('membership - who is removed answers as a voter before it stops', async (t)
   const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
   desk.told(recordOf(2, [A]))
+  await settle()
   const without = { ...recordOf(3, [A]), members: [memberInfo(A)] }
   desk.membership.onChosen(without)
   await settle()
@@ -260,6 +261,7 @@ test('membership - a seal that is overtaken by the record limits nothing any mor
   const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
   desk.told(recordOf(2, [A]))
+  await settle()
   t.is(desk.membership.phase, 'catching-up')
   desk.waits = []
   desk.sealed(7)
@@ -277,6 +279,7 @@ test('membership - a seal is answered in its round', async (t) => {
   const desk = new Desk(B, recordOf(2, [A, B]))
   desk.membership.start()
   desk.told(recordOf(2, [A, B]))
+  await settle()
   desk.waits = []
   desk.sealed(7)
   await settle()

@@ -19,8 +19,9 @@ import type {
   ReplicaOwnLog
 } from '../../../src/replication/replica/replica-ports.ts'
 import { DamagedLogError } from '../../../src/replication/storage/log-failure.ts'
+import { Turns } from '../../../src/replication/turns.ts'
 import { A, epochRecord } from '../records.ts'
-import { NotedLogger } from './support.ts'
+import { HandClock, NotedLogger } from './support.ts'
 
 const A1 = makeWriterId(A, 1 as Incarnation)
 const A2 = makeWriterId(A, 2 as Incarnation)
@@ -29,6 +30,10 @@ const B1 = makeWriterId(2 as MemberId, 1 as Incarnation)
 type Pairs = readonly (readonly [WriterId, number])[]
 
 const record = epochRecord({ live: [A1, B1], history: [{ epoch: 1 as Epoch, cuts: [] }] })
+
+function turns(): Turns {
+  return new Turns(new HandClock())
+}
 
 function headOf(writer: WriterId, seq: Seq): Buffer {
   const ops = [{ type: 'reap', ino: 5 as Ino }] as const
@@ -47,55 +52,56 @@ function journalOf(...pairs: Pairs): Pick<ReplicaJournal, 'entries'> {
   } as Pick<ReplicaJournal, 'entries'>
 }
 
-function heldOf(journal: Pairs, applied: Pairs): [WriterId, number][] {
+async function heldOf(journal: Pairs, applied: Pairs): Promise<[WriterId, number][]> {
   const state = new Map(applied.map(([w, seq]) => [w, seq as Seq]))
-  const held = scanHeld(journalOf(...journal), { record, applied: state }, () => true)
+  const known = { record, applied: state }
+  const held = await scanHeld(journalOf(...journal), known, () => true, turns())
   return [...held].sort(([a], [b]) => a - b)
 }
 
-test('recovery - held is the state and the chain behind it', (t) => {
+test('recovery - held is the state and the chain behind it', async (t) => {
   const journal: Pairs = [
     [A1, 1],
     [B1, 4],
     [A1, 2],
     [B1, 5]
   ]
-  t.alike(heldOf(journal, [[B1, 3]]), [
+  t.alike(await heldOf(journal, [[B1, 3]]), [
     [A1, 2],
     [B1, 5]
   ])
   t.alike(
-    heldOf(journal, [[B1, 9]]),
+    await heldOf(journal, [[B1, 9]]),
     [
       [A1, 2],
       [B1, 9]
     ],
     'the state is ahead of the journal'
   )
-  t.alike(heldOf([], [[A1, 7]]), [[A1, 7]])
+  t.alike(await heldOf([], [[A1, 7]]), [[A1, 7]])
 })
 
-test('recovery - nothing behind a gap is held', (t) => {
+test('recovery - nothing behind a gap is held', async (t) => {
   const journal: Pairs = [
     [B1, 5],
     [A1, 1],
     [A1, 3],
     [A1, 4]
   ]
-  t.alike(heldOf(journal, [[B1, 3]]), [
+  t.alike(await heldOf(journal, [[B1, 3]]), [
     [A1, 1],
     [B1, 3]
   ])
-  t.alike(heldOf(journal, []), [[A1, 1]], 'of B nothing is there but what follows the gap')
+  t.alike(await heldOf(journal, []), [[A1, 1]], 'of B nothing is there but what follows the gap')
 })
 
-test('recovery - a journal that begins below the state goes on behind it', (t) => {
+test('recovery - a journal that begins below the state goes on behind it', async (t) => {
   const journal: Pairs = [
     [A1, 2],
     [A1, 3],
     [A1, 4]
   ]
-  t.alike(heldOf(journal, [[A1, 3]]), [[A1, 4]])
+  t.alike(await heldOf(journal, [[A1, 3]]), [[A1, 4]])
 })
 
 async function republish(journal: Pairs, refusing?: WriterId) {
@@ -111,7 +117,13 @@ async function republish(journal: Pairs, refusing?: WriterId) {
     }
     return { appendMissing } as unknown as ReplicaOwnLog
   }
-  const parts = { journal: journalOf(...journal), logs: { reopen }, self: A, logger }
+  const parts = {
+    journal: journalOf(...journal),
+    logs: { reopen },
+    self: A,
+    logger,
+    turns: turns()
+  }
   return { calls, damage: await republishOwn(parts) }
 }
 
@@ -139,16 +151,17 @@ test('recovery - a log that is not what it was is reported and left alone', asyn
   t.alike(damage, [`log of writer ${A1}: damaged: another block`])
 })
 
-test('recovery - what entries beyond the cuts have changed', (t) => {
+test('recovery - what entries beyond the cuts have changed', async (t) => {
   const ended = epochRecord({
     writers: [
       { writer: A1, coreKey: '', finalSeq: 2 as Seq },
       { writer: B1, coreKey: '' }
     ]
   })
-  const lost = (...journal: Pairs) => inosBeyondCuts(journalOf(...journal).entries(), ended)
-  t.alike(lost([A1, 1], [A1, 2], [B1, 9]), new Set(), 'nothing beyond')
-  t.alike(lost([A1, 2], [A1, 3]), new Set([5]))
-  t.alike(lost([A1, 3]), new Set([5]), 'it begins right behind the cut')
-  t.is(lost([A1, 4]), 'any', 'what stood between is not known')
+  const lost = (...journal: Pairs) =>
+    inosBeyondCuts(journalOf(...journal).entries(), ended, turns())
+  t.alike(await lost([A1, 1], [A1, 2], [B1, 9]), new Set(), 'nothing beyond')
+  t.alike(await lost([A1, 2], [A1, 3]), new Set([5]))
+  t.alike(await lost([A1, 3]), new Set([5]), 'it begins right behind the cut')
+  t.is(await lost([A1, 4]), 'any', 'what stood between is not known')
 })

@@ -85,13 +85,18 @@ class MemorySegments {
   }
 }
 
-function make(options: Partial<SlicesOptions> = {}, members: readonly MemberId[] = [B, C]) {
+function make(
+  options: Partial<SlicesOptions> = {},
+  members: readonly MemberId[] = [B, C],
+  isRestored = true
+) {
   const segments = new MemorySegments()
   const links = new NotedLinks(members)
   const clock = new HandClock()
   const logger = new NotedLogger()
   const damage: string[] = []
   const inSync: MemberId[] = [A, B]
+  const applied: MemberId[] = [B, C]
   let arrivals = 0
   const slices = new Slices(
     {
@@ -101,16 +106,19 @@ function make(options: Partial<SlicesOptions> = {}, members: readonly MemberId[]
       logger,
       self: A,
       inSync: () => inSync,
+      hasApplied: (member) => applied.includes(member),
       onDamage: (text) => damage.push(text),
       onArrived: () => arrivals++
     },
     { ...SLICES_DEFAULTS, ...options }
   )
+  if (isRestored) slices.restored()
   const reply = (from: MemberId, slice: Slice, data: Buffer | undefined): void => {
     const { segment, offset } = slice
     slices.onBulk(from, { type: 'slice-reply', segment, offset, data })
   }
-  return { segments, links, clock, logger, damage, inSync, slices, reply, count: () => arrivals }
+  const parts = { segments, links, clock, logger, damage, inSync, applied, slices, reply }
+  return { ...parts, count: () => arrivals }
 }
 
 function toOf(sent: readonly { readonly to: MemberId; readonly message: BulkMessage }[]): string[] {
@@ -210,6 +218,25 @@ test('slices - a wanted slice: from the disk, else its writer, else the others',
   t.is(slices.holds(entry, false), true)
 })
 
+test('slices - not dead when who says so waits for it as well', async (t) => {
+  const { slices, reply, clock, applied, links } = make()
+  const slice = sliceOf(bytesOf(1))
+  const entry = entryOf(slice)
+  applied.length = 0
+  slices.want(entry, false)
+  reply(B, slice, undefined)
+  reply(C, slice, undefined)
+  await settle()
+  t.is(slices.holds(entry, false), false)
+  applied.push(B)
+  links.takeBulk()
+  clock.advance(SLICES_DEFAULTS.retryMs)
+  reply(B, slice, undefined)
+  reply(C, slice, undefined)
+  await settle()
+  t.is(slices.holds(entry, false), true)
+})
+
 test('slices - dead only when an in-sync member says so', async (t) => {
   const { slices, reply, clock, inSync, links } = make()
   const slice = sliceOf(bytesOf(1))
@@ -289,6 +316,19 @@ test('slices - damage that cannot be repaired is EIO and reported', async (t) =>
   }
   t.is(code, 'EIO')
   t.is(damage.length, 1)
+})
+
+test('slices - nobody is answered before the journal is replayed', async (t) => {
+  const { slices, segments, links } = make({}, [B, C], false)
+  const ask = { type: 'fetch-slice', segment: OWN, offset: 0, length: 10 } as const
+  slices.onBulk(B, ask)
+  await settle()
+  t.alike(links.takeBulk(), [])
+  segments.writeAt(OWN, 0, bytesOf(1, 10))
+  slices.restored()
+  await settle()
+  const place = { type: 'slice-reply', segment: OWN, offset: 0 } as const
+  t.alike(links.takeBulk(), [{ to: B, message: { ...place, data: bytesOf(1, 10) } }])
 })
 
 test('slices - serves what stands on the disk, a bounded number at a time', async (t) => {

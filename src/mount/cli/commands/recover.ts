@@ -6,6 +6,7 @@ import { ControlClient } from '../../daemon/control-client.ts'
 import { carryOutRecovery, planRecovery, type RecoveryPlan } from '../../daemon/recover-volume.ts'
 import { StateLock } from '../../daemon/state-lock.ts'
 import { UserError } from '../../daemon/user-error.ts'
+import { commandClock } from '../command-clock.ts'
 import type { CommandContext, RecoverOptions } from '../command-options.ts'
 import { silentLogger } from '../silent-logger.ts'
 import { existingVolume, requireRole } from '../volume-path.ts'
@@ -28,7 +29,7 @@ export async function runRecover(
   }
   const lock = StateLock.acquire(stateDir)
   try {
-    const plan = await planRecovery(stateDir, silentLogger)
+    const plan = await planRecovery(stateDir, { clock: commandClock, logger: silentLogger })
     for (const line of describe(plan)) context.print(line)
     if (!acceptLoss) {
       throw new UserError('usage', {
