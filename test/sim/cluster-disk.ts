@@ -306,7 +306,7 @@ export class ToySegments implements ReplicaSegments {
     }
   }
 
-  punch(segment: SegmentId, offset: number, length: number): boolean {
+  async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
     for (const at of this.#slices(segment).keys()) {
       if (at >= offset && at < offset + length) this.#slices(segment).delete(at)
     }

@@ -48,7 +48,6 @@ export interface NativeAddon {
   readerStop(reader: NativeReader): void
   readerStatistics(reader: NativeReader): ReaderStatistics
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
-  fallocateSync(fd: number, mode: number, offset: number, length: number): void
   tryLockFile(fd: number): boolean
   boottimeMs(): number
   /** One datagram to a Unix socket (`@` = abstract name); text of at most 1023 bytes. */

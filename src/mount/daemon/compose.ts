@@ -99,7 +99,7 @@ class MountedNode implements TandemNode {
     const system = addon ? nativeSystemCalls(addon) : programSystemCalls()
     this.#clock = systemClock(() => system.boottimeMs())
     this.#punchHole =
-      addon && ((fd, offset, length) => addon.fallocateSync(fd, PUNCH_HOLE, offset, length))
+      addon && ((fd, offset, length) => addon.fallocate(fd, PUNCH_HOLE, offset, length))
     this.#startedMs = this.#clock.monotonicMs()
     this.#serving = new Serving(
       {

@@ -15,6 +15,7 @@ import {
 } from './mount-options.ts'
 import { prepareMountPoint } from './mount-point.ts'
 import { FUSE_TYPE, findMount } from './mountinfo.ts'
+import { setReadAhead } from './read-ahead.ts'
 import { runProgram } from './run-program.ts'
 import {
   abortConnection,
@@ -208,6 +209,7 @@ function attach(
     throw new MountError('failed', parts)
   }
   const { minor } = entry
+  setReadAhead(minor)
   const abort = (): Promise<void> => abortConnection(mountPoint, minor)
   const { addon, fallbackReason } = choice
   const channel =

@@ -24,20 +24,6 @@ static bool fallocate_arguments(napi_env env, napi_callback_info info, struct as
          arg_int64(env, args[3], "length", &call->length);
 }
 
-/* fallocateSync(fd, mode, offset, length) */
-static napi_value fallocate_sync(napi_env env, napi_callback_info info) {
-  struct async_call call = {0};
-  if (!fallocate_arguments(env, info, &call)) {
-    throw_failed(env, "fallocate");
-    return NULL;
-  }
-  int err = run_fallocate(&call);
-  if (err != 0) {
-    throw_errno(env, err, "fallocate");
-  }
-  return NULL;
-}
-
 /* fallocate(fd, mode, offset, length): on the thread pool. */
 static napi_value fallocate_async(napi_env env, napi_callback_info info) {
   struct async_call *call = async_call_new(env, "fallocate");
@@ -87,8 +73,7 @@ static napi_value boottime_ms(napi_env env, napi_callback_info info) {
 }
 
 bool export_system(napi_env env, napi_value exports) {
-  return export_function(env, exports, "fallocateSync", fallocate_sync) &&
-         export_function(env, exports, "fallocate", fallocate_async) &&
+  return export_function(env, exports, "fallocate", fallocate_async) &&
          export_function(env, exports, "tryLockFile", try_lock_file) &&
          export_function(env, exports, "boottimeMs", boottime_ms);
 }

@@ -46,8 +46,10 @@ export interface UpkeepOptions {
   readonly punchesPerRound: number
 }
 
-/** Then the event loop gets its turn. */
-const PUNCHES_PER_TURN = 200
+/** Punched slices forgotten in one piece. */
+const FORGET_SLICES = 256
+/** Commits wait no longer for the punches of a round; the rest comes with the next. */
+const PUNCH_MS = 500
 
 export const UPKEEP_DEFAULTS: UpkeepOptions = {
   commitMs: 1000,
@@ -161,7 +163,8 @@ export class Upkeep {
    * when the slices were looked at.
    */
   async #punch(): Promise<void> {
-    const { state, segments, applied, epoch, checkpointedEverywhere, logger } = this.#components
+    const { state, segments, applied, epoch, checkpointedEverywhere, clock, logger } =
+      this.#components
     if (!segments.canPunch) return
     const batch = this.#dead
     if (!batch || batch.epoch !== epoch()) {
@@ -172,30 +175,38 @@ export class Upkeep {
     }
     if (!checkpointedEverywhere(batch.vector)) return
     this.#dead = undefined
-    const runs = mergeRuns(batch.slices)
-    for (let from = 0; from < runs.length && !this.#stopped; from += PUNCHES_PER_TURN) {
-      for (const { segment, offset, length } of runs.slice(from, from + PUNCHES_PER_TURN)) {
-        segments.punch(segment, offset, length)
-      }
-      await new Promise<void>((resolve) => this.#components.clock.setTimer(0, resolve))
+    const endMs = clock.monotonicMs() + PUNCH_MS
+    let punched: FreedSlice[] = []
+    for (const { segment, offset, length, slices } of mergeRuns(batch.slices)) {
+      if (clock.monotonicMs() >= endMs) break
+      await segments.punch(segment, offset, length)
+      if (this.#stopped) return
+      punched.push(...slices)
+      if (punched.length < FORGET_SLICES) continue
+      state.forgetFreed(punched)
+      punched = []
     }
-    if (this.#stopped) return
-    state.forgetFreed(batch.slices)
+    state.forgetFreed(punched)
     logger.debug({ slices: batch.slices.length }, 'dead slices punched')
   }
 }
 
+interface DeadRun extends Pick<FreedSlice, 'segment' | 'offset'> {
+  length: number
+  readonly slices: FreedSlice[]
+}
+
 /** Neighbours become one run: a hole frees only the whole blocks in it. */
-function mergeRuns(
-  slices: readonly FreedSlice[]
-): Pick<FreedSlice, 'segment' | 'offset' | 'length'>[] {
+function mergeRuns(slices: readonly FreedSlice[]): DeadRun[] {
   const sorted = [...slices].sort((a, b) => a.segment - b.segment || a.offset - b.offset)
-  const runs: { segment: FreedSlice['segment']; offset: number; length: number }[] = []
-  for (const { segment, offset, length } of sorted) {
+  const runs: DeadRun[] = []
+  for (const slice of sorted) {
+    const { segment, offset, length } = slice
     const last = runs.at(-1)
-    if (last && last.segment === segment && last.offset + last.length === offset)
+    if (last && last.segment === segment && last.offset + last.length === offset) {
       last.length += length
-    else runs.push({ segment, offset, length })
+      last.slices.push(slice)
+    } else runs.push({ segment, offset, length, slices: [slice] })
   }
   return runs
 }

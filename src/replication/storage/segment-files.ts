@@ -97,6 +97,20 @@ export class SegmentFiles {
     this.#touch(segment, open)
   }
 
+  /** Runs `work` off the event loop on the open file; false when there is no such file. */
+  async use(segment: SegmentId, work: (fd: number) => Promise<void>): Promise<boolean> {
+    const open = this.#open.get(segment) ?? this.#openFile(segment, 'r+', 'ENOENT')
+    if (!open) return false
+    this.#touch(segment, open)
+    open.pins++
+    try {
+      await work(open.fd)
+    } finally {
+      open.pins--
+    }
+    return true
+  }
+
   unsynced(): SegmentId[] {
     const ids: SegmentId[] = []
     for (const [id, open] of this.#open) if (open.written > open.synced) ids.push(id)

@@ -25,8 +25,11 @@ import { StoreFailedError, systemCode } from './storage-errors.ts'
 
 const FILE_NAME = /^(\d{1,16})\.seg$/
 
-/** Frees the blocks of a byte range of an open file; the size stays. */
-export type PunchHole = (fd: number, offset: number, length: number) => void
+/**
+ * Frees the blocks of a byte range of an open file; the size stays. Off the event loop: the filesystem
+ * below may write what is dirty in the range first.
+ */
+export type PunchHole = (fd: number, offset: number, length: number) => Promise<void>
 
 export interface SegmentStoreComponents {
   readonly dir: string
@@ -228,16 +231,14 @@ export class SegmentStore {
   }
 
   /**
-   * Gives the blocks of a dead range back to the disk. Returns false when that cannot be done
-   * here (no punchHole, no such file). The caller keeps RULES 11.
+   * Gives the blocks of a dead range back to the disk. False when that cannot be done here (no
+   * punchHole, no such file). The caller keeps RULES 11.
    */
-  punch(segment: SegmentId, offset: number, length: number): boolean {
+  async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
     this.#checkPlace(segment, offset, length)
-    if (!this.#punchHole) return false
-    const fd = this.#files.forReading(segment)
-    if (fd === undefined) return false
-    this.#punchHole(fd, offset, length)
-    return true
+    const punchHole = this.#punchHole
+    if (!punchHole) return false
+    return await this.#files.use(segment, (fd) => punchHole(fd, offset, length))
   }
 
   /** All segments that have a file, ascending. */

@@ -72,7 +72,6 @@ test('addon - errors carry the errno and what was attempted', async (t) => {
   const addon = addonOrFail()
   const cases: readonly (readonly [string, string, RegExp, () => unknown])[] = [
     ['fallocate', 'EBADF', /^fallocate: EBADF/, () => addon.fallocate(-1, 0, 0, 1)],
-    ['fallocateSync', 'EBADF', /^fallocate: EBADF/, () => addon.fallocateSync(-1, 0, 0, 1)],
     ['flock', 'EBADF', /^flock: EBADF/, () => addon.tryLockFile(-1)],
     ['umount', 'EINVAL', /^umount2 \/tmp: EINVAL/, () => addon.unmountPath('/tmp', 1 << 30)],
     [
