@@ -94,6 +94,31 @@ scenario('damage - a bit flipped in the journal is refused', options, volume, as
   t.alike(await readAllRight(t, nodeB, pathB, files), [], 'all there once the bit is back')
 })
 
+scenario(
+  'damage - a bit flipped within a row of the state is refused',
+  options,
+  volume,
+  async (t) => {
+    const pair = await volume.pair()
+    const { nodeB, pathB } = pair
+    const files = await makeFiles(pair, 'a-name-that-is-found-in-the-state-')
+    nodeB.killWorkers()
+    await nodeB.unmount()
+    const needle = Buffer.from('a-name-that-is-found-in-the-state-3')
+    const place = find(nodeB, needle, (file) => /state\.db$/.test(file.path))
+    if (place === undefined) throw new Error('the name is not in the state')
+    const restore = flipBit(place.path, place.offset + 5, 0)
+    for (const time of ['once', 'again']) {
+      const answer = await runCli(['mount', nodeB.stateDir, nodeB.mountPath])
+      t.is(answer.code, ExitCode.damaged, `mount ${time}: ${answer.stderr.trim()}`)
+      t.is(nodeB.pid(), undefined, 'no daemon serves from it')
+    }
+    restore()
+    await nodeB.mount()
+    t.alike(await readAllRight(t, nodeB, pathB, files), [], 'all there once the bit is back')
+  }
+)
+
 scenario('damage - a torn journal tail is cut', options, volume, async (t) => {
   const pair = await volume.pair()
   const { a, nodeB, pathA, pathB } = pair

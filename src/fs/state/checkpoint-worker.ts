@@ -1,12 +1,17 @@
 /**
- * The other thread of Checkpointer: a second connection that copies the WAL into the database and
+/**
+ * The other thread of Checkpointer: a connection of its own that copies the WAL into the database and
  * fsyncs both, and works on copies of the whole state. Speaks only in the message types below, one
  * answer for each request, in order.
+ *
+ * Invariant: during a checkpoint the WAL does not start over. A second connection keeps its place in
+ * it, as a reader, until the sums of what was copied are durable (page-sums.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import BetterSqlite3 from 'better-sqlite3'
 import { assert, unreachable } from '../assert.ts'
 import type { StatePosition } from '../ports/state-machine.ts'
+import { type CheckpointCounts, checkpoint } from './checkpoint.ts'
 import { adoptState, type CopiedState, copyState } from './state-copy.ts'
 
 export interface CheckpointWorkerData {
@@ -18,24 +23,11 @@ export type CheckpointRequest =
   | { readonly type: 'copy'; readonly to: string }
   | { readonly type: 'adopt'; readonly file: string }
 
-export interface CheckpointDone {
-  /** Frames in the WAL that are committed, and how many of them are in the database now. */
-  readonly walFrames: number
-  readonly copiedFrames: number
-  readonly pageBytes: number
-}
-
 export type CheckpointReply =
-  | { readonly type: 'checkpoint'; readonly done: CheckpointDone }
+  | { readonly type: 'checkpoint'; readonly done: CheckpointCounts }
   | { readonly type: 'copy'; readonly done: CopiedState }
   | { readonly type: 'adopt'; readonly done: StatePosition }
   | { readonly type: 'failed'; readonly message: string }
-
-interface CheckpointRow {
-  readonly busy: number
-  readonly log: number
-  readonly checkpointed: number
-}
 
 const port = parentPort
 assert(port !== null, 'checkpoint-worker runs as a worker only')
@@ -43,7 +35,8 @@ const { file } = workerData as CheckpointWorkerData
 const database = new BetterSqlite3(file, { fileMustExist: true })
 database.pragma('synchronous = FULL')
 database.pragma('wal_autocheckpoint = 0')
-const pageBytes = database.pragma('page_size', { simple: true }) as number
+const reader = new BetterSqlite3(file, { fileMustExist: true, readonly: true })
+const anything = reader.prepare('SELECT 1 FROM meta LIMIT 1')
 
 port.on('message', (request: CheckpointRequest) => {
   answer(request).then(
@@ -59,7 +52,7 @@ async function answer(request: CheckpointRequest): Promise<CheckpointReply> {
   const { type } = request
   switch (type) {
     case 'checkpoint':
-      return { type, done: checkpoint() }
+      return { type, done: pinnedCheckpoint() }
     case 'copy':
       return { type, done: await copyState(database, request.to) }
     case 'adopt':
@@ -69,8 +62,12 @@ async function answer(request: CheckpointRequest): Promise<CheckpointReply> {
   }
 }
 
-function checkpoint(): CheckpointDone {
-  const [row] = database.pragma('wal_checkpoint(PASSIVE)') as CheckpointRow[]
-  assert(row !== undefined, 'wal_checkpoint gave no row')
-  return { walFrames: row.log, copiedFrames: row.checkpointed, pageBytes }
+function pinnedCheckpoint(): CheckpointCounts {
+  reader.exec('BEGIN')
+  try {
+    anything.get()
+    return checkpoint(database, file)
+  } finally {
+    reader.exec('COMMIT')
+  }
 }

@@ -14,12 +14,13 @@
 import { Worker } from 'node:worker_threads'
 import { assert } from '../assert.ts'
 import type { StatePosition } from '../ports/state-machine.ts'
+import type { CheckpointCounts } from './checkpoint.ts'
 import type {
-  CheckpointDone,
   CheckpointReply,
   CheckpointRequest,
   CheckpointWorkerData
 } from './checkpoint-worker.ts'
+import { PAGE_BYTES } from './page-sums.ts'
 import type { CopiedState } from './state-copy.ts'
 import type { StateStore } from './state-store.ts'
 
@@ -116,15 +117,15 @@ export class Checkpointer {
   async #run(): Promise<StatePosition> {
     const position = this.#state.committedPosition()
     for (let pass = 0; pass < PASSES_MAX; pass++) {
-      const { walFrames, copiedFrames, pageBytes } = await this.#checkpoint()
+      const { walFrames, copiedFrames } = await this.#checkpoint()
       if (copiedFrames < walFrames) continue
-      if (walFrames * pageBytes > this.#walLimitBytes) this.#state.requestWalReset()
+      if (walFrames * PAGE_BYTES > this.#walLimitBytes) this.#state.requestWalReset()
       return position
     }
     throw new Error(`checkpoint of the state database did not end in ${PASSES_MAX} passes`)
   }
 
-  async #checkpoint(): Promise<CheckpointDone> {
+  async #checkpoint(): Promise<CheckpointCounts> {
     const reply = await this.#ask({ type: 'checkpoint' })
     if (reply.type === 'checkpoint') return reply.done
     throw unfit('checkpoint of the state database', reply)
@@ -136,6 +137,7 @@ export class Checkpointer {
     }
     assert(this.#settle === undefined, 'two jobs of the worker at once')
     this.#isCopying = request.type !== 'checkpoint'
+    this.#state.withdrawWalReset()
     return new Promise((resolve) => {
       this.#settle = resolve
       this.#worker.ref()

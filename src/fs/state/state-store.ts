@@ -16,6 +16,7 @@ import type { FreedSlice, Origin, StateMachine, StatePosition } from '../ports/s
 import type { Ino } from '../primitives.ts'
 import { applyOp } from './apply.ts'
 import { isBelow } from './apply-rename.ts'
+import { checkpoint } from './checkpoint.ts'
 import type { Dentry } from './dentry-table.ts'
 import { stateDigest } from './digest.ts'
 import type { Extent } from './extent-table.ts'
@@ -102,9 +103,14 @@ export class StateStore implements StateMachine {
     this.#resetWal = true
   }
 
+  /** Called before another connection copies the WAL: two at once would lose sums of pages. */
+  withdrawWalReset(): void {
+    this.#resetWal = false
+  }
+
   #emptyWal(): void {
     this.#resetWal = false
-    this.database.pragma('wal_checkpoint(PASSIVE)')
+    checkpoint(this.database, this.file)
   }
 
   orphans(): Ino[] {
@@ -194,7 +200,15 @@ export class StateStore implements StateMachine {
   /** Closes the database; what was not committed is gone from it. */
   close(): void {
     this.#broken ??= new Error('state store is closed')
-    if (this.database.open) this.database.close()
+    if (!this.database.open) return
+    try {
+      if (this.database.inTransaction) this.database.exec('ROLLBACK')
+      checkpoint(this.database, this.file, { closing: true })
+    } catch {
+      // The next one to open it finds sums that do not end, and checks its structure instead.
+    } finally {
+      this.database.close()
+    }
   }
 
   #assertSound(): void {

@@ -1,5 +1,6 @@
 /** Turns any error into the one the user is shown. The one place where causes get exit codes. */
 
+import { StateDamagedError } from '../../fs/state/state-damaged-error.ts'
 import { DamagedFileError } from '../../replication/storage/storage-errors.ts'
 import {
   TransportError,
@@ -106,6 +107,10 @@ function explainOwnError(error: unknown, what: string): UserError | undefined {
   if (error instanceof DamagedFileError) {
     const { path, reason } = error
     return new UserError('damaged', { what: path, why: reason, remedy: DAMAGED_REMEDY }, cause)
+  }
+  if (error instanceof StateDamagedError) {
+    const { file, reason } = error
+    return new UserError('damaged', { what: file, why: reason, remedy: DAMAGED_REMEDY }, cause)
   }
   return undefined
 }

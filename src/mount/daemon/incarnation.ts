@@ -74,7 +74,10 @@ export async function openIncarnation(
   const volume = openVolume(options.stateDir)
   directory.prepare()
   if (installReceived(directory.state)) logger.info({}, 'state of another member put in place')
-  const state = openState(directory.state)
+  const state = openState(directory.state, {
+    onUnchecked: (why) =>
+      logger.warn({ why }, 'of the state database only the structure was checked')
+  })
   const checkpointer = new Checkpointer({ state })
   const alternative = await discoveryRoute(volume, clock, logger)
   try {
@@ -173,7 +176,7 @@ export async function setStateAside(
   const number = readdirSync(directory.salvage).length + 1
   const aside = join(directory.salvage, `state-${String(number).padStart(4, '0')}`)
   mkdirSync(aside, { mode: 0o700 })
-  for (const suffix of ['', '-wal', '-shm']) {
+  for (const suffix of ['', '-wal', '-shm', '-sums']) {
     moveIfThere(`${directory.state}${suffix}`, join(aside, `state.db${suffix}`))
   }
   moveIfThere(directory.journal, join(aside, 'journal'))

@@ -172,8 +172,9 @@ export function installReceived(state: string): boolean {
   }
   const received = `${state}${RECEIVED}`
   if (!existsSync(received)) return false
-  // Nothing but an empty state was here; without its log it could not be told from that.
-  for (const suffix of ['-wal', '-shm']) rmSync(`${state}${suffix}`, { force: true })
+  // Nothing but an empty state was here; without its log it could not be told from that, and by its
+  // sums the new one were damaged.
+  for (const suffix of ['-wal', '-shm', '-sums']) rmSync(`${state}${suffix}`, { force: true })
   fsyncDirectory(dir)
   renameSync(received, state)
   fsyncDirectory(dir)
