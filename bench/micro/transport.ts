@@ -56,6 +56,8 @@ function recordWith(port: number): EpochRecord {
     inSync: [],
     writers: [],
     history: [],
+    forgotten: 0,
+    lastWriters: [],
     voters: [[1 as MemberId, 1]],
     votersBefore: [[1 as MemberId, 1]],
     nextMemberId: 3,

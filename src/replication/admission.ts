@@ -13,6 +13,7 @@ import { assert } from '../fs/assert.ts'
 import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
 import type { Entry, SealedEntry } from './entry.ts'
 import type { EpochRecord } from './record.ts'
+import { isForgotten } from './record-history.ts'
 import type { Vector } from './vector.ts'
 
 export interface Admitted {
@@ -54,13 +55,20 @@ export class Admission {
   /** Where each writer's entries end, by epoch and for good. */
   #ends = new Map<WriterId, WriterEnds>()
 
+  /** `epoch`: the last one whose cuts are all in `applied`, as far as that is known. */
   constructor(
-    components: { readonly record: EpochRecord; readonly applied: Vector },
+    components: {
+      readonly record: EpochRecord
+      readonly applied: Vector
+      readonly epoch: Epoch | 0
+    },
     options: AdmissionOptions = ADMISSION_DEFAULTS
   ) {
     this.#record = components.record
     this.#applied = new Map(components.applied)
     this.#options = options
+    // The record says how the later ones ended.
+    this.#passedEpoch = Math.min(components.epoch, components.record.forgotten) as Epoch | 0
     this.#indexCuts()
     this.#advanceEpoch()
   }
@@ -81,6 +89,22 @@ export class Admission {
   /** True when everything up to the cuts of the newest epoch is applied. */
   get atCuts(): boolean {
     return this.#passedEpoch === this.#record.epoch
+  }
+
+  /** The last epoch whose cuts, and those of all before it, are applied. */
+  get passedEpoch(): Epoch | 0 {
+    return this.#passedEpoch
+  }
+
+  /** What is applied of the writers the record still knows. */
+  get remembered(): Map<WriterId, Seq> {
+    const known = [...this.#applied].filter(([writer]) => !this.isForgotten(writer))
+    return new Map(known)
+  }
+
+  /** Its entries are in the state, or void, since long ago. */
+  isForgotten(writer: WriterId): boolean {
+    return !this.#ends.has(writer) && isForgotten(this.#record, writer)
   }
 
   /** Takes a newer record; entries it makes void are dropped. */
@@ -198,7 +222,7 @@ export class Admission {
 
   #isVoid(entry: Entry): boolean {
     const ends = this.#ends.get(entry.writer)
-    if (!ends) return false
+    if (!ends) return this.isForgotten(entry.writer)
     if (entry.seq > ends.finalSeq) return true
     for (const { epoch, cut } of ends.cuts) {
       // A cut divides the writer's entries: those of earlier epochs end there.
@@ -219,6 +243,8 @@ export class Admission {
   }
 
   #advanceEpoch(): void {
+    // Who has not passed what is forgotten cannot tell what is missing.
+    if (this.#passedEpoch < this.#record.forgotten) return
     if (this.#passedEpoch === this.#record.epoch) return
     for (const { epoch, cuts } of this.#record.history) {
       if (epoch <= this.#passedEpoch) continue

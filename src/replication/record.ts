@@ -48,8 +48,14 @@ export interface EpochRecord {
   readonly live: readonly WriterId[]
   /** Members whose durable acknowledgement an fsync needs. */
   readonly inSync: readonly MemberId[]
+  /** The live ones, and those that ended later than in `forgotten`. */
   readonly writers: readonly WriterInfo[]
+  /** Cuts of the epochs behind `forgotten`. */
   readonly history: readonly EpochCuts[]
+  /** Nobody needs to know any more how the epochs up to this one ended (record-history.ts). */
+  readonly forgotten: Epoch | 0
+  /** The last writer of each member that ever was live, also of removed members. */
+  readonly lastWriters: readonly WriterId[]
   /** Who agrees on the next record, by a majority of the weights. */
   readonly voters: readonly VoterWeight[]
   /** Who agreed on the record before this one: a majority of them had to agree on this one too. */

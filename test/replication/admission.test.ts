@@ -35,7 +35,7 @@ function item(writer: WriterId, seq: number, deps: Pairs = [], epoch = 1, bytes 
 
 function make(record = recordOf(1, [cutsOf(1, [])]), options?: { waitingEntriesMax: number }) {
   const limits = { waitingEntriesMax: 100, waitingBytesMax: 1e6, ...options }
-  return new Admission({ record, applied: new Map() }, limits)
+  return new Admission({ record, applied: new Map(), epoch: 0 }, limits)
 }
 
 /** Takes out all that is ready: `writer:seq` in order. */

@@ -66,6 +66,8 @@ const RECORD: EpochRecord = {
   inSync: [1 as MemberId],
   writers: [{ writer: W, coreKey: key('a') }],
   history: [{ epoch: EPOCH, cuts: [[W, 3 as Seq]] }],
+  forgotten: 0,
+  lastWriters: [W],
   voters: [
     [1 as MemberId, 2],
     [2 as MemberId, 1]

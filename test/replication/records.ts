@@ -1,6 +1,7 @@
 /** Epoch records for tests: whole ones, of which a test says only what it is about. */
 import type { Epoch, MemberId } from '../../src/fs/primitives.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
+import { lastWritersWith } from '../../src/replication/record-history.ts'
 import { chooseVoters } from '../../src/replication/register/voters.ts'
 
 export const A = 1 as MemberId
@@ -14,6 +15,7 @@ export function memberInfo(id: MemberId, role: MemberInfo['role'] = 'data'): Mem
 /** The voters follow from the members and the in-sync set, where they are not given. */
 export function epochRecord(parts: Partial<EpochRecord> = {}): EpochRecord {
   const { members = [], inSync = [A], tieBreaker } = parts
+  const writers = (parts.writers ?? []).map(({ writer }) => writer)
   const voters = parts.voters ?? chooseVoters(members, inSync, tieBreaker)
   return {
     version: 1,
@@ -26,6 +28,8 @@ export function epochRecord(parts: Partial<EpochRecord> = {}): EpochRecord {
     inSync,
     writers: [],
     history: [],
+    forgotten: 0,
+    lastWriters: lastWritersWith({ lastWriters: [] }, writers),
     voters,
     votersBefore: voters,
     nextMemberId: members.length + 1,

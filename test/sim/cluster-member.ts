@@ -180,7 +180,7 @@ export class SimMember {
     const turns = new Turns(process.clock())
     const held = await scanHeld(
       journal,
-      { record: disk.record, applied: state.position().applied },
+      { record: disk.record, ...state.position() },
       (item) => hasSlicesOnDisk(segments, item),
       turns
     )
@@ -293,7 +293,7 @@ export class SimMember {
     const again = async (): Promise<void> => {
       await replica.close({ orderly: false })
       if (process.isDead) return
-      if (reason === 'rebuild') this.disk.setAside()
+      if (reason === 'rebuild' || reason === 'outdated') this.disk.setAside()
       if (reason !== 'removed') await this.#open(process)
     }
     this.#world.background(again(), process)

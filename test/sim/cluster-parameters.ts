@@ -62,6 +62,8 @@ export function firstRecord(parameters: ClusterParameters): EpochRecord {
     inSync: [FIRST],
     writers: [],
     history: [],
+    forgotten: 0,
+    lastWriters: [],
     voters,
     votersBefore: voters,
     ...(hasTieBreaker ? { tieBreaker: FIRST } : {}),

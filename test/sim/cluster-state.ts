@@ -48,6 +48,11 @@ export class StateDisk {
     return this.#committed.at(-1) ?? EMPTY
   }
 
+  /** What a power cut may fall back to. */
+  get oldest(): Image {
+    return this.#committed[0] ?? EMPTY
+  }
+
   commit(image: Image): void {
     this.#committed.push(image)
   }

@@ -7,6 +7,7 @@
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
 import type { Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
+import { isForgotten } from '../../src/replication/record-history.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
 import type { Replica } from '../../src/replication/replica/replica.ts'
 import type { FramedKind } from '../../src/replication/transport/peer-connection.ts'
@@ -214,7 +215,9 @@ export class ClusterWorld {
     }
     this.#guard(() => {
       this.ledger.onRecord(record)
+      if (record.forgotten > 0) this.count('forgotten')
       for (const member of this.#members.values()) {
+        this.#checkRemembered(member, record)
         const { replica } = member
         if (!replica || !member.process || record.live.includes(replica.writer)) continue
         if (!this.ledger.isEnded(replica.writer) || !replica.membership.mayAnswer()) continue
@@ -223,12 +226,21 @@ export class ClusterWorld {
     })
   }
 
+  /** RULES 19: no member in sync needs what is forgotten, whatever its disk falls back to. */
+  #checkRemembered({ id, disk }: SimMember, record: EpochRecord): void {
+    const { epoch } = disk.state.oldest.position
+    if (!record.inSync.includes(id) || epoch >= record.forgotten) return
+    throw new SafetyError(`member ${id} is at epoch ${epoch}, ${record.forgotten} is forgotten`)
+  }
+
   /** What an fsync has covered is on the disk of every in-sync member, whatever happens to it. */
   onPowerCut({ id, disk }: SimMember): void {
-    if (!this.ledger.record?.inSync.includes(id)) return
+    const { record } = this.ledger
+    if (!record?.inSync.includes(id)) return
     this.#guard(() => {
       for (const [writer, seq] of this.ledger.durable) {
-        if (disk.heldOf(writer) >= seq) continue
+        // A position says nothing of who is forgotten; the values are compared in the end.
+        if (disk.heldOf(writer) >= seq || isForgotten(record, writer)) continue
         throw new SafetyError(`member ${id} lost ${writer}:${seq}, which an fsync has covered`)
       }
       for (const { slice, writer, seq } of this.ledger.durableSlices()) {
@@ -381,9 +393,10 @@ export class ClusterWorld {
     const replicas = this.#current().map(({ replica }) => replica)
     const [first] = replicas
     if (!first || !this.#allLive()) return false
-    return replicas.every(
-      (replica) => replica && vectorEquals(replica.admission.applied, first.admission.applied)
-    )
+    const { remembered } = first.admission
+    return replicas.every((replica) => {
+      return replica && vectorEquals(replica.admission.remembered, remembered)
+    })
   }
 
   #compare(): void {

@@ -416,6 +416,8 @@ function firstRecord(parameters: ReturnType<typeof drawParameters>): EpochRecord
     inSync,
     writers: [],
     history: [],
+    forgotten: 0,
+    lastWriters: [],
     voters,
     votersBefore: voters,
     ...tie,

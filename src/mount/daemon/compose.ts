@@ -334,8 +334,9 @@ class MountedNode implements TandemNode {
         await over?.close({ orderly: false })
         if (this.#stopping) return
         if (reason === 'transferred') this.#hasServed = false
-        if (reason === 'rebuild') {
+        if (reason === 'rebuild' || reason === 'outdated') {
           this.#hasServed = false
+          if (reason === 'outdated') this.#openFiles.poisonAll()
           const clock = this.#clock
           await setStateAside(this.#options.stateDir, this.#openFiles, { clock, logger })
         }

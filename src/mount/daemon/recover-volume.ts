@@ -72,10 +72,10 @@ async function heldOnDisk(
     const journal = Journal.open({ dir: directory.journal, logger, onFailure }, { writer })
     const segments = SegmentStore.open({ dir: directory.segments, logger, onFailure }, { writer })
     try {
-      const { applied } = state.position()
-      closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), applied)
+      const position = state.position()
+      closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), position.applied)
       const hasSlices = (item: Admitted): boolean => hasSlicesOnDisk(segments, item)
-      return new Map(await scanHeld(journal, { record, applied }, hasSlices, new Turns(clock)))
+      return new Map(await scanHeld(journal, { record, ...position }, hasSlices, new Turns(clock)))
     } finally {
       await Promise.allSettled([journal.close(), segments.close()])
     }

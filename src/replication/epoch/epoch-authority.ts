@@ -25,6 +25,7 @@ import { assert, unreachable } from '../../fs/assert.ts'
 import type { Epoch, MemberId, WriterId } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
+import { hasEnded } from '../record-history.ts'
 import type { Vector } from '../vector.ts'
 import { vectorCovers } from '../vector.ts'
 import type { EpochEffect, EpochEvent } from './epoch-event.ts'
@@ -141,6 +142,9 @@ export class EpochAuthority {
         return this.#begin()
       case 'sealed':
         return this.#onSealed(event)
+      case 'passed':
+        this.#onPassed(event.member, event.epoch)
+        return []
       case 'idle':
         this.#idle.add(event.member)
         return this.#begin()
@@ -164,9 +168,16 @@ export class EpochAuthority {
     }
   }
 
+  #onPassed(member: MemberId, epoch: Epoch | 0): void {
+    const present = this.#present.get(member)
+    if (present) this.#present.set(member, { ...present, passed: epoch })
+  }
+
   #onHello(event: EpochEvent & { type: 'hello' }): EpochEffect[] {
     const { member, writer, coreKey, held } = event
-    this.#present.set(member, { writer, coreKey, held })
+    const before = this.#present.get(member)
+    const passed = before?.writer === writer ? before.passed : 0
+    this.#present.set(member, { writer, coreKey, held, passed })
     if (!this.#record.live.includes(writer)) this.#lost.delete(member)
     const change = this.#change
     if (!change) return this.#begin()
@@ -349,8 +360,7 @@ export class EpochAuthority {
 
   /** A writer that ended never writes again (RULES 19). */
   #canWrite(writer: WriterId): boolean {
-    const info = this.#record.writers.find((w) => w.writer === writer)
-    return info === undefined || info.finalSeq === undefined
+    return !hasEnded(this.#record, writer)
   }
 
   #onSealed({ member, epoch, round, held }: EpochEvent & { type: 'sealed' }): EpochEffect[] {

@@ -36,6 +36,8 @@ export type EpochEvent =
       readonly round: number
       readonly held: Vector
     }
+  /** Its durable checkpoint contains everything up to the cuts of that epoch. */
+  | { readonly type: 'passed'; readonly member: MemberId; readonly epoch: Epoch | 0 }
   /** The record that was proposed is chosen. */
   | { readonly type: 'chosen'; readonly epoch: Epoch }
   | { readonly type: 'members'; readonly change: MemberChange }

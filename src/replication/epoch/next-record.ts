@@ -5,12 +5,13 @@
  * Invariants: every live writer gets a cut, the greatest seq that anybody present holds of it; a
  * writer that ends gets that cut as its last seq, for good (RULES 6). Whoever joins the in-sync set
  * is a participant, so it holds up to the cuts, durably (RULES 9, 10). The authority of the record
- * is in its in-sync set.
+ * is in its in-sync set. What nobody needs any more is forgotten (record-history.ts).
  */
 import { assert } from '../../fs/assert.ts'
 import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord, WriterInfo } from '../record.ts'
+import { forgetPassed, lastWritersWith } from '../record-history.ts'
 import { chooseVoters } from '../register/voters.ts'
 import type { Vector } from '../vector.ts'
 import { vectorJoin } from '../vector.ts'
@@ -22,6 +23,8 @@ export interface Present {
   readonly writer: WriterId
   readonly coreKey: string
   readonly held: Vector
+  /** The last epoch its durable checkpoint has passed. */
+  readonly passed: Epoch | 0
 }
 
 /** What a change is about; fixed when it begins. */
@@ -77,12 +80,15 @@ export function nextRecord(
     live,
     inSync,
     writers,
+    lastWriters: lastWritersWith(record, live),
     history: [...record.history, { epoch: change.epoch, cuts: [...cuts] }]
   }
   const changed = change.membership.reduce(applyMemberChange, next)
   const { members, tieBreaker } = changed
   const voters = chooseVoters(members, changed.inSync, tieBreaker)
-  return { ...changed, voters, votersBefore: record.voters }
+  const whole = { ...changed, voters, votersBefore: record.voters }
+  const passed = (member: MemberId): number => present.get(member)?.passed ?? 0
+  return forgetPassed(whole, change.participants, passed)
 }
 
 function writersAfter(

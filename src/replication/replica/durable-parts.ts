@@ -106,7 +106,8 @@ export class DurableParts {
         },
         sync: this.localSync,
         applied: () => admission.applied,
-        epoch: () => admission.record.epoch,
+        position: () => ({ epoch: admission.passedEpoch, applied: admission.remembered }),
+        epoch: () => admission.passedEpoch,
         checkpointedEverywhere: (vector) =>
           !lacksData() && this.checkpoints.coverEverywhere(vector),
         isSpaceShort: () => space.isShort,

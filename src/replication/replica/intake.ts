@@ -172,7 +172,12 @@ export class Intake {
   replay(sealed: SealedEntry): void {
     const { admission, shelf, recent, self, onVoid } = this.#components
     if (sealed.seq <= admission.appliedOf(sealed.writer)) {
-      this.#restore(sealed)
+      if (memberOf(sealed.writer) !== self) shelf.put(sealed.writer, sealed.seq, sealed.head)
+      this.#restoreBytes(sealed)
+      return
+    }
+    if (admission.isForgotten(sealed.writer)) {
+      this.#restoreBytes(sealed)
       return
     }
     const entry = openEntry(sealed)
@@ -204,9 +209,8 @@ export class Intake {
    * The state has the entry, but until the journal is pruned (RULES 1) its small bytes are durable
    * there alone, and its block too: a power cut may have taken them out of segment and hypercore.
    */
-  #restore(sealed: SealedEntry): void {
-    const { segments, shelf, self } = this.#components
-    if (memberOf(sealed.writer) !== self) shelf.put(sealed.writer, sealed.seq, sealed.head)
+  #restoreBytes(sealed: SealedEntry): void {
+    const { segments } = this.#components
     if (sealed.payload.length === 0) return
     for (const { slice, bytes } of inlineSlices(openEntry(sealed), sealed)) {
       if (segments.verifySha(slice) === 'ok') segments.markUnsynced(slice.segment)

@@ -9,7 +9,7 @@
 import { unreachable } from '../../fs/assert.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
-import type { MemberId } from '../../fs/primitives.ts'
+import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { EpochAuthority } from '../epoch/epoch-authority.ts'
 import type { EpochEffect, EpochEvent } from '../epoch/epoch-event.ts'
@@ -37,6 +37,8 @@ export interface LeaderComponents {
   readonly logger: Logger
   /** What is left of the leader's own lease, margin taken off. */
   readonly leaseLeftMs: () => number
+  /** The last epoch this member's durable checkpoint has passed. */
+  readonly passedEpoch: () => Epoch | 0
   /** Sends a seal under the leader's ballot. */
   readonly sendSeal: (member: MemberId, seal: SelfSeal) => void
   readonly sealSelf: (seal: SelfSeal) => void
@@ -97,6 +99,7 @@ export class LeaderDuties {
     const { epochs, promises, links, clock, ownsUpToNotes, leaseLeftMs } = this.#components
     const { record } = epochs
     const nowMs = clock.monotonicMs()
+    this.step({ type: 'passed', member: from, epoch: message.checkpointEpoch })
     const isLive = record.live.some((w) => memberOf(w) === from)
     if (!isLive || message.epoch !== record.epoch || epochs.isLost(from)) return
     if (record.authority !== this.#components.self || !ownsUpToNotes(from, nowMs)) return
@@ -117,7 +120,9 @@ export class LeaderDuties {
   }
 
   tick(): void {
+    const { self, passedEpoch } = this.#components
     const nowMs = this.#components.clock.monotonicMs()
+    this.step({ type: 'passed', member: self, epoch: passedEpoch() })
     this.#declareLost(nowMs)
     for (const member of this.#components.epochs.expiring) {
       if (this.#components.promises.isOver(member, nowMs)) this.step({ type: 'idle', member })

@@ -28,6 +28,7 @@ export interface LeadershipComponents
     | 'register'
     | 'saveRecord'
     | 'ownsUpToNotes'
+    | 'passedEpoch'
   > {
   readonly sealSelf: (seal: SelfSeal) => void
   /** The record is chosen, saved, and sent to everybody else. */

@@ -1,7 +1,7 @@
 /** What a member's place in the epochs rests on (membership.ts). */
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
-import type { MemberId, WriterId } from '../../fs/primitives.ts'
+import type { Epoch, MemberId, WriterId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import type { Lease, LeaseOptions, LeasePromises } from '../lease.ts'
 import type { HeartbeatMessage } from '../messages.ts'
@@ -13,9 +13,10 @@ import type { PeerLinks } from './peer-links.ts'
 
 /**
  * Why an incarnation is over. `rebuild`: its state holds what the volume does not have;
+ * `outdated`: its state is older than what the volume remembers;
  * `transferred`: the state of another member is here, and the next one opens it.
  */
-export type EndReason = 'expelled' | 'rebuild' | 'transferred' | 'removed' | 'isolated'
+export type EndReason = 'expelled' | 'rebuild' | 'outdated' | 'transferred' | 'removed' | 'isolated'
 
 export interface MembershipComponents {
   readonly self: MemberId
@@ -48,6 +49,8 @@ export interface MembershipComponents {
   readonly fetchState: () => void
   /** Bytes of the state that was fetched are still to come. */
   readonly lacksData: () => boolean
+  /** The last epoch this member's durable checkpoint has passed. */
+  readonly passedEpoch: () => Epoch | 0
   readonly heartbeat: (to: MemberId) => Omit<HeartbeatMessage, 'type' | 'sentMs' | 'epoch'>
   /** Durable on return. */
   readonly saveRecord: (record: EpochRecord) => void

@@ -27,6 +27,7 @@ import type {
   SealMessage
 } from '../messages.ts'
 import type { EpochRecord } from '../record.ts'
+import { hasEnded, lastWriterOf } from '../record-history.ts'
 import { vectorCovers } from '../vector.ts'
 import { Departure } from './departure.ts'
 import { type EpochPause, epochPause } from './epoch-pause.ts'
@@ -374,15 +375,19 @@ export class Membership {
 
   /** Takes the record for the newest; false when it ends this incarnation. */
   #adopt(record: EpochRecord): boolean {
-    const { admission, onRecord, self, writer, register, onFatal } = this.#components
+    const { admission, onRecord, self, writer, register, onFatal, lacksState } = this.#components
     if (isBeyondCuts(record, (each) => admission.appliedOf(each))) {
       this.#end('rebuild')
       return false
     }
-    const later = record.writers.find((w) => memberOf(w.writer) === self && w.writer > writer)
-    if (later) {
+    if (admission.passedEpoch < record.forgotten && !lacksState(record)) {
+      this.#end('outdated')
+      return false
+    }
+    const last = lastWriterOf(record, self)
+    if (last !== undefined && last > writer) {
       // RULES 12: a copy or a snapshot of the disk was put back.
-      const why = `the volume knows start ${incarnationOf(later.writer)} of this member, the state directory only ${incarnationOf(writer)}`
+      const why = `the volume knows start ${incarnationOf(last)} of this member, the state directory only ${incarnationOf(writer)}`
       onFatal(new Error(`state directory rolled back: ${why}: remove the member and join again`))
       this.stop()
       return false
@@ -405,7 +410,7 @@ export class Membership {
     if (!this.#adopt(record)) return
     if (!record.live.includes(writer)) {
       // It may have been live in a record that never reached it; an ended writer never writes.
-      const ended = record.writers.some((w) => w.writer === writer && w.finalSeq !== undefined)
+      const ended = hasEnded(record, writer)
       if (this.#departure.isUnderWay) {
         this.#departure.replaced()
         this.stop()

@@ -32,7 +32,7 @@ export interface RecoveryComponents {
  */
 export async function scanHeld(
   journal: Pick<ReplicaJournal, 'entries'>,
-  known: { readonly record: EpochRecord; readonly applied: Vector },
+  known: ConstructorParameters<typeof Admission>[0],
   hasSlices: (item: Admitted) => boolean,
   turns: Turns
 ): Promise<Vector> {

@@ -77,7 +77,7 @@ export async function openReplica(
   const turns = new Turns(components.clock)
   const held = await scanHeld(
     journal,
-    { record: volume.record, applied },
+    { record: volume.record, ...state.position() },
     (item) => hasSlicesOnDisk(segments, item),
     turns
   )

@@ -102,7 +102,7 @@ export class ReplicaParts {
     this.#self = volume.self.id
     this.peers = new Peers({ clock, beforeSaid: () => this.localLog.flush() })
     this.roundTrips = new RoundTrips({ clock })
-    this.admission = new Admission({ record: volume.record, applied: state.position().applied })
+    this.admission = new Admission({ record: volume.record, ...state.position() })
     this.waits = new AppliedWaits(() => this.admission.applied)
     this.inos = new InodeNumbers({ directory: ports.inoRanges, member: this.#self })
     this.space = new ClusterSpace({
@@ -198,7 +198,11 @@ export class ReplicaParts {
       links: this.peers,
       record: this.#record,
       receive: () => this.#ports.exchange.receive(),
-      unfit: ({ epoch }) => (epoch === 0 ? 'it is the state of no epoch' : undefined),
+      unfit: ({ epoch }) => {
+        const { forgotten } = this.admission.record
+        if (epoch > forgotten) return undefined
+        return `it is of epoch ${epoch}, and how those up to ${forgotten} ended is forgotten`
+      },
       clock,
       logger,
       onReceived: () => this.membership.onStateReceived()
@@ -385,6 +389,7 @@ export class ReplicaParts {
         heartbeat: (to) => this.#heartbeat(to),
         saveRecord: this.#ports.saveRecord,
         lacksState,
+        passedEpoch: () => this.durable.upkeep.checkpointed.epoch,
         fetchState: () => this.transfer.start(),
         lacksData: () => this.backlog.left.slices > 0,
         onRecord,

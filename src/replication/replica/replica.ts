@@ -252,7 +252,8 @@ export class Replica implements OpLog {
   #lacksState(record: EpochRecord): boolean {
     if (this.#components.state.position().epoch !== 0) return false
     const held = this.#ports.held
-    return [...held.values()].every((seq) => seq === 0) && !vectorCovers(held, allCuts(record))
+    if ([...held.values()].some((seq) => seq > 0)) return false
+    return record.forgotten > 0 || !vectorCovers(held, allCuts(record))
   }
 
   async #replay(): Promise<void> {

@@ -27,7 +27,10 @@ export interface UpkeepComponents {
   readonly flushLogs: () => Promise<void>
   readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
   readonly applied: () => Vector
-  readonly epoch: () => Epoch
+  /** What a commit now contains. */
+  readonly position: () => StatePosition
+  /** The last epoch whose cuts are applied. */
+  readonly epoch: () => Epoch | 0
   /** True when every live member has a durable checkpoint of this epoch that covers the vector. */
   readonly checkpointedEverywhere: (vector: Vector) => boolean
   /** What can be given back should be. */
@@ -66,7 +69,7 @@ export class Upkeep {
   #commits = 0
   /** Freed slices that wait until what freed them is safe everywhere. */
   #dead:
-    | { readonly slices: readonly FreedSlice[]; readonly vector: Vector; readonly epoch: Epoch }
+    | { readonly slices: readonly FreedSlice[]; readonly vector: Vector; readonly epoch: Epoch | 0 }
     | undefined
   #committedAt: JournalPosition
   #committedEpoch: Epoch | 0
@@ -78,7 +81,8 @@ export class Upkeep {
     this.#options = options
     this.#committedAt = 0 as JournalPosition
     this.#committedEpoch = components.state.position().epoch
-    this.#checkpointed = components.state.position()
+    // What was committed in an earlier life need not be durable before the first checkpoint.
+    this.#checkpointed = { epoch: 0, applied: new Map() }
   }
 
   /** What the durable checkpoint contains. */
@@ -133,14 +137,15 @@ export class Upkeep {
   }
 
   async #commit(): Promise<void> {
-    const { journal, state, sync, applied, epoch } = this.#components
+    const { journal, state, sync, position } = this.#components
     await sync.sync()
     // What came during the fdatasync is little: it is synced in one piece with the commit.
     sync.syncNow()
-    const position = journal.appended
-    state.commit({ epoch: epoch(), applied: new Map(applied()) })
-    this.#committedAt = position
-    this.#committedEpoch = epoch()
+    const { appended } = journal
+    const committed = position()
+    state.commit(committed)
+    this.#committedAt = appended
+    this.#committedEpoch = committed.epoch
     this.#commits++
   }
 

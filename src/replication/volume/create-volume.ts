@@ -71,6 +71,8 @@ export async function createVolume(
       inSync: [self],
       writers: [],
       history: [],
+      forgotten: 0,
+      lastWriters: [],
       voters: [[self, 1]],
       votersBefore: [[self, 1]],
       nextMemberId: 2,

@@ -8,9 +8,11 @@ import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { INCARNATION_MAX, MEMBER_MAX, memberOf } from '../../fs/primitives.ts'
 import type { MemberChange } from '../epoch/member-change.ts'
 import type { EpochCuts, EpochRecord, MemberInfo, VoterWeight, WriterInfo } from '../record.ts'
+import { lastWritersWith } from '../record-history.ts'
 import { ADDRESS_MAX_CHARS, parseAddress } from '../transport/address.ts'
 import { VOLUME_ID_BYTES } from '../transport/preamble.ts'
 import {
+  type JsonObject,
   readInteger,
   readKey,
   readList,
@@ -28,6 +30,7 @@ export const ADDRESSES_MAX = 16
 const WRITERS_MAX = 20_000
 const HISTORY_MAX = 20_000
 const REMOVED_MAX = MEMBER_MAX
+const MAX = Number.MAX_SAFE_INTEGER
 
 const RECORD_FIELDS = [
   'version',
@@ -40,6 +43,8 @@ const RECORD_FIELDS = [
   'inSync',
   'writers',
   'history',
+  'forgotten?',
+  'lastWriters?',
   'voters',
   'votersBefore',
   'tieBreaker?',
@@ -67,6 +72,7 @@ export function parseRecord(text: string): EpochRecord {
 export function validateRecord(value: unknown): EpochRecord {
   const from = readObject(value, 'record', RECORD_FIELDS)
   readInteger(from['version'], 'version', 1, 1)
+  const writers = readList(from['writers'], 'writers', WRITERS_MAX, readWriter)
   const record: EpochRecord = {
     version: 1,
     volumeId: readVolumeId(from['volumeId']),
@@ -76,8 +82,9 @@ export function validateRecord(value: unknown): EpochRecord {
     members: readList(from['members'], 'members', MEMBER_MAX, readMember),
     live: readList(from['live'], 'live', MEMBER_MAX, readWriterId),
     inSync: readList(from['inSync'], 'inSync', MEMBER_MAX, readMemberId),
-    writers: readList(from['writers'], 'writers', WRITERS_MAX, readWriter),
+    writers,
     history: readList(from['history'], 'history', HISTORY_MAX, readEpochCuts),
+    ...readForgotten(from, writers),
     voters: readList(from['voters'], 'voters', MEMBER_MAX, readVoter),
     votersBefore: readList(from['votersBefore'], 'votersBefore', MEMBER_MAX, readVoter),
     ...(from['tieBreaker'] === undefined
@@ -125,6 +132,7 @@ function requireConsistent(record: EpochRecord): void {
   for (const key of record.removedKeys) {
     if (keys.includes(key)) throw new ShapeError('a removed key is listed as a member')
   }
+  if (record.forgotten >= record.epoch) throw new ShapeError('the record forgets itself')
   const known = new Set(record.writers.map((info) => info.writer))
   for (const writer of record.live) {
     if (!known.has(writer)) throw new ShapeError(`live writer ${writer} is not listed`)
@@ -177,6 +185,26 @@ export function readAddresses(value: unknown, what: string): string[] {
     }
     return text
   })
+}
+
+/** Records of versions that forgot nothing lack both. */
+function readForgotten(
+  from: JsonObject,
+  writers: readonly WriterInfo[]
+): Pick<EpochRecord, 'forgotten' | 'lastWriters'> {
+  const [epoch, last] = [from['forgotten'], from['lastWriters']]
+  const forgotten = epoch === undefined ? 0 : (readInteger(epoch, 'forgotten', 0, MAX) as Epoch | 0)
+  const listed = writers.map((info) => info.writer)
+  const lastWriters =
+    last === undefined
+      ? lastWritersWith({ lastWriters: [] }, listed)
+      : readList(last, 'lastWriters', MEMBER_MAX, readWriterId)
+  requireUnique(lastWriters.map(memberOf), 'last writer of a member')
+  for (const writer of lastWritersWith({ lastWriters }, listed)) {
+    if (!lastWriters.includes(writer))
+      throw new ShapeError(`writer ${writer} is behind the last one`)
+  }
+  return { forgotten, lastWriters }
 }
 
 function readWriter(value: unknown, what: string): WriterInfo {

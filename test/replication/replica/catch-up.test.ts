@@ -33,7 +33,7 @@ function make(options: { readonly applied?: number; readonly ended?: number } = 
   const final = options.ended === undefined ? {} : { finalSeq: options.ended as Seq }
   const record = recordOf([{ writer: WB, coreKey: 'k', ...final }])
   const applied = vector(WB, options.applied ?? 0)
-  const admission = new Admission({ record, applied })
+  const admission = new Admission({ record, applied, epoch: 0 })
   const links = new NotedLinks([A, B])
   const clock = new HandClock()
   const logger = new NotedLogger()

@@ -41,7 +41,7 @@ function largeWrite(seq: number): SealedEntry {
 }
 
 function make() {
-  const admission = new Admission({ record, applied: new Map() })
+  const admission = new Admission({ record, applied: new Map(), epoch: 0 })
   const wanted: number[] = []
   const nothing = () => {}
   const components = {

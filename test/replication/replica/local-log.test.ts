@@ -31,6 +31,8 @@ const record: EpochRecord = {
   inSync: [1 as MemberId],
   writers: [],
   history: [],
+  forgotten: 0,
+  lastWriters: [],
   voters: [[1 as MemberId, 1]],
   votersBefore: [[1 as MemberId, 1]],
   nextMemberId: 2,
@@ -47,7 +49,7 @@ function open(openEntry?: { put(part: EntryPart): void }) {
   const log = new LocalLog({
     writer: WRITER,
     state,
-    admission: new Admission({ record, applied: new Map([[WRITER, 0 as Seq]]) }),
+    admission: new Admission({ record, applied: new Map([[WRITER, 0 as Seq]]), epoch: 0 }),
     journal: (entry) => void journaled.push(entry),
     openEntry,
     publish: () => undefined,

@@ -77,7 +77,7 @@ class Desk {
   constructor(self: MemberId, record: EpochRecord) {
     this.links = new AnsweringLinks(self === A ? B : A)
     const nothing = () => {}
-    const admission = new Admission({ record, applied: new Map() })
+    const admission = new Admission({ record, applied: new Map(), epoch: 0 })
     const register: RegisterNode = new RegisterNode(
       {
         self,
@@ -109,6 +109,7 @@ class Desk {
         lacksState: () => false,
         fetchState: nothing,
         lacksData: () => false,
+        passedEpoch: () => 0,
         clock: this.clock,
         logger: this.logger,
         lease: new Lease(OPTIONS),

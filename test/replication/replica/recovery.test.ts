@@ -54,7 +54,7 @@ function journalOf(...pairs: Pairs): Pick<ReplicaJournal, 'entries'> {
 
 async function heldOf(journal: Pairs, applied: Pairs): Promise<[WriterId, number][]> {
   const state = new Map(applied.map(([w, seq]) => [w, seq as Seq]))
-  const known = { record, applied: state }
+  const known = { record, applied: state, epoch: 0 as const }
   const held = await scanHeld(journalOf(...journal), known, () => true, turns())
   return [...held].sort(([a], [b]) => a - b)
 }

@@ -64,6 +64,8 @@ const RECORD: EpochRecord = {
     { writer: W2, coreKey: key(101), finalSeq: 9 as Seq }
   ],
   history: [{ epoch: 6 as Epoch, cuts: [[W1, 5 as Seq]] }],
+  forgotten: 5 as Epoch,
+  lastWriters: [W1, W2],
   voters: [
     [1 as MemberId, 2],
     [2 as MemberId, 1]
@@ -76,6 +78,12 @@ const RECORD: EpochRecord = {
 
 test('record - comes back as it was', (t) => {
   t.alike(parseRecord(formatRecord(RECORD)), RECORD)
+})
+
+test('record - one that says nothing of the forgotten has forgotten nothing', (t) => {
+  const { forgotten: _, lastWriters: __, ...rest } = RECORD
+  const record = parseRecord(JSON.stringify(rest))
+  t.alike([record.forgotten, record.lastWriters], [0, [W1, W2]])
 })
 
 test('record - what does not hold together is refused', (t) => {
@@ -117,13 +125,18 @@ test('record - what does not hold together is refused', (t) => {
     ['nextMemberId', 2],
     ['nextMemberId', 300],
     ['removedKeys', [key(1)]],
+    ['forgotten', 7],
+    ['forgotten', -1],
+    ['lastWriters', [W1]],
+    ['lastWriters', [W1, W2, makeWriterId(2 as MemberId, 9 as Incarnation)]],
     ['unknown', 1]
   ]
   for (const [field, value] of broken) {
     const text = JSON.stringify({ ...RECORD, [field]: value })
     throws(t, () => parseRecord(text), undefined, `${field} ${text.length}`)
   }
-  for (const field of Object.keys(RECORD).filter((name) => name !== 'tieBreaker')) {
+  const optional = ['tieBreaker', 'forgotten', 'lastWriters']
+  for (const field of Object.keys(RECORD).filter((name) => !optional.includes(name))) {
     const { [field as keyof EpochRecord]: _gone, ...rest } = RECORD
     throws(t, () => parseRecord(JSON.stringify(rest)), undefined, `without ${field}`)
   }
