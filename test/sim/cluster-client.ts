@@ -5,6 +5,7 @@
 import { FsError } from '../../src/fs/errno.ts'
 import type { Op } from '../../src/fs/op.ts'
 import { INLINE_MAX_BYTES } from '../../src/fs/op.ts'
+import { LOCK_END } from '../../src/fs/ports/lock-service.ts'
 import type { TokenMode } from '../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
@@ -24,6 +25,7 @@ export interface ClientComponents {
 }
 
 const FILE_TYPE = 0o100644
+const PROBED_INO = 1999 as Ino
 const LARGE_BYTES = INLINE_MAX_BYTES + 8
 
 export class SimClient {
@@ -43,14 +45,25 @@ export class SimClient {
     }
   }
 
-  /** One write and one fsync; true when both were answered. */
+  /** One write, one fsync and one lock; true when all were answered. */
   async probe(): Promise<boolean> {
     let done = false
     await this.#try(async () => {
       await this.#write('small', this.#components.world.pickIno())
-      done = await this.#sync()
+      const synced = await this.#sync()
+      await this.#lock()
+      done = synced && this.#mayAnswer()
     })
     return done
+  }
+
+  /** Takes a lock for a moment. */
+  async #lock(): Promise<void> {
+    const { world, replica } = this.#components
+    const owner = world.locks.nextOwner()
+    const span = { kind: 'record', owner, pid: 1, start: 0n, end: LOCK_END } as const
+    await replica.locks.setlk(PROBED_INO, { ...span, type: 'write' }, { wait: true })
+    await replica.locks.setlk(PROBED_INO, { ...span, type: 'unlock' }, { wait: false })
   }
 
   async #try(act: () => Promise<unknown>): Promise<void> {

@@ -1,5 +1,6 @@
 /** A member of the simulated cluster: its disk, its process, and the real replica in it. */
 
+import type { LostLock } from '../../src/fs/ports/lock-service.ts'
 import type { Logger } from '../../src/fs/ports/logger.ts'
 import type { Incarnation, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
 import { makeWriterId } from '../../src/fs/primitives.ts'
@@ -16,6 +17,7 @@ import { SimClient } from './cluster-client.ts'
 import { Disk, ToyJournal, ToyOpenEntry, ToySegments } from './cluster-disk.ts'
 import { ToyExchange } from './cluster-exchange.ts'
 import { SafetyError, SimProcess } from './cluster-faults.ts'
+import { SimLocker } from './cluster-locker.ts'
 import { ToyLogs } from './cluster-logs.ts'
 import { ToyState } from './cluster-state.ts'
 import type { ClusterWorld } from './cluster-world.ts'
@@ -94,7 +96,12 @@ export class SimMember {
     if (this.process || !this.disk.record.members.some((m) => m.id === this.id)) return
     this.#isLeaving = false
     this.process = new SimProcess(this.#world.scheduler, this.#options.clockRate)
-    this.#world.background(this.#open(this.process), this.process)
+    const world = this.#world
+    world.background(this.#open(this.process), this.process)
+    for (let i = 0; i < world.parameters.lockers; i++) {
+      const locker = new SimLocker({ world, member: this, process: this.process })
+      world.background(locker.run(), this.process)
+    }
   }
 
   /** The programs have ended; the replica hands over what it can and stops. */
@@ -199,7 +206,7 @@ export class SimMember {
         due: state,
         exchange: new ToyExchange(user),
         held,
-        inoRanges: { nextInoRange: () => ++disk.inoRange },
+        inoRanges: { nextInoRange: () => world.hooks.nextInoRange(disk) },
         saveRecord: (record) => {
           if (process.isDead) return
           disk.record = record
@@ -270,7 +277,7 @@ export class SimMember {
       onVoid: () => {
         world.count('voidAtReplay')
       },
-      onLocksLost: () => {},
+      onLocksLost: (locks: readonly LostLock[]) => this.#onLocksLost(locks, current()),
       commandOf: () => undefined,
       onLive: () => world.onLive(this, current()),
       onEnded: (reason: EndReason) => this.#ended(process, current(), reason),
@@ -280,6 +287,14 @@ export class SimMember {
         }
       }
     }
+  }
+
+  #onLocksLost(locks: readonly LostLock[], replica: Replica): void {
+    this.#world.count('locksLost')
+    if (this.isCurrent(replica)) {
+      this.#world.fail(new SafetyError(`member ${this.id} loses locks while it is at work`))
+    }
+    this.#world.locks.lost(this, locks)
   }
 
   #ended(process: SimProcess, replica: Replica, reason: EndReason): void {

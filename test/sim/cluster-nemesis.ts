@@ -4,6 +4,7 @@ import { KINDS } from './cluster-parameters.ts'
 import type { ClusterWorld, SimNode } from './cluster-world.ts'
 
 const SECOND_US = 1_000_000
+const TOGETHER_US = 50_000
 
 export class Nemesis {
   readonly #world: ClusterWorld
@@ -37,7 +38,8 @@ export class Nemesis {
       return
     }
     this.#one()
-    scheduler.after(random.below(parameters.faultGapUs), () => this.begin(steps - 1))
+    const gapUs = random.chance(parameters.together) ? TOGETHER_US : parameters.faultGapUs
+    scheduler.after(random.below(gapUs), () => this.begin(steps - 1))
   }
 
   crash(node: SimNode, powerCut: boolean, spanUs: number): void {
@@ -62,19 +64,28 @@ export class Nemesis {
   #one(): void {
     const world = this.#world
     const { random, parameters } = world
-    const node = random.pick(world.nodes())
+    const node = this.#pick()
     const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
-    const dice = random.below(9)
+    const dice = random.below(10)
     if (dice === 1 && parameters.freezes) this.#freeze(node, spanUs)
     else if (dice === 2 && parameters.leaves) this.#leave(node, spanUs)
     else if (dice === 3 && parameters.diskStalls) this.#stallDisk(node, spanUs)
     else if (dice === 4 && parameters.memberChanges) this.#changeMembers()
     else if (dice === 5 && parameters.partitions) this.#isolate(node, spanUs)
+    else if (dice > 7 && parameters.partitions) this.#split(spanUs)
     else if (dice > 5 && parameters.partitions) this.#cut(spanUs)
     else this.crash(node, parameters.powerCuts && random.chance(0.6), spanUs)
     if (parameters.powerCuts && random.chance(0.1)) {
       for (const other of world.members()) this.crash(other, true, spanUs)
     }
+  }
+
+  #pick(): SimNode {
+    const world = this.#world
+    const { random, parameters } = world
+    const nodes = world.nodes()
+    const leader = nodes.find(({ id }) => id === world.ledger.record?.authority)
+    return leader && random.chance(parameters.aimed) ? leader : random.pick(nodes)
   }
 
   #freeze(node: SimNode, spanUs: number): void {
@@ -103,6 +114,17 @@ export class Nemesis {
       if (a === node || b === node) this.#part(a, b, spanUs)
     }
     this.#world.count('isolations')
+  }
+
+  /** In two, anyhow. */
+  #split(spanUs: number): void {
+    const world = this.#world
+    const side = new Set(world.nodes().filter(() => world.random.chance(0.5)))
+    for (const [a, b] of world.pairs()) {
+      if (side.has(a) !== side.has(b)) this.#part(a, b, spanUs)
+    }
+    world.note(`${[...side].map(({ id }) => id)} split from the others for ${spanUs}`)
+    world.count('splits')
   }
 
   #cut(spanUs: number): void {

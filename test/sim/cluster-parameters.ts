@@ -17,6 +17,9 @@ export function drawClusterParameters(random: Random) {
     hasWitness: random.chance(0.5),
     hasTieBreaker: random.chance(0.3),
     clients: random.between(1, 2),
+    /** Programs that work under file locks, on each member. */
+    lockers: random.between(0, 2),
+    holdMaxUs: random.pick([20_000, 300_000, 2 * SECOND_US]),
     inos: random.between(1, 4),
     delayMaxUs: random.pick([100, 2000, 30_000]),
     syncMaxUs: random.pick([200, 20_000, 300_000]),
@@ -35,7 +38,13 @@ export function drawClusterParameters(random: Random) {
     diskStalls: random.chance(0.3),
     memberChanges: random.chance(0.3),
     freezes: random.chance(0.6),
-    partitions: random.chance(0.7)
+    partitions: random.chance(0.7),
+    /** That a fault comes with another one. */
+    together: random.pick([0, 0.3]),
+    /** That it hits whoever leads. */
+    aimed: random.pick([0, 0.4]),
+    /** In the end one member of the healthy cluster dies. */
+    killsHealthy: random.chance(0.5)
   }
 }
 

@@ -12,10 +12,11 @@ import type { VoterState } from '../../src/replication/register/voter.ts'
 import type { Replica } from '../../src/replication/replica/replica.ts'
 import type { FramedKind } from '../../src/replication/transport/peer-connection.ts'
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
-import { SimClient } from './cluster-client.ts'
 import type { Disk } from './cluster-disk.ts'
+import { Aftermath, PATIENCE_US } from './cluster-aftermath.ts'
 import { KilledError, LivenessError, SafetyError, type SimProcess } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
+import { ClusterLocks } from './cluster-locks.ts'
 import { blockOn } from './cluster-logs.ts'
 import { SimMember } from './cluster-member.ts'
 import { Nemesis } from './cluster-nemesis.ts'
@@ -34,9 +35,13 @@ interface Packet {
 
 export interface ClusterHooks {
   readonly nextIncarnation: (disk: Disk) => number
+  readonly nextInoRange: (disk: Disk) => number
 }
 
-const HONEST: ClusterHooks = { nextIncarnation: (disk) => ++disk.incarnation }
+const HONEST: ClusterHooks = {
+  nextIncarnation: (disk) => ++disk.incarnation,
+  nextInoRange: (disk) => ++disk.inoRange
+}
 
 export interface ClusterOptions {
   readonly seed: number
@@ -53,9 +58,7 @@ export interface ClusterResult {
 }
 
 const SECOND_US = 1_000_000
-/** Virtual time after the last fault in which all members must be live and equal. */
-const PATIENCE_US = 120 * SECOND_US
-const EVENTS_MAX = 400_000
+const EVENTS_MAX = 800_000
 const INO_BASE = 1000
 
 export class ClusterWorld {
@@ -63,6 +66,7 @@ export class ClusterWorld {
   readonly random: Random
   readonly parameters: ReturnType<typeof drawClusterParameters>
   readonly ledger = new ClusterLedger()
+  readonly locks = new ClusterLocks()
   readonly hooks: ClusterHooks
   readonly #trace: Trace
   readonly #members = new Map<MemberId, SimMember>()
@@ -89,7 +93,7 @@ export class ClusterWorld {
     this.ledger.onRecord(record)
     this.#chosen = new ChosenRecords(record)
     for (const info of record.members) this.#add(info, record)
-    this.#nemesis = new Nemesis(this, () => this.#heal())
+    this.#nemesis = new Nemesis(this, () => new Aftermath(this, this.#nemesis).begin())
   }
 
   #add({ id, role }: MemberInfo, record: EpochRecord): SimNode {
@@ -275,6 +279,7 @@ export class ClusterWorld {
     this.scheduler.after(start, () => this.#nemesis.begin(this.#steps))
     while (this.#failure === undefined && this.scheduler.runNext()) {
       await turn()
+      this.#guard(() => this.locks.check())
       if (++this.#events > EVENTS_MAX) throw new LivenessError('too many events')
       if (this.#isQuiet && this.#isSettled()) break
     }
@@ -334,65 +339,43 @@ export class ClusterWorld {
     this.scheduler.after(20_000 + this.random.below(200_000), () => this.#keepConnecting())
   }
 
-  #heal(): void {
-    this.note('healed')
-    for (const member of this.nodes()) {
-      if (member instanceof SimMember) member.disk.stalledUntilUs = 0
-      this.disconnectAll(member.id)
-      member.boot()
-    }
-    const endUs = this.scheduler.nowUs + PATIENCE_US
-    this.#awaitProgress(endUs, new Set())
-  }
-
-  /** Every member has to answer a write and an fsync begun after the faults. */
-  #awaitProgress(endUs: number, served: Set<MemberId>): void {
-    if (this.scheduler.nowUs > endUs) {
-      const states = [...this.#members.values()].map(
-        ({ id, replica }) =>
-          `${id} ${replica?.membership.phase} ${replica?.record.epoch} lag ${replica?.catchUp.lag()} ` +
-          `applied ${[...(replica?.admission.applied ?? [])]} ` +
-          `waiting ${replica?.admission.waitingEntries}`
-      )
-      this.fail(new LivenessError(`no progress after the faults: ${states.join(', ')}`))
-      return
-    }
-    const members = this.#current()
-    for (const member of members) {
-      const { replica, state, process } = member
-      if (served.has(member.id) || !replica || !state || !process || !member.isLive) continue
-      const client = new SimClient({ world: this, member, replica, state, process })
-      this.background(client.probe().then((done) => done && served.add(member.id)))
-    }
-    if (!members.every(({ id }) => served.has(id)) || !this.#allLive()) {
-      this.scheduler.after(SECOND_US, () => this.#awaitProgress(endUs, served))
-      return
-    }
+  /** The programs end; soon after, nothing is going on any more. */
+  end(): void {
     this.#over = true
     this.scheduler.after(5 * SECOND_US, () => {
       this.#isQuiet = true
     })
     this.scheduler.after(PATIENCE_US, () => {
-      this.fail(new LivenessError('members do not become equal after the faults'))
+      this.fail(new LivenessError(`members do not become equal: ${this.describeMembers()}`))
     })
   }
 
+  describeMembers(): string {
+    const states = this.members().map(
+      ({ id, replica }) =>
+        `${id} ${replica?.membership.phase} ${replica?.record.epoch} lag ${replica?.catchUp.lag()} ` +
+        `applied ${[...(replica?.admission.applied ?? [])]} ` +
+        `waiting ${replica?.admission.waitingEntries} locks ${replica?.locks.list().length}`
+    )
+    return states.join(', ')
+  }
+
   /** Data members that were not removed. */
-  #current(): SimMember[] {
+  current(): SimMember[] {
     const listed = this.ledger.record?.members ?? []
     return this.members().filter(({ id }) => listed.some((m) => m.id === id))
   }
 
-  #allLive(): boolean {
-    return this.#current().every(
+  allLive(): boolean {
+    return this.current().every(
       ({ isLive, replica }) => isLive && replica?.record.epoch === this.ledger.record?.epoch
     )
   }
 
   #isSettled(): boolean {
-    const replicas = this.#current().map(({ replica }) => replica)
+    const replicas = this.current().map(({ replica }) => replica)
     const [first] = replicas
-    if (!first || !this.#allLive()) return false
+    if (!first || !this.allLive() || !this.locks.isIdle) return false
     const { remembered } = first.admission
     return replicas.every((replica) => {
       return replica && vectorEquals(replica.admission.remembered, remembered)
@@ -401,8 +384,10 @@ export class ClusterWorld {
 
   #compare(): void {
     let first: string | undefined
-    for (const { id, state, disk } of this.#current()) {
+    for (const { id, state, disk, replica } of this.current()) {
       if (!state) throw new SafetyError(`member ${id} has no state`)
+      const [lock] = replica?.locks.list() ?? []
+      if (lock) throw new SafetyError(`member ${id} knows of a lock nobody has: ${lock.owner}`)
       for (const ino of this.ledger.inos()) {
         const slice = state.register(ino)?.slice
         if (slice && !disk.holds(slice)) {
