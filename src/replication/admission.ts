@@ -11,9 +11,9 @@
  */
 import { assert } from '../fs/assert.ts'
 import type { Epoch, Seq, WriterId } from '../fs/primitives.ts'
+import { Cuts } from './cuts.ts'
 import type { Entry, SealedEntry } from './entry.ts'
 import type { EpochRecord } from './record.ts'
-import { isForgotten } from './record-history.ts'
 import type { Vector } from './vector.ts'
 
 export interface Admitted {
@@ -34,11 +34,6 @@ export const ADMISSION_DEFAULTS: AdmissionOptions = {
 
 export type OfferResult = 'waiting' | 'duplicate' | 'void' | 'dropped'
 
-interface WriterEnds {
-  readonly finalSeq: number
-  readonly cuts: { readonly epoch: Epoch; readonly cut: Seq }[]
-}
-
 interface WriterQueue {
   readonly waiting: Map<Seq, Admitted>
   bytes: number
@@ -52,8 +47,7 @@ export class Admission {
   #limit: Vector | undefined
   /** Every cut of the epochs up to this one is applied. */
   #passedEpoch: Epoch | 0 = 0
-  /** Where each writer's entries end, by epoch and for good. */
-  #ends = new Map<WriterId, WriterEnds>()
+  #cuts: Cuts
 
   /** `epoch`: the last one whose cuts are all in `applied`, as far as that is known. */
   constructor(
@@ -69,7 +63,7 @@ export class Admission {
     this.#options = options
     // The record says how the later ones ended.
     this.#passedEpoch = Math.min(components.epoch, components.record.forgotten) as Epoch | 0
-    this.#indexCuts()
+    this.#cuts = new Cuts(components.record)
     this.#advanceEpoch()
   }
 
@@ -104,7 +98,7 @@ export class Admission {
 
   /** Its entries are in the state, or void, since long ago. */
   isForgotten(writer: WriterId): boolean {
-    return !this.#ends.has(writer) && isForgotten(this.#record, writer)
+    return this.#cuts.isForgotten(writer)
   }
 
   /** Takes a newer record; entries it makes void are dropped. */
@@ -112,10 +106,10 @@ export class Admission {
     assert(record.epoch >= this.#record.epoch, 'an older epoch record')
     if (record.epoch > this.#record.epoch) this.#limit = undefined
     this.#record = record
-    this.#indexCuts()
+    this.#cuts = new Cuts(record)
     for (const [writer, queue] of this.#queues) {
       for (const [seq, item] of queue.waiting) {
-        if (!this.#isVoid(item.entry)) continue
+        if (!this.#cuts.isVoid(item.entry)) continue
         queue.waiting.delete(seq)
         queue.bytes -= sizeOf(item)
       }
@@ -141,7 +135,7 @@ export class Admission {
   offer(item: Admitted): OfferResult {
     const { writer, seq } = item.entry
     if (seq <= this.appliedOf(writer)) return 'duplicate'
-    if (this.#isVoid(item.entry)) return 'void'
+    if (this.#cuts.isVoid(item.entry)) return 'void'
     let queue = this.#queues.get(writer)
     if (!queue) {
       queue = { waiting: new Map(), bytes: 0 }
@@ -218,28 +212,6 @@ export class Admission {
       if (this.appliedOf(writer) < seq) return false
     }
     return true
-  }
-
-  #isVoid(entry: Entry): boolean {
-    const ends = this.#ends.get(entry.writer)
-    if (!ends) return this.isForgotten(entry.writer)
-    if (entry.seq > ends.finalSeq) return true
-    for (const { epoch, cut } of ends.cuts) {
-      // A cut divides the writer's entries: those of earlier epochs end there.
-      if (entry.epoch < epoch && entry.seq > cut) return true
-      if (entry.epoch >= epoch && entry.seq <= cut) return true
-    }
-    return false
-  }
-
-  #indexCuts(): void {
-    this.#ends = new Map()
-    for (const { writer, finalSeq } of this.#record.writers) {
-      this.#ends.set(writer, { finalSeq: finalSeq ?? Number.POSITIVE_INFINITY, cuts: [] })
-    }
-    for (const { epoch, cuts } of this.#record.history) {
-      for (const [writer, cut] of cuts) this.#ends.get(writer)?.cuts.push({ epoch, cut })
-    }
   }
 
   #advanceEpoch(): void {

@@ -74,7 +74,8 @@ export class Aftermath {
     const { record } = world.ledger
     if (!record || !world.current().every(({ id }) => record.inSync.includes(id))) return false
     const victims = world.nodes().filter(({ id, process }) => {
-      const goesOn = isMajority(record.voters, (m) => m !== id) && record.inSync.some((m) => m !== id)
+      const goesOn =
+        isMajority(record.voters, (m) => m !== id) && record.inSync.some((m) => m !== id)
       return process && goesOn && record.members.some((m) => m.id === id)
     })
     if (victims.length === 0) return false

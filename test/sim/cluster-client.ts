@@ -162,13 +162,15 @@ export class SimClient {
   }
 
   async #createAndUnlink(): Promise<void> {
-    const { world, replica } = this.#components
+    const { world, replica, member, state, process } = this.#components
     const guard = await this.#acquire(ROOT_INO, 'exclusive')
     const name = Buffer.from('x')
     const time = { sec: 1, nsec: 0 }
     const done: Promise<void>[] = []
+    const ino = replica.allocateIno()
+    const staysOpen = world.random.chance(0.5)
+    if (staysOpen) member.openInos.add(ino)
     try {
-      const ino = replica.allocateIno()
       const place = { parent: ROOT_INO, name, ino, time }
       const target = Buffer.alloc(0)
       const create = { mode: FILE_TYPE, uid: 0, gid: 0, rdev: 0, cookie: 1, target }
@@ -179,5 +181,11 @@ export class SimClient {
     }
     await Promise.all(done)
     world.count('orphans')
+    if (!staysOpen) return
+    await process.sleep(world.random.below(2 * world.parameters.thinkMaxUs))
+    const isThere = state.register(ino) !== undefined
+    member.openInos.delete(ino)
+    if (isThere || !this.#mayAnswer()) return
+    throw new SafetyError(`inode ${ino} is removed while it is open`)
   }
 }

@@ -69,6 +69,8 @@ export class SimMember {
   process: SimProcess | undefined
   replica: Replica | undefined
   state: ToyState | undefined
+  /** Without a name, and open here. */
+  readonly openInos = new Set<Ino>()
   readonly #world: ClusterWorld
   readonly #options: MemberOptions
   readonly #connections = new Map<string, ToyConnection>()
@@ -126,11 +128,17 @@ export class SimMember {
     this.replica = undefined
     this.state = undefined
     this.#handlers = undefined
+    this.openInos.clear()
     for (const connection of this.#connections.values()) connection.closed = true
     this.#connections.clear()
     if (!powerCut) return
     this.disk.powerCut(this.#world.random)
     this.#world.onPowerCut(this)
+  }
+
+  /** Of these, those that no program here has open. */
+  closeForGood(inos: readonly Ino[]): readonly Ino[] {
+    return inos.filter((ino) => !this.openInos.has(ino))
   }
 
   onConnected(kind: FramedKind, peer: MemberId): void {
@@ -270,7 +278,7 @@ export class SimMember {
       clock: process.clock(),
       random: () => world.random.share(),
       logger,
-      closeForGood: (inos: readonly Ino[]) => inos,
+      closeForGood: (inos: readonly Ino[]) => this.closeForGood(inos),
       forgetReaped: () => {},
       dropCaches: () => {},
       isDirectory: () => false,

@@ -1,34 +1,23 @@
 /**
- * The replication with one of its rules broken each; every one of them must be caught. A mutant
- * changes a class for the time of a run and gives back what undoes it.
+ * The replication with one of its rules broken each; every one of them must be caught. Here what
+ * is kept and what an fsync promises; leases, seals and cuts, and file locks, are beside.
  */
 import { Admission } from '../../src/replication/admission.ts'
 import { Durability } from '../../src/replication/durability.ts'
-import { EpochAuthority } from '../../src/replication/epoch/epoch-authority.ts'
-import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../src/replication/lease.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
-import { LocalLog } from '../../src/replication/replica/local-log.ts'
+import { Checkpoints } from '../../src/replication/replica/checkpoints.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
-import { TokenNode } from '../../src/replication/token/token-node.ts'
 import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
-import type { ClusterHooks } from './cluster-world.ts'
-import { swap, swapGetter } from './swap.ts'
+import { CLUSTER_EPOCH_MUTANTS } from './cluster-epoch-mutants.ts'
+import { CLUSTER_LOCK_MUTANTS } from './cluster-lock-mutants.ts'
+import { ToyLogs } from './cluster-logs.ts'
+import { SimMember } from './cluster-member.ts'
+import { type ClusterMutant, several } from './cluster-mutant.ts'
+import { StateDisk, ToyState } from './cluster-state.ts'
+import { swap } from './swap.ts'
 
-export interface ClusterMutant {
-  readonly name: string
-  /** So many seeds from the first on (default 1), one of which must fail. */
-  readonly withinSeeds: number
-  /** Caught by one of the first few: `npm test` runs it. */
-  readonly isQuick?: true
-  readonly firstSeed?: number
-  /** Faults at most, where the usual number does not do. */
-  readonly steps?: number
-  readonly apply?: () => () => void
-  readonly hooks?: Partial<ClusterHooks>
-}
-
-export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
+const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'the journal is not synced before `durable` is said',
     withinSeeds: 60,
@@ -73,63 +62,10 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
       )
   },
   {
-    name: 'the cuts are not collected (RULES 10)',
-    withinSeeds: 600,
-    apply: () =>
-      swap(
-        EpochAuthority.prototype,
-        'step',
-        (original) =>
-          function (this: EpochAuthority, event) {
-            return original.call(this, event).flatMap((effect) => {
-              if (effect.type !== 'seal' || effect.cuts.size === 0) return [effect]
-              const { member, epoch, round, cuts } = effect
-              return original.call(this, { type: 'sealed', member, epoch, round, held: cuts })
-            })
-          }
-      )
-  },
-  {
     name: 'nobody waits for entries to be applied (RULES 16, 18)',
     withinSeeds: 20,
     isQuick: true,
     apply: () => swap(AppliedWaits.prototype, 'wait', () => () => Promise.resolve())
-  },
-  {
-    name: 'a lease has no end',
-    withinSeeds: 30,
-    isQuick: true,
-    apply: () => swap(Lease.prototype, 'leftMs', () => () => LEASE_DEFAULTS.marginMs)
-  },
-  {
-    name: 'a silent member is lost before its lease is over',
-    withinSeeds: 30,
-    isQuick: true,
-    apply: () => swap(LeasePromises.prototype, 'isOver', () => () => true)
-  },
-  {
-    name: 'a lost member gets a lease again',
-    withinSeeds: 2000,
-    apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
-  },
-  {
-    name: 'a sealed member goes on writing',
-    withinSeeds: 30,
-    isQuick: true,
-    apply: () => {
-      const undo = [
-        swap(TokenNode.prototype, 'seal', () => () => Promise.resolve()),
-        swap(
-          LocalLog.prototype,
-          'setWritable',
-          (original) =>
-            function (this: LocalLog) {
-              original.call(this, true)
-            }
-        )
-      ]
-      return () => undo.forEach((one) => void one())
-    }
   },
   {
     name: 'the replay applies doubtful entries without their slices (RULES 3)',
@@ -176,13 +112,48 @@ export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
     }
   },
   {
-    name: 'entries beyond the answer to a seal are admitted',
+    name: 'inode numbers are handed out again after a restart (RULES 7)',
     withinSeeds: 400,
-    apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
+    hooks: { nextInoRange: () => 1 }
   },
   {
-    name: 'a member is removed while its lease runs',
-    withinSeeds: 200,
-    apply: () => swapGetter(EpochAuthority.prototype, 'expiring', () => [])
+    name: 'the journal is pruned ahead of the checkpoint (RULES 1)',
+    withinSeeds: 400,
+    apply: () => swap(StateDisk.prototype, 'checkpointed', () => () => {})
+  },
+  {
+    name: 'the journal is pruned before the logs are durable (RULES 1)',
+    withinSeeds: 2000,
+    apply: () => swap(ToyLogs.prototype, 'flush', () => async () => new Map())
+  },
+  {
+    name: 'the state is committed ahead of the journal (RULES 13)',
+    withinSeeds: 2000,
+    apply: () =>
+      several(
+        swap(ToyJournal.prototype, 'syncNow', () => () => {}),
+        swap(ToySegments.prototype, 'syncSegmentsNow', () => () => {})
+      )
+  },
+  {
+    name: 'dead slices are punched before what freed them is safe (RULES 11)',
+    withinSeeds: 2000,
+    apply: () => swap(Checkpoints.prototype, 'coverEverywhere', () => () => true)
+  },
+  {
+    name: 'entries of others are not kept until their log has them (RULES 15)',
+    withinSeeds: 2000,
+    apply: () => swap(ToyState.prototype, 'put', () => () => {})
+  },
+  {
+    name: 'an orphan is removed while another member has it open (RULES 27)',
+    withinSeeds: 60,
+    apply: () => swap(SimMember.prototype, 'closeForGood', () => (inos) => inos)
   }
+]
+
+export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
+  ...DURABILITY_MUTANTS,
+  ...CLUSTER_EPOCH_MUTANTS,
+  ...CLUSTER_LOCK_MUTANTS
 ]
