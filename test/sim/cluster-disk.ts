@@ -164,14 +164,16 @@ export class ToyJournal implements ReplicaJournal {
 
   async sync(): Promise<void> {
     const upTo = this.appended
-    const { disk } = this.#user
+    const { disk, process } = this.#user
+    await process.alive()
     if (disk.journalDurable >= upTo) return
     await syncDelay(this.#user)
     disk.journalDurable = Math.max(disk.journalDurable, upTo)
   }
 
   syncNow(): void {
-    this.#user.disk.journalDurable = this.appended
+    const { disk, process } = this.#user
+    if (!process.isDead) disk.journalDurable = this.appended
   }
 
   *entries(): Generator<ReplayedEntry, void, undefined> {
@@ -182,7 +184,8 @@ export class ToyJournal implements ReplicaJournal {
   }
 
   prune(upTo: JournalPosition): number {
-    const { disk, random } = this.#user
+    const { disk, random, process } = this.#user
+    if (process.isDead) return 0
     assert(upTo <= disk.journalDurable, 'pruning what is not durable')
     const count = random.between(0, upTo - disk.journalStart)
     disk.journal.splice(0, count)
@@ -295,18 +298,21 @@ export class ToySegments implements ReplicaSegments {
       this.#unsynced.delete(segment)
       for (const stored of this.#slices(segment).values()) if (!stored.synced) dirty.push(stored)
     }
+    await this.#user.process.alive()
     if (dirty.length === 0) return
     await syncDelay(this.#user)
     for (const stored of dirty) stored.synced = true
   }
 
   syncSegmentsNow(segments: Iterable<SegmentId>): void {
+    if (this.#user.process.isDead) return
     for (const segment of segments) {
       for (const stored of this.#slices(segment).values()) stored.synced = true
     }
   }
 
   async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
+    if (this.#user.process.isDead) return false
     for (const at of this.#slices(segment).keys()) {
       if (at >= offset && at < offset + length) this.#slices(segment).delete(at)
     }

@@ -81,6 +81,11 @@ export class SimProcess {
     }
   }
 
+  /** Resolves at once, or never: nobody goes on in a process that is dead. */
+  alive(): Promise<void> {
+    return this.#dead ? new Promise(() => {}) : Promise.resolve()
+  }
+
   sleep(delayUs: number): Promise<void> {
     return new Promise((resolve) => this.after(delayUs, resolve))
   }

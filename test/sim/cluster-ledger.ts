@@ -3,7 +3,7 @@
  * writer's entries were acknowledged as durable. Values of an entry behind its writer's cut never
  * were; that is only allowed for what no fsync had covered.
  */
-import type { Op, Slice } from '../../src/fs/op.ts'
+import { INLINE_MAX_BYTES, type Op, type Slice } from '../../src/fs/op.ts'
 import type { Origin } from '../../src/fs/ports/state-machine.ts'
 import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
@@ -55,6 +55,13 @@ export class ClusterLedger {
     this.#list(op.ino).push(written)
     const slice = op.type === 'write' ? op.slices[0] : undefined
     if (slice) this.#slices.set(op.ino, { slice, writer, seq })
+  }
+
+  /** Large slices of the op that nothing has replaced: whoever applies it has them (RULES 3). */
+  bytesOf(op: Op, { writer, seq }: Origin): readonly Slice[] {
+    const newest = this.#slices.get(op.ino)
+    if (op.type !== 'write' || newest?.writer !== writer || newest.seq !== seq) return []
+    return op.slices.filter(({ length }) => length > INLINE_MAX_BYTES)
   }
 
   isStale(ino: Ino, local: readonly number[]): boolean {

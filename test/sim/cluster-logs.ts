@@ -20,10 +20,12 @@ class ToyOwnLog implements ReplicaOwnLog {
   readonly key: Buffer
   readonly #writer: WriterId
   readonly #file: LogFile
+  readonly #process: DiskUser['process']
 
-  constructor(writer: WriterId, file: LogFile) {
+  constructor(writer: WriterId, { disk, process }: DiskUser) {
     this.#writer = writer
-    this.#file = file
+    this.#file = disk.log(writer)
+    this.#process = process
     this.key = coreKeyOf(writer)
   }
 
@@ -37,6 +39,7 @@ class ToyOwnLog implements ReplicaOwnLog {
   watch(): void {}
 
   async append(firstSeq: Seq, blocks: readonly Buffer[]): Promise<void> {
+    if (this.#process.isDead) return
     if (firstSeq !== this.length + 1) throw new Error('appending to the log out of order')
     this.#file.blocks.push(...blocks)
   }
@@ -127,7 +130,7 @@ export class ToyLogs implements ReplicaLogs {
   }
 
   create(writer: WriterId): ToyOwnLog {
-    const log = new ToyOwnLog(writer, this.#user.disk.log(writer))
+    const log = new ToyOwnLog(writer, this.#user)
     if (log.length > 0) throw new DamagedLogError(writer, 'it has blocks before its first use')
     this.#own.set(writer, log)
     return log
@@ -143,7 +146,7 @@ export class ToyLogs implements ReplicaLogs {
 
   async reopen(writer: WriterId): Promise<ToyOwnLog> {
     if (this.#own.has(writer)) throw new Error('the log is open already')
-    const log = new ToyOwnLog(writer, this.#user.disk.log(writer))
+    const log = new ToyOwnLog(writer, this.#user)
     this.#own.set(writer, log)
     return log
   }

@@ -117,6 +117,7 @@ export class SimMember {
       if (process.isDead) return
       this.#world.count('left')
       this.kill(false)
+      this.#world.onLeft(this)
     })
     this.#world.background(left, process)
   }
@@ -185,7 +186,7 @@ export class SimMember {
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
     if (disk.received) disk.state.replace(disk.received)
     disk.received = undefined
-    const state = this.#openState(writer)
+    const state = this.#openState(process, writer)
     const journal = new ToyJournal(user)
     const openEntry = new ToyOpenEntry(user, journal)
     const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
@@ -246,10 +247,18 @@ export class SimMember {
     }
   }
 
-  #openState(writer: WriterId): ToyState {
-    const { ledger } = this.#world
-    const state: ToyState = new ToyState(this.disk.state, (op, origin) => {
+  #openState(process: SimProcess, writer: WriterId): ToyState {
+    const world = this.#world
+    const { ledger } = world
+    const state: ToyState = new ToyState(this.disk.state, process, (op, origin) => {
       ledger.onApply(writer, op, origin, state.values(op.ino))
+      const missing = ledger.bytesOf(op, origin).find((slice) => !this.disk.holds(slice))
+      if (missing)
+        world.fail(
+          new SafetyError(
+            `member ${this.id} applies ${origin.writer}:${origin.seq} without its bytes`
+          )
+        )
     })
     return state
   }

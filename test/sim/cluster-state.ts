@@ -13,6 +13,7 @@ import type {
 } from '../../src/fs/ports/state-machine.ts'
 import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { ReplicaDueSlices, ReplicaShelf } from '../../src/replication/replica/replica-ports.ts'
+import type { SimProcess } from './cluster-faults.ts'
 import type { Random } from './random.ts'
 
 export interface Register {
@@ -85,6 +86,7 @@ export function writtenValue(op: Op): number | undefined {
 export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   readonly #disk: StateDisk
   readonly #onApply: (op: Op, origin: Origin) => void
+  readonly #process: SimProcess
   readonly #position: StatePosition
   readonly #registers: Map<Ino, Register>
   readonly #orphans: Set<Ino>
@@ -92,9 +94,10 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   readonly #shelf: Map<string, Buffer>
   #due: Slice[]
 
-  constructor(disk: StateDisk, onApply: (op: Op, origin: Origin) => void) {
+  constructor(disk: StateDisk, process: SimProcess, onApply: (op: Op, origin: Origin) => void) {
     const image = disk.newest
     this.#disk = disk
+    this.#process = process
     this.#onApply = onApply
     this.#position = image.position
     this.#registers = new Map(image.registers)
@@ -142,6 +145,7 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   }
 
   commit(position: StatePosition): void {
+    if (this.#process.isDead) return
     this.#disk.commit({
       position,
       registers: new Map(this.#registers),

@@ -237,6 +237,11 @@ export class ClusterWorld {
     throw new SafetyError(`member ${id} is at epoch ${epoch}, ${record.forgotten} is forgotten`)
   }
 
+  /** Who takes longer to stop than the faults last starts again. */
+  onLeft(member: SimMember): void {
+    if (!this.#nemesis.isAtWork) member.boot()
+  }
+
   /** What an fsync has covered is on the disk of every in-sync member, whatever happens to it. */
   onPowerCut({ id, disk }: SimMember): void {
     const { record } = this.ledger
