@@ -19,6 +19,8 @@ const RECOVERY_US = 3 * SECOND_US
 /** A change of epoch takes so many messages and syncs one after the other, on a slow machine. */
 const SLOW_STEPS = 10
 const POLL_US = 50_000
+/** For connections that come one after the other, and what was lost meanwhile. */
+const SETTLE_US = 5 * SECOND_US
 
 export class Aftermath {
   readonly #world: ClusterWorld
@@ -57,7 +59,10 @@ export class Aftermath {
     }
     if (!members.every(({ id }) => served.has(id)) || !world.allLive()) {
       world.scheduler.after(SECOND_US, () => this.#awaitProgress(endUs, served))
-    } else if (!this.#mayKill || !this.#killOne()) world.end()
+    } else if (this.#mayKill) {
+      this.#mayKill = false
+      world.scheduler.after(SETTLE_US, () => this.#killOne() || world.end())
+    } else world.end()
   }
 
   #probe(member: SimMember): Promise<boolean> | undefined {
@@ -68,11 +73,15 @@ export class Aftermath {
 
   /** False when the cluster cannot do without any one, or is not whole. */
   #killOne(): boolean {
-    this.#mayKill = false
     const world = this.#world
     const { random, parameters } = world
     const { record } = world.ledger
-    if (!record || !world.current().every(({ id }) => record.inSync.includes(id))) return false
+    const isWhole =
+      record &&
+      world.isConnected() &&
+      world.allLive() &&
+      world.current().every(({ id }) => record.inSync.includes(id))
+    if (!isWhole) return false
     const victims = world.nodes().filter(({ id, process }) => {
       const goesOn =
         isMajority(record.voters, (m) => m !== id) && record.inSync.some((m) => m !== id)

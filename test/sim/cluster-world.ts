@@ -365,6 +365,15 @@ export class ClusterWorld {
     return states.join(', ')
   }
 
+  /** Everybody reaches everybody. */
+  isConnected(): boolean {
+    const listed = this.ledger.record?.members ?? []
+    return this.pairs().every(([a, b]) => {
+      if (!listed.some((m) => m.id === a.id) || !listed.some((m) => m.id === b.id)) return true
+      return KINDS.every((kind) => this.#networks[kind].isConnected(a.id, b.id))
+    })
+  }
+
   /** Data members that were not removed. */
   current(): SimMember[] {
     const listed = this.ledger.record?.members ?? []

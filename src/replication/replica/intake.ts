@@ -90,9 +90,15 @@ export class Intake {
   open(): void {
     this.#open = true
     // What the replay left waiting lost its slices with the power: nobody pushes those again.
+    this.fetchSlices()
+  }
+
+  /** Asks at once for the slices of all that waits. */
+  fetchSlices(): void {
     const { admission, slices } = this.#components
     for (const { sealed, entry } of [...admission.waiting()]) {
-      slices.want(entry, isBare(sealed, entry))
+      const bare = isBare(sealed, entry)
+      if (!slices.holds(entry, bare)) slices.want(entry, bare)
     }
   }
 
@@ -145,7 +151,10 @@ export class Intake {
     return bytes
   }
 
-  /** Asks for the slices of entries that have waited for them too long. */
+  /**
+   * Asks for the slices of all that waits when an entry has waited for its own too long: what was
+   * pushed to a member that could not be reached is missing in many.
+   */
   chase(): void {
     const { admission, slices, nowMs } = this.#components
     const waiting = admission.waitingForSlices(({ sealed, entry }) =>
@@ -153,13 +162,15 @@ export class Intake {
     )
     const now = nowMs()
     const seen = new Set<string>()
-    for (const { sealed, entry } of waiting) {
+    let isLate = false
+    for (const { entry } of waiting) {
       const key = `${entry.writer}:${entry.seq}`
       seen.add(key)
       const since = this.#stalledSinceMs.get(key)
       if (since === undefined) this.#stalledSinceMs.set(key, now)
-      else if (now - since >= SLICE_PATIENCE_MS) slices.want(entry, isBare(sealed, entry))
+      else if (now - since >= SLICE_PATIENCE_MS) isLate = true
     }
+    if (isLate) this.fetchSlices()
     for (const key of this.#stalledSinceMs.keys()) {
       if (!seen.has(key)) this.#stalledSinceMs.delete(key)
     }

@@ -69,6 +69,8 @@ export interface MembershipComponents {
   readonly waitApplied: (vector: Vector) => Promise<void>
   /** Admits nothing of live writers beyond this, until the next record; undefined lifts it. */
   readonly limitIntake: (limit: Vector | undefined) => void
+  /** Asks at once for the slices that entries wait for. */
+  readonly fetchSlices: () => void
   /** Bytes of slices that entries wait for, counted up to `limit`. */
   readonly missingBytes: (limit: number) => number
   /** Notes the member has not acknowledged, for how long it may keep its lease. */

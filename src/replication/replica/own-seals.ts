@@ -20,6 +20,8 @@ import { allCuts } from './record-cuts.ts'
 
 const SETTLE_POLL_MS = 5
 const SETTLE_POLLS_MAX = 200
+/** When nothing came for so many polls, what is missing went down with its writer. */
+const SETTLE_IDLE_POLLS = 30
 
 export interface OwnSealsComponents {
   readonly admission: Admission
@@ -33,6 +35,8 @@ export interface OwnSealsComponents {
   readonly waitApplied: (vector: Vector) => Promise<void>
   /** Admits nothing of live writers beyond this, until the next record; undefined lifts it. */
   readonly limitIntake: (limit: Vector | undefined) => void
+  /** Asks at once for the slices that entries wait for. */
+  readonly fetchSlices: () => void
   readonly answer: (to: MemberId, message: SealedMessage) => void
 }
 
@@ -88,7 +92,7 @@ export class OwnSeals {
 
   async carryOut(from: MemberId, { epoch, round, cuts }: SelfSeal): Promise<void> {
     const { stopServing, sync, waitApplied, catchUp, admission, clock } = this.#components
-    const { limitIntake, mayAnswer, answer } = this.#components
+    const { limitIntake, fetchSlices, mayAnswer, answer } = this.#components
     const current = ++this.#current
     if (!mayAnswer()) return
     const given = { from, round, answered: false }
@@ -102,6 +106,8 @@ export class OwnSeals {
     limitIntake(first ? undefined : vectorJoin(admission.applied, cuts))
     // Also what ended long ago: a joiner that lacks it must not count as in sync.
     catchUp.pull()
+    // Everybody waits for this member.
+    fetchSlices()
     await waitApplied(vectorJoin(allCuts(admission.record), cuts))
     if (first) await this.#settled(current)
     if (current !== this.#current) return
@@ -139,12 +145,22 @@ export class OwnSeals {
     this.#components.limitIntake(undefined)
   }
 
-  /** Waits a little for entries that are on their way, so that the first answer is the last. */
+  /**
+   * Waits a little for entries that are on their way, so that the first answer is the last. What
+   * nobody brings for a while is not waited for: it may have ended with its writer.
+   */
   async #settled(current: number): Promise<void> {
     const { admission, catchUp, clock } = this.#components
-    for (let i = 0; i < SETTLE_POLLS_MAX; i++) {
+    let last = ''
+    let idlePolls = 0
+    for (let i = 0; i < SETTLE_POLLS_MAX && idlePolls < SETTLE_IDLE_POLLS; i++) {
       if (current !== this.#current) return
-      if (admission.waitingEntries === 0 && catchUp.lag() === 0) return
+      const waiting = admission.waitingEntries
+      const lag = catchUp.lag()
+      if (waiting === 0 && lag === 0) return
+      const now = `${waiting}/${lag}`
+      idlePolls = now === last ? idlePolls + 1 : 0
+      last = now
       catchUp.pull()
       await new Promise<void>((resolve) => clock.setTimer(SETTLE_POLL_MS, resolve))
     }

@@ -401,6 +401,7 @@ export class ReplicaParts {
           this.admission.limitTo(limit)
           this.intake.pump()
         },
+        fetchSlices: () => this.intake.fetchSlices(),
         waitApplied: (vector) => this.waits.wait(vector),
         missingBytes: (limit) => this.intake.missingBytes(limit),
         ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),

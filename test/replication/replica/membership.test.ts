@@ -130,6 +130,7 @@ class Desk {
         sync: async () => EMPTY,
         waitApplied: () => this.#wait(),
         limitIntake: (limit) => this.limits.push(limit),
+        fetchSlices: () => {},
         missingBytes: () => 0,
         ownsUpToNotes: () => true,
         onEnded: (reason) => this.ended.push(reason),
