@@ -255,7 +255,11 @@ export class ToySegments implements ReplicaSegments {
 
   writeAt(segment: SegmentId, offset: number, bytes: Uint8Array): void {
     assert(!this.#user.process.isDead, 'a dead process writes')
-    this.#slices(segment).set(offset, { bytes: Uint8Array.from(bytes), synced: false })
+    const slices = this.#slices(segment)
+    const before = slices.get(offset)
+    // Whatever a power cut leaves of the same bytes in the same place, it is those bytes.
+    const isSame = before !== undefined && Buffer.from(before.bytes).equals(bytes)
+    slices.set(offset, { bytes: Uint8Array.from(bytes), synced: isSame && before.synced })
     this.#unsynced.add(segment)
   }
 
