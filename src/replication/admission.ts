@@ -80,6 +80,11 @@ export class Admission {
     return (this.#applied.get(writer) ?? 0) as Seq
   }
 
+  /** True for an entry that every member of the in-sync set holds: it lies within a cut. */
+  isAgreed(entry: Pick<Entry, 'writer' | 'seq'>): boolean {
+    return this.#cuts.isAgreed(entry)
+  }
+
   /** True when everything up to the cuts of the newest epoch is applied. */
   get atCuts(): boolean {
     return this.#passedEpoch === this.#record.epoch

@@ -11,6 +11,8 @@ import { isForgotten } from './record-history.ts'
 
 interface WriterEnds {
   readonly finalSeq: number
+  /** The last cut: every member of the in-sync set has all up to it. */
+  agreed: number
   readonly cuts: { readonly epoch: Epoch; readonly cut: Seq }[]
 }
 
@@ -22,16 +24,28 @@ export class Cuts {
     const { writers, history } = record
     this.#record = record
     for (const { writer, finalSeq } of writers) {
-      this.#ends.set(writer, { finalSeq: finalSeq ?? Number.POSITIVE_INFINITY, cuts: [] })
+      const end = finalSeq ?? Number.POSITIVE_INFINITY
+      this.#ends.set(writer, { finalSeq: end, agreed: finalSeq ?? 0, cuts: [] })
     }
     for (const { epoch, cuts } of history) {
-      for (const [writer, cut] of cuts) this.#ends.get(writer)?.cuts.push({ epoch, cut })
+      for (const [writer, cut] of cuts) {
+        const ends = this.#ends.get(writer)
+        if (!ends) continue
+        ends.cuts.push({ epoch, cut })
+        ends.agreed = Math.max(ends.agreed, cut)
+      }
     }
   }
 
   /** Its entries are in the state, or void, since long ago. */
   isForgotten(writer: WriterId): boolean {
     return !this.#ends.has(writer) && isForgotten(this.#record, writer)
+  }
+
+  /** True for an entry that every member of the record's in-sync set holds (RULES 10). */
+  isAgreed({ writer, seq }: Pick<Entry, 'writer' | 'seq'>): boolean {
+    const ends = this.#ends.get(writer)
+    return ends ? seq <= ends.agreed : this.isForgotten(writer)
   }
 
   /** True for an entry behind its writer's cut, or with an epoch its position cannot have. */

@@ -14,7 +14,7 @@ import type { EpochRecord, MemberInfo } from '../record.ts'
 import { RegisterNode } from '../register/register-node.ts'
 import { RoundTrips } from '../round-trips.ts'
 import type { TokenNode } from '../token/token-node.ts'
-import type { Vector } from '../vector.ts'
+import { type Vector, vectorCovers } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
 import { AppliedWaits } from './applied-waits.ts'
 import { CatchUp } from './catch-up.ts'
@@ -155,18 +155,19 @@ export class ReplicaParts {
       clock,
       logger,
       self: this.#self,
-      inSync: () => this.admission.record.inSync,
-      // A member in sync has all of the writers of the past.
-      hasApplied: (member, writer, seq) =>
-        !this.admission.record.live.includes(writer) ||
-        (this.catchUp.heldBy(member)?.get(writer) ?? 0) >= seq,
+      hasApplied: (member, { writer, seq }) => {
+        if (!this.admission.record.inSync.includes(member)) return false
+        if (this.admission.isAgreed({ writer, seq })) return true
+        return (this.catchUp.heldBy(member)?.get(writer) ?? 0) >= seq
+      },
       onArrived: () => this.intake.pump(),
       onDamage: this.#life.reportDamage
     })
   }
 
   #makeBacklog(): SliceBacklog {
-    const { clock, logger } = this.#components
+    const { clock, logger, state } = this.#components
+    const begun = new Map(state.position().applied)
     const { due, segments } = this.#ports
     return new SliceBacklog({
       due,
@@ -174,6 +175,13 @@ export class ReplicaParts {
       slices: this.slices,
       links: this.peers,
       inSync: () => this.admission.record.inSync,
+      hadAll: (member) => {
+        const { record } = this.admission
+        const held = this.catchUp.heldBy(member)
+        if (!record.inSync.includes(member) || held === undefined) return false
+        // Of the others it has all up to their cuts.
+        return vectorCovers(held, liveVector(record, begun))
+      },
       clock,
       logger,
       onFatal: this.#life.onFatal

@@ -33,6 +33,8 @@ export interface SliceBacklogComponents {
   readonly links: Pick<PeerLinks, 'bulkConnected' | 'sendBulk'>
   /** Members that hold everything. */
   readonly inSync: () => readonly MemberId[]
+  /** True for such a member that is known to have applied all that the copied state contains. */
+  readonly hadAll: (member: MemberId) => boolean
   readonly clock: Clock
   readonly logger: Logger
   readonly onFatal: (reason: unknown) => void
@@ -135,7 +137,7 @@ export class SliceBacklog {
     if (data && this.#store(run, data)) return
     // One of them is dead, or damaged there: each by itself, from whoever has it.
     for (const slice of run) {
-      const outcome = await this.#components.slices.fetch(slice)
+      const outcome = await this.#components.slices.fetch(slice, this.#components.hadAll)
       if (this.#stopped) return
       if (outcome !== 'unavailable') this.#settle(slice)
     }

@@ -3,9 +3,10 @@
  * entry, takes what others push, fetches what is missing, and repairs what is damaged.
  *
  * Invariant (RULES 3): `holds(entry)` is true only when every slice of the entry stands in a
- * segment file here with the bytes its sha256 names, or an in-sync member that has applied the
- * entry says the slice is dead (RULES 11: nothing refers to it any more). For that nobody answers
- * before its journal is replayed: until then bytes may stand there alone.
+ * segment file here with the bytes its sha256 names, or an in-sync member that had applied the
+ * entry before it was asked does not have the slice: it is dead (RULES 11: nothing refers to it any
+ * more). Who had not may lack it like everybody else, for example when its writer lost power.
+ * Nobody answers before its journal is replayed: until then bytes may stand there alone.
  */
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
@@ -13,7 +14,7 @@ import { INLINE_MAX_BYTES } from '../../fs/op.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
-import type { MemberId, SegmentId, Seq, WriterId } from '../../fs/primitives.ts'
+import type { MemberId, SegmentId } from '../../fs/primitives.ts'
 import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
 import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
@@ -31,10 +32,8 @@ export interface SlicesComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly self: MemberId
-  /** Members of the in-sync set now. */
-  readonly inSync: () => readonly MemberId[]
-  /** The member is known to have applied that entry. */
-  readonly hasApplied: (member: MemberId, writer: WriterId, seq: Seq) => boolean
+  /** True for a member of the in-sync set that is known to have applied that entry. */
+  readonly hasApplied: (member: MemberId, entry: Pick<Entry, 'writer' | 'seq'>) => boolean
   /** A slice on the disk is not what was written and could not be repaired. */
   readonly onDamage: (text: string) => void
   /** A slice arrived: entries that waited for it may go on. */
@@ -61,15 +60,21 @@ export const SLICES_DEFAULTS: SlicesOptions = {
 /** What became of a fetch: here now, dead (nothing refers to it), or not to be had at present. */
 export type FetchOutcome = 'here' | 'dead' | 'unavailable'
 
-/** A slice, and the entry that waits for it; none when it is there but damaged. */
+/** True for members that had the slice before: where it is missing now, it is dead. */
+type HadIt = (member: MemberId) => boolean
+
 interface Wanted {
   readonly slice: Slice
-  readonly entry?: Pick<Entry, 'writer' | 'seq'>
+  readonly hadIt: HadIt
 }
 
 interface Fetch extends Wanted {
   readonly asked: Set<MemberId>
   readonly refused: Set<MemberId>
+  /** Asked when they were known to have had it. */
+  readonly sure: Set<MemberId>
+  /** Somebody who had it has it no more. */
+  isDead: boolean
   timer: Timer | undefined
   readonly waiting: ((outcome: FetchOutcome) => void)[]
 }
@@ -196,7 +201,8 @@ export class Slices implements SliceStore {
         found = true
         continue
       }
-      this.#queue.push({ slice, entry: { writer: entry.writer, seq: entry.seq } })
+      const hadIt = (member: MemberId): boolean => this.#components.hasApplied(member, entry)
+      this.#queue.push({ slice, hadIt })
       this.#queued.add(key)
     }
     this.#fill()
@@ -241,7 +247,7 @@ export class Slices implements SliceStore {
     const { segments, logger } = this.#components
     const fields = { segment: slice.segment, offset: slice.offset, length: slice.length, state }
     logger.error(fields, 'slice on disk is not what was written: fetching it from another member')
-    const outcome = await this.fetch(slice)
+    const outcome = await this.fetch(slice, () => false)
     if (outcome === 'here') {
       this.#repaired++
       this.#arrived.delete(keyOf(slice))
@@ -284,18 +290,17 @@ export class Slices implements SliceStore {
     if (!oldest.done) this.#arrived.delete(oldest.value)
   }
 
-  /** Gets the slice into its segment from whoever has it; ends after every member was asked once. */
-  fetch(slice: Slice): Promise<FetchOutcome> {
-    return this.#fetch({ slice })
-  }
-
-  #fetch(wanted: Wanted): Promise<FetchOutcome> {
+  /**
+   * Gets the slice into its segment from whoever has it; ends after every member was asked once.
+   * `hadIt`: members that had it; where such a one lacks it now, it is dead.
+   */
+  fetch(slice: Slice, hadIt: HadIt): Promise<FetchOutcome> {
     if (this.#closed) return Promise.resolve('unavailable')
     return new Promise((resolve) => {
-      const key = keyOf(wanted.slice)
+      const key = keyOf(slice)
       let fetch = this.#fetches.get(key)
       if (!fetch) {
-        fetch = { ...wanted, asked: new Set(), refused: new Set(), timer: undefined, waiting: [] }
+        fetch = { slice, hadIt, ...emptyFetch() }
         this.#fetches.set(key, fetch)
         fetch.waiting.push(resolve)
         this.#ask(fetch)
@@ -312,20 +317,14 @@ export class Slices implements SliceStore {
     const candidates = links.bulkConnected().filter((m) => !fetch.asked.has(m))
     const member = candidates.find((m) => m === owner) ?? candidates[0]
     if (member === undefined) {
-      this.#finish(fetch, this.#isDead(fetch) ? 'dead' : 'unavailable')
+      this.#finish(fetch, fetch.isDead ? 'dead' : 'unavailable')
       return
     }
     fetch.asked.add(member)
+    if (fetch.hadIt(member)) fetch.sure.add(member)
     const { segment, offset, length } = fetch.slice
     links.sendBulk(member, { type: 'fetch-slice', segment, offset, length })
     fetch.timer = clock.setTimer(this.#options.fetchTimeoutMs, () => this.#ask(fetch))
-  }
-
-  #isDead({ entry, refused }: Fetch): boolean {
-    const { inSync, hasApplied } = this.#components
-    return inSync().some((member) => {
-      return refused.has(member) && (!entry || hasApplied(member, entry.writer, entry.seq))
-    })
   }
 
   #onReply(from: MemberId, message: SliceReply): void {
@@ -337,6 +336,7 @@ export class Slices implements SliceStore {
       this.#finish(fetch, stored ? 'here' : 'unavailable')
       return
     }
+    if (!message.data && fetch.sure.has(from)) fetch.isDead = true
     fetch.refused.add(from)
     this.#ask(fetch)
   }
@@ -353,7 +353,7 @@ export class Slices implements SliceStore {
       const wanted = this.#queue.shift()
       if (!wanted) return
       const key = keyOf(wanted.slice)
-      void this.#fetch(wanted).then((outcome) => {
+      void this.fetch(wanted.slice, wanted.hadIt).then((outcome) => {
         if (this.#closed) return
         if (outcome === 'unavailable') this.#retryLater(wanted)
         else this.#queued.delete(key)
@@ -402,6 +402,11 @@ export function* fetchedSlices(entry: Entry, bare: boolean): Generator<Slice> {
     if (isInline(op) && !bare) continue
     yield* op.slices
   }
+}
+
+function emptyFetch(): Omit<Fetch, keyof Wanted> {
+  const [asked, refused, sure] = [new Set<MemberId>(), new Set<MemberId>(), new Set<MemberId>()]
+  return { asked, refused, sure, isDead: false, timer: undefined, waiting: [] }
 }
 
 function keyOf(slice: Slice): string {

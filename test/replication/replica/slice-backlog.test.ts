@@ -65,6 +65,7 @@ class Desk {
       },
       links: this.links,
       inSync: () => [A],
+      hadAll: (member) => member === A,
       clock: this.clock,
       logger: new NotedLogger(),
       onFatal: (reason) => {
