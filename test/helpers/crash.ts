@@ -43,6 +43,8 @@ export class CrashLoad {
     const worker = first.worker()
     for (const tag of this.#tags()) {
       await worker.call('makeFolders', { path: first.path(`${this.#folder}/${tag}`) })
+      // A load that is killed before it begins has noted nothing.
+      writeFileSync(this.#notesPath(tag), '', { flag: 'a' })
     }
     writeFileSync(this.#runPath, '')
     this.#round++
