@@ -15,6 +15,7 @@ import type {
 } from '../../fs/ports/lock-service.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
+import { EffectQueue } from '../effect-queue.ts'
 import { MemberLinks } from '../token/member-links.ts'
 import { rangePart } from '../token/token-range.ts'
 import {
@@ -73,8 +74,7 @@ export class LockNode implements LockService {
   readonly #links: MemberLinks<LockMessage>
   #epoch: LockEpoch | undefined
   #authority: LockAuthority | undefined
-  readonly #effects: LockAuthorityEffect[] = []
-  #running = false
+  readonly #effects = new EffectQueue<LockAuthorityEffect>((effect) => this.#execute(effect))
 
   constructor(components: LockNodeComponents, options: LockNodeOptions) {
     this.#components = components
@@ -156,7 +156,7 @@ export class LockNode implements LockService {
     const leads = epoch.authority === member
     const peers = leads ? epoch.members.filter((id) => id !== member) : [epoch.authority]
     this.#authority = leads ? new LockAuthority(this.#options) : undefined
-    this.#effects.length = 0
+    this.#effects.clear()
     this.#stepAuthority({ type: 'epoch', members: epoch.members })
     this.#links.startEpoch(epoch.epoch, peers)
     this.#service.startEpoch()
@@ -204,20 +204,11 @@ export class LockNode implements LockService {
     const authority = this.#authority
     if (authority === undefined) return
     // In their order, even when the own client answers at once: links carry what is decided first.
-    for (const effect of authority.step(event)) this.#effects.push(effect)
-    if (this.#running) return
-    this.#running = true
-    try {
-      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
-        this.#executeAuthority(effect)
-      }
-    } finally {
-      this.#running = false
-    }
+    this.#effects.run(authority.step(event))
     this.#ticker.look()
   }
 
-  #executeAuthority(effect: LockAuthorityEffect): void {
+  #execute(effect: LockAuthorityEffect): void {
     switch (effect.type) {
       case 'send':
         this.#sendToClient(effect.to, effect.message)

@@ -17,6 +17,7 @@ import type {
 } from '../../fs/ports/lock-service.ts'
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
+import { EffectQueue } from '../effect-queue.ts'
 import { endOf, startOf } from '../token/token-range.ts'
 import { LockClient } from './lock-client.ts'
 import type {
@@ -57,8 +58,7 @@ export class MemberLocks implements LockService {
   readonly #client: LockClient
   readonly #ticker: Ticker
   readonly #calls = new Map<number, OpenCall>()
-  readonly #effects: LockClientEffect[] = []
-  #running = false
+  readonly #effects = new EffectQueue<LockClientEffect>((effect) => this.#execute(effect))
 
   constructor(components: LockServiceComponents, options: LockClientOptions) {
     this.#components = components
@@ -184,22 +184,9 @@ export class MemberLocks implements LockService {
     this.#run(this.#client.step(event))
   }
 
-  /** Effects in their order, even when one of them causes the next event. */
   #run(effects: readonly LockClientEffect[]): void {
-    for (const effect of effects) this.#effects.push(effect)
-    if (!this.#running && this.#effects.length > 0) this.#drain()
+    this.#effects.run(effects)
     this.#ticker.look()
-  }
-
-  #drain(): void {
-    this.#running = true
-    try {
-      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
-        this.#execute(effect)
-      }
-    } finally {
-      this.#running = false
-    }
   }
 
   #execute(effect: LockClientEffect): void {

@@ -9,6 +9,7 @@ import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import { EffectQueue } from '../effect-queue.ts'
 import type { LeaseOptions } from '../lease.ts'
 import type { ControlMessage } from '../messages.ts'
 import type { EpochRecord } from '../record.ts'
@@ -50,8 +51,7 @@ export class RegisterNode {
   readonly #options: LeaseOptions
   readonly #voter: Voter
   readonly #proposer: Proposer
-  readonly #effects: ProposerEffect[] = []
-  #running = false
+  readonly #effects = new EffectQueue<ProposerEffect>((effect) => this.#run(effect))
   #timer: Timer | undefined
   #stopped = false
   /** Since when nobody is known to lead. */
@@ -191,15 +191,7 @@ export class RegisterNode {
   }
 
   #step(event: ProposerEvent): void {
-    // In their order, also when the own voter answers at once.
-    this.#effects.push(...this.#proposer.step(event))
-    if (this.#running) return
-    this.#running = true
-    try {
-      for (let next = this.#effects.shift(); next; next = this.#effects.shift()) this.#run(next)
-    } finally {
-      this.#running = false
-    }
+    this.#effects.run(this.#proposer.step(event))
   }
 
   #run(effect: ProposerEffect): void {

@@ -10,6 +10,7 @@ import type {
   TokenWant
 } from '../../fs/ports/token-service.ts'
 import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
+import { EffectQueue } from '../effect-queue.ts'
 import { MemberLinks } from './member-links.ts'
 import { TokenAuthority } from './token-authority.ts'
 import type { AuthorityEffect, AuthorityEvent, AuthorityOptions } from './token-authority-events.ts'
@@ -55,8 +56,7 @@ export class TokenNode implements TokenService {
   readonly #links: MemberLinks<TokenMessage>
   #epoch: TokenEpoch | undefined
   #authority: TokenAuthority | undefined
-  readonly #effects: AuthorityEffect[] = []
-  #running = false
+  readonly #effects = new EffectQueue<AuthorityEffect>((effect) => this.#execute(effect))
 
   constructor(components: TokenNodeComponents, options: TokenNodeOptions) {
     this.#components = components
@@ -201,19 +201,10 @@ export class TokenNode implements TokenService {
     const authority = this.#authority
     if (authority === undefined) return
     // In their order, even when the own client answers at once: links carry what is decided first.
-    for (const effect of authority.step(event)) this.#effects.push(effect)
-    if (this.#running) return
-    this.#running = true
-    try {
-      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
-        this.#executeAuthority(effect)
-      }
-    } finally {
-      this.#running = false
-    }
+    this.#effects.run(authority.step(event))
   }
 
-  #executeAuthority(effect: AuthorityEffect): void {
+  #execute(effect: AuthorityEffect): void {
     switch (effect.type) {
       case 'send':
         this.#sendToClient(effect.to, effect.message)

@@ -12,6 +12,7 @@ import type {
   TokenWant
 } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
+import { EffectQueue } from '../effect-queue.ts'
 import type { Vector } from '../vector.ts'
 import { TokenClient } from './token-client.ts'
 import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
@@ -69,8 +70,7 @@ export class MemberTokens implements TokenService {
   #lastWaiter = 0
   /** Changes whenever what is under way becomes void: its failure is then no news. */
   #period = 0
-  readonly #effects: ClientEffect[] = []
-  #running = false
+  readonly #effects = new EffectQueue<ClientEffect>((effect) => this.#execute(effect))
 
   constructor(components: TokenServiceComponents, options: ClientOptions) {
     this.#components = components
@@ -133,7 +133,7 @@ export class MemberTokens implements TokenService {
 
   /** For the guards of this service only. */
   endGuard(wants: readonly TokenWant[]): void {
-    this.#run(this.#client.release(wants))
+    this.#effects.run(this.#client.release(wants))
   }
 
   receive(message: ToClient): void {
@@ -174,22 +174,7 @@ export class MemberTokens implements TokenService {
   }
 
   #step(event: ClientEvent): void {
-    this.#run(this.#client.step(event))
-  }
-
-  /** Effects in their order, even when one of them causes the next event. */
-  #run(effects: readonly ClientEffect[]): void {
-    if (effects.length === 0) return
-    for (const effect of effects) this.#effects.push(effect)
-    if (this.#running) return
-    this.#running = true
-    try {
-      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
-        this.#execute(effect)
-      }
-    } finally {
-      this.#running = false
-    }
+    this.#effects.run(this.#client.step(event))
   }
 
   #execute(effect: ClientEffect): void {
