@@ -38,7 +38,7 @@ function report(what: string, count: number, start: Start): void {
   console.log(`${what.padEnd(28)} ${wall} /s ${cpu} per CPU second`)
 }
 
-async function measure(what: string, run: (i: number) => Promise<unknown>): Promise<void> {
+async function measure(what: string, run: (i: number) => unknown): Promise<void> {
   const start = begin()
   for (let i = 0; i < COUNT; i++) await run(i)
   report(what, COUNT, start)

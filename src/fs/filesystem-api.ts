@@ -1,8 +1,9 @@
 /**
  * The filesystem as the FUSE layer sees it: one method for each kernel operation, in terms of
- * inode numbers (the kernel's nodeid is our ino) and handles. Every method may wait for tokens and
- * then rejects with FsError (errno for the process) only; anything else is an internal error.
- * Names, values and data passed in stay unchanged until the promise settles.
+ * inode numbers (the kernel's nodeid is our ino) and handles. Every method may wait for tokens; one
+ * that has to wait for nobody is done when it returns. It throws, or rejects with, FsError (errno for
+ * the process) only; anything else is an internal error.
+ * Names, values and data passed in stay unchanged until it is done.
  */
 import type { Attr, TimeSpec } from './attr.ts'
 import type { LockRequest, LockType } from './ports/lock-service.ts'
@@ -89,11 +90,14 @@ export interface LockInTheWay {
   readonly pid: number
 }
 
+/** What is there at once, or a promise of it. */
+export type Awaitable<T> = T | Promise<T>
+
 export interface FilesystemApi {
-  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr>
-  getattr(ctx: RequestContext, ino: Ino): Promise<Attr>
-  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Promise<Attr>
-  readlink(ctx: RequestContext, ino: Ino): Promise<Uint8Array>
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr>
+  getattr(ctx: RequestContext, ino: Ino): Awaitable<Attr>
+  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Awaitable<Attr>
+  readlink(ctx: RequestContext, ino: Ino): Awaitable<Uint8Array>
   /**
    * Regular files, FIFOs, sockets and devices. Of the `mode` of whatever is made, the directory's
    * default access control list or else the caller's umask takes bits away.
@@ -104,11 +108,11 @@ export interface FilesystemApi {
     name: Uint8Array,
     mode: number,
     rdev: number
-  ): Promise<Attr>
-  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Promise<Attr>
-  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Promise<Attr>
-  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void>
-  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void>
+  ): Awaitable<Attr>
+  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Awaitable<Attr>
+  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Awaitable<Attr>
+  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<void>
+  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<void>
   rename(
     ctx: RequestContext,
     parent: Ino,
@@ -116,11 +120,11 @@ export interface FilesystemApi {
     newParent: Ino,
     newName: Uint8Array,
     flags: RenameFlags
-  ): Promise<void>
-  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Promise<Attr>
+  ): Awaitable<void>
+  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Awaitable<Attr>
 
   /** `flags` are open(2) flags as the kernel passes them. ESTALE for an inode that is gone. */
-  open(ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId>
+  open(ctx: RequestContext, ino: Ino, flags: number): Awaitable<HandleId>
   /**
    * A name that exists answers EEXIST (with O_EXCL) or ESTALE: the kernel skips the permission
    * check of a file it takes for new, so it has to look the name up again.
@@ -131,7 +135,7 @@ export interface FilesystemApi {
     name: Uint8Array,
     mode: number,
     flags: number
-  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }>
+  ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }>
   /**
    * A regular file without a name, opened (O_TMPFILE): gone at its last close unless `link` gives
    * it a name, which O_EXCL in `flags` forbids (ENOENT).
@@ -141,7 +145,7 @@ export interface FilesystemApi {
     directory: Ino,
     mode: number,
     flags: number
-  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }>
+  ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }>
   /** Up to `length` bytes at `offset`, fewer only at end of file. */
   read(
     ctx: RequestContext,
@@ -149,7 +153,7 @@ export interface FilesystemApi {
     handle: HandleId,
     offset: number,
     length: number
-  ): Promise<Uint8Array>
+  ): Awaitable<Uint8Array>
   /**
    * Writes all of `data` or throws. `append`: the file was opened or is now O_APPEND, so the offset
    * is the end of file at the moment the token is held. `data` may be reused when it settles.
@@ -162,7 +166,7 @@ export interface FilesystemApi {
     offset: number,
     data: Uint8Array,
     options: { readonly append: boolean; readonly killSuidGid: boolean }
-  ): Promise<number>
+  ): Awaitable<number>
   /**
    * The first lock of another owner, on any member, that keeps `request` (no unlock) from being
    * granted. EIO on a poisoned handle.
@@ -172,7 +176,7 @@ export interface FilesystemApi {
     ino: Ino,
     handle: HandleId,
     request: LockRequest
-  ): Promise<LockInTheWay | undefined>
+  ): Awaitable<LockInTheWay | undefined>
   /**
    * Sets or clears a lock; when it resolves every member respects that. With `wait` it waits until
    * the lock is granted or `ctx.signal` aborts (EINTR). EAGAIN: another owner's lock conflicts and
@@ -186,20 +190,20 @@ export interface FilesystemApi {
     handle: HandleId,
     request: LockRequest,
     options: { readonly wait: boolean }
-  ): Promise<void>
+  ): Awaitable<void>
   /**
    * Releases the record locks of one owner on an inode. `flush` does it too; this is for a close
    * that could not be served, and needs no right to serve. Never throws FsError.
    */
   dropLocks(ino: Ino, lockOwner: bigint): void
   /** Called at each close(2): releases the record locks `lockOwner` has on the inode. */
-  flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Promise<void>
+  flush(ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Awaitable<void>
   /** Resolves when all this member has applied is durable on the in-sync set. */
-  fsync(ctx: RequestContext, ino: Ino, handle: HandleId, dataOnly: boolean): Promise<void>
+  fsync(ctx: RequestContext, ino: Ino, handle: HandleId, dataOnly: boolean): Awaitable<void>
   /** The last close of an open file: releases the locks taken through it and never unlocked. */
-  release(ino: Ino, handle: HandleId): Promise<void>
+  release(ino: Ino, handle: HandleId): Awaitable<void>
 
-  opendir(ctx: RequestContext, ino: Ino): Promise<HandleId>
+  opendir(ctx: RequestContext, ino: Ino): Awaitable<HandleId>
   /**
    * Entries after `cookie` (0 = from the start, "." and ".." included) until `accept` returns
    * false (that entry is not consumed). Entries that exist throughout appear exactly once.
@@ -210,11 +214,11 @@ export interface FilesystemApi {
     handle: HandleId,
     cookie: number,
     accept: (entry: DirEntry) => boolean
-  ): Promise<void>
-  fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void>
-  releasedir(ino: Ino, handle: HandleId): Promise<void>
+  ): Awaitable<void>
+  fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId): Awaitable<void>
+  releasedir(ino: Ino, handle: HandleId): Awaitable<void>
 
-  statfs(ctx: RequestContext): Promise<StatFs>
+  statfs(ctx: RequestContext): Awaitable<StatFs>
   /**
    * `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. `killSetGid`: an access control list that is set
    * clears set-gid (FUSE_SETXATTR_ACL_KILL_SGID).
@@ -226,10 +230,10 @@ export interface FilesystemApi {
     value: Uint8Array,
     flags: number,
     killSetGid?: boolean
-  ): Promise<void>
-  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array>
-  listxattr(ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]>
-  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<void>
+  ): Awaitable<void>
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array>
+  listxattr(ctx: RequestContext, ino: Ino): Awaitable<readonly Uint8Array[]>
+  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<void>
   /** `mode` bits of fallocate(2): KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16; others EOPNOTSUPP. */
   fallocate(
     ctx: RequestContext,
@@ -238,13 +242,13 @@ export interface FilesystemApi {
     mode: number,
     offset: number,
     length: number
-  ): Promise<void>
+  ): Awaitable<void>
   /**
    * Makes the target range refer to the bytes of the source range. Answers how many bytes that
    * were: fewer than asked for at the source's end of file, and when there are too many extents
    * for one op. EINVAL when the ranges are of one file and overlap.
    */
-  copyRange(ctx: RequestContext, request: CopyRequest): Promise<number>
+  copyRange(ctx: RequestContext, request: CopyRequest): Awaitable<number>
   /** SEEK_DATA (3) or SEEK_HOLE (4). */
   lseek(
     ctx: RequestContext,
@@ -252,5 +256,5 @@ export interface FilesystemApi {
     handle: HandleId,
     offset: number,
     whence: number
-  ): Promise<number>
+  ): Awaitable<number>
 }

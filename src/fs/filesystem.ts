@@ -6,6 +6,7 @@
  */
 import type { Attr } from './attr.ts'
 import type {
+  Awaitable,
   CopyRequest,
   DirEntry,
   FilesystemApi,
@@ -60,19 +61,19 @@ export class Filesystem implements FilesystemApi {
     }
   }
 
-  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr> {
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr> {
     return lookup(this.#core, ctx, parent, name)
   }
 
-  getattr(ctx: RequestContext, ino: Ino): Promise<Attr> {
+  getattr(ctx: RequestContext, ino: Ino): Awaitable<Attr> {
     return getattr(this.#core, ctx, ino)
   }
 
-  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Promise<Attr> {
+  setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Awaitable<Attr> {
     return setattr(this.#core, ctx, ino, request)
   }
 
-  readlink(ctx: RequestContext, ino: Ino): Promise<Uint8Array> {
+  readlink(ctx: RequestContext, ino: Ino): Awaitable<Uint8Array> {
     return readlink(this.#core, ctx, ino)
   }
 
@@ -82,23 +83,23 @@ export class Filesystem implements FilesystemApi {
     name: Uint8Array,
     mode: number,
     rdev: number
-  ): Promise<Attr> {
+  ): Awaitable<Attr> {
     return mknod(this.#core, ctx, parent, name, mode, rdev)
   }
 
-  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Promise<Attr> {
+  mkdir(ctx: RequestContext, parent: Ino, name: Uint8Array, mode: number): Awaitable<Attr> {
     return mkdir(this.#core, ctx, parent, name, mode)
   }
 
-  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Promise<Attr> {
+  symlink(ctx: RequestContext, parent: Ino, name: Uint8Array, target: Uint8Array): Awaitable<Attr> {
     return symlink(this.#core, ctx, parent, name, target)
   }
 
-  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void> {
+  unlink(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<void> {
     return unlink(this.#core, ctx, parent, name)
   }
 
-  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<void> {
+  rmdir(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<void> {
     return rmdir(this.#core, ctx, parent, name)
   }
 
@@ -109,15 +110,15 @@ export class Filesystem implements FilesystemApi {
     newParent: Ino,
     newName: Uint8Array,
     flags: RenameFlags
-  ): Promise<void> {
+  ): Awaitable<void> {
     return rename(this.#core, ctx, { parent, name, newParent, newName, flags })
   }
 
-  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Promise<Attr> {
+  link(ctx: RequestContext, ino: Ino, newParent: Ino, newName: Uint8Array): Awaitable<Attr> {
     return link(this.#core, ctx, ino, newParent, newName)
   }
 
-  open(ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId> {
+  open(ctx: RequestContext, ino: Ino, flags: number): Awaitable<HandleId> {
     return open(this.#core, ctx, ino, flags)
   }
 
@@ -127,7 +128,7 @@ export class Filesystem implements FilesystemApi {
     name: Uint8Array,
     mode: number,
     flags: number
-  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+  ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
     return create(this.#core, ctx, parent, name, mode, flags)
   }
 
@@ -136,7 +137,7 @@ export class Filesystem implements FilesystemApi {
     directory: Ino,
     mode: number,
     flags: number
-  ): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+  ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
     return tmpfile(this.#core, ctx, directory, mode, flags)
   }
 
@@ -146,7 +147,7 @@ export class Filesystem implements FilesystemApi {
     handle: HandleId,
     offset: number,
     length: number
-  ): Promise<Uint8Array> {
+  ): Awaitable<Uint8Array> {
     return read(this.#core, ctx, ino, handle, { offset, length })
   }
 
@@ -157,7 +158,7 @@ export class Filesystem implements FilesystemApi {
     offset: number,
     data: Uint8Array,
     options: { readonly append: boolean; readonly killSuidGid: boolean }
-  ): Promise<number> {
+  ): Awaitable<number> {
     return write(this.#core, ctx, ino, handle, offset, data, options)
   }
 
@@ -166,7 +167,7 @@ export class Filesystem implements FilesystemApi {
     ino: Ino,
     handle: HandleId,
     request: LockRequest
-  ): Promise<LockInTheWay | undefined> {
+  ): Awaitable<LockInTheWay | undefined> {
     return getlk(this.#core, ctx, ino, handle, request)
   }
 
@@ -176,7 +177,7 @@ export class Filesystem implements FilesystemApi {
     handle: HandleId,
     request: LockRequest,
     options: { readonly wait: boolean }
-  ): Promise<void> {
+  ): Awaitable<void> {
     return setlk(this.#core, ctx, ino, handle, request, options)
   }
 
@@ -184,19 +185,19 @@ export class Filesystem implements FilesystemApi {
     dropLocks(this.#core, ino, lockOwner)
   }
 
-  flush(_ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Promise<void> {
+  flush(_ctx: RequestContext, ino: Ino, handle: HandleId, lockOwner: bigint): Awaitable<void> {
     return flush(this.#core, ino, handle, lockOwner)
   }
 
-  fsync(_ctx: RequestContext, ino: Ino, handle: HandleId, _dataOnly: boolean): Promise<void> {
+  fsync(_ctx: RequestContext, ino: Ino, handle: HandleId, _dataOnly: boolean): Awaitable<void> {
     return fsync(this.#core, ino, handle)
   }
 
-  release(ino: Ino, handle: HandleId): Promise<void> {
+  release(ino: Ino, handle: HandleId): Awaitable<void> {
     return release(this.#core, ino, handle)
   }
 
-  opendir(ctx: RequestContext, ino: Ino): Promise<HandleId> {
+  opendir(ctx: RequestContext, ino: Ino): Awaitable<HandleId> {
     return opendir(this.#core, ctx, ino)
   }
 
@@ -206,19 +207,19 @@ export class Filesystem implements FilesystemApi {
     handle: HandleId,
     cookie: number,
     accept: (entry: DirEntry) => boolean
-  ): Promise<void> {
+  ): Awaitable<void> {
     return readdir(this.#core, ctx, ino, handle, { cookie, accept })
   }
 
-  fsyncdir(_ctx: RequestContext, ino: Ino, handle: HandleId): Promise<void> {
+  fsyncdir(_ctx: RequestContext, ino: Ino, handle: HandleId): Awaitable<void> {
     return fsync(this.#core, ino, handle)
   }
 
-  releasedir(ino: Ino, handle: HandleId): Promise<void> {
+  releasedir(ino: Ino, handle: HandleId): Awaitable<void> {
     return release(this.#core, ino, handle)
   }
 
-  async statfs(_ctx: RequestContext): Promise<StatFs> {
+  statfs(_ctx: RequestContext): StatFs {
     return statfs(this.#core)
   }
 
@@ -229,19 +230,19 @@ export class Filesystem implements FilesystemApi {
     value: Uint8Array,
     flags: number,
     killSetGid = false
-  ): Promise<void> {
+  ): Awaitable<void> {
     return setxattr(this.#core, ctx, ino, { name, value, flags, killSetGid })
   }
 
-  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array> {
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array> {
     return getxattr(this.#core, ctx, ino, name)
   }
 
-  listxattr(ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]> {
+  listxattr(ctx: RequestContext, ino: Ino): Awaitable<readonly Uint8Array[]> {
     return listxattr(this.#core, ctx, ino)
   }
 
-  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<void> {
+  removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<void> {
     return removexattr(this.#core, ctx, ino, name)
   }
 
@@ -252,11 +253,11 @@ export class Filesystem implements FilesystemApi {
     mode: number,
     offset: number,
     length: number
-  ): Promise<void> {
+  ): Awaitable<void> {
     return fallocate(this.#core, ctx, ino, handle, { mode, offset, length })
   }
 
-  copyRange(ctx: RequestContext, request: CopyRequest): Promise<number> {
+  copyRange(ctx: RequestContext, request: CopyRequest): Awaitable<number> {
     return copyRange(this.#core, ctx, request)
   }
 
@@ -266,7 +267,7 @@ export class Filesystem implements FilesystemApi {
     handle: HandleId,
     offset: number,
     whence: number
-  ): Promise<number> {
+  ): Awaitable<number> {
     return lseek(this.#core, ctx, ino, handle, offset, whence)
   }
 

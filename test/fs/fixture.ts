@@ -253,7 +253,7 @@ export async function reapOrphans(
   return inos
 }
 
-export async function errnoOf(run: () => Promise<unknown>): Promise<string> {
+export async function errnoOf(run: () => unknown): Promise<string> {
   try {
     await run()
     return 'ok'

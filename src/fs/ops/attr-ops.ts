@@ -1,7 +1,7 @@
 import type { Attr, TimeSpec } from '../attr.ts'
 import { isDirectory, isRegular } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { RequestContext, SetAttrRequest } from '../filesystem-api.ts'
+import type { Awaitable, RequestContext, SetAttrRequest } from '../filesystem-api.ts'
 import type { Op, SetAttrOp } from '../op.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
 import type { Ino } from '../primitives.ts'
@@ -19,7 +19,7 @@ export function setattr(
   ctx: RequestContext,
   ino: Ino,
   request: SetAttrRequest
-): Promise<Attr> {
+): Awaitable<Attr> {
   return underExclusive(core, ctx, ino, async (inode) => {
     if (request.handle !== undefined) core.openFiles.get(ino, request.handle)
     const ops = setAttrOps(core, inode, request, now(core))

@@ -4,7 +4,7 @@
  * extents when it applies the op, and no slice is freed while an op that refers to it is under way.
  */
 import { FsError } from '../errno.ts'
-import type { CopyRequest, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, CopyRequest, RequestContext } from '../filesystem-api.ts'
 import type { Op } from '../op.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
 import type { ByteRange, TokenWant } from '../ports/token-service.ts'
@@ -60,7 +60,7 @@ export async function copyRange(
 }
 
 /** How much of the range the source fills is certain under a token of all of that range. */
-function learnEnd(core: Core, ctx: RequestContext, request: CopyRequest): Promise<void> | void {
+function learnEnd(core: Core, ctx: RequestContext, request: CopyRequest): Awaitable<void> {
   const { source, sourceOffset, length } = request
   const end = sourceOffset + length
   if (end <= (core.state.inode(source)?.size ?? 0)) return

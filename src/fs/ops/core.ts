@@ -9,7 +9,7 @@
 import type { Attr, TimeSpec } from '../attr.ts'
 import { isDirectory } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, RequestContext } from '../filesystem-api.ts'
 import type { LockedSections } from '../locked-sections.ts'
 import { isDotName } from '../names.ts'
 import { NAME_MAX_BYTES } from '../op.ts'
@@ -55,20 +55,37 @@ const ATTEMPTS_MAX = 64
 /**
  * Runs `run` while the tokens of its resolution are held. `resolve` must not throw: what it finds
  * may be stale until the tokens are held. `run` is synchronous up to the promise it may return.
+ * Without anybody to ask all of it is done before this returns.
  */
-export async function underTokens<R extends Resolution, T>(
+export function underTokens<R extends Resolution, T>(
   core: Core,
   ctx: RequestContext,
   resolve: () => R,
-  run: (found: R) => T | Promise<T>
+  run: (found: R) => Awaitable<T>
+): Awaitable<T> {
+  const found = resolve()
+  const guard = core.tokens.tryAcquire(found.wants)
+  if (guard === undefined) return whenGranted(core, ctx, found, resolve, run)
+  try {
+    return run(found)
+  } finally {
+    guard.release()
+  }
+}
+
+async function whenGranted<R extends Resolution, T>(
+  core: Core,
+  ctx: RequestContext,
+  wanted: R,
+  resolve: () => R,
+  run: (found: R) => Awaitable<T>
 ): Promise<T> {
-  let found = resolve()
+  let found = wanted
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const atOnce = core.tokens.tryAcquire(found.wants)
-    const guard = atOnce ?? (await core.tokens.acquire(found.wants, ctx.signal))
+    const guard = await core.tokens.acquire(found.wants, ctx.signal)
     try {
-      const now = atOnce === undefined ? resolve() : found
-      if (now === found || isCovered(now.wants, found.wants)) return run(now)
+      const now = resolve()
+      if (isCovered(now.wants, found.wants)) return run(now)
       found = now
     } finally {
       guard.release()
@@ -110,9 +127,9 @@ export function underShared<T>(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
-  run: (inode: Inode) => T | Promise<T>,
+  run: (inode: Inode) => Awaitable<T>,
   range?: ByteRange
-): Promise<T> {
+): Awaitable<T> {
   const want = shared(ino)
   const resolution = { wants: [range === undefined ? want : { ...want, range }] }
   return underTokens(
@@ -128,8 +145,8 @@ export function underExclusive<T>(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
-  run: (inode: Inode) => T | Promise<T>
-): Promise<T> {
+  run: (inode: Inode) => Awaitable<T>
+): Awaitable<T> {
   const resolution = { wants: [exclusive(ino)] }
   return underTokens(
     core,

@@ -12,7 +12,7 @@ import {
   S_ISGID
 } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { CreateOp, Op, TmpfileOp } from '../op.ts'
 import { SYMLINK_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
@@ -114,7 +114,7 @@ function makeNode(
   parent: Ino,
   name: Uint8Array,
   node: NewInode
-): Promise<Attr> {
+): Awaitable<Attr> {
   return underExclusive(core, ctx, parent, async () => {
     const directory = needLinkedDirectory(core, parent)
     assertName(name)
@@ -150,7 +150,7 @@ export function mkdir(
   parent: Ino,
   name: Uint8Array,
   mode: number
-): Promise<Attr> {
+): Awaitable<Attr> {
   const node = { mode: S_IFDIR | (mode & PERMISSIONS), rdev: 0, target: NO_TARGET }
   return makeNode(core, ctx, parent, name, node)
 }
@@ -180,7 +180,7 @@ export function create(
   name: Uint8Array,
   mode: number,
   flags: number
-): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
   return underExclusive(core, ctx, parent, async () => {
     const directory = needLinkedDirectory(core, parent)
     assertName(name)
@@ -214,7 +214,7 @@ export function tmpfile(
   directory: Ino,
   mode: number,
   flags: number
-): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
   return underShared(core, ctx, directory, async () => {
     const wanted = S_IFREG | (mode & PERMISSIONS)
     const parent = needLinkedDirectory(core, directory)
@@ -239,7 +239,7 @@ export function link(
   ino: Ino,
   newParent: Ino,
   newName: Uint8Array
-): Promise<Attr> {
+): Awaitable<Attr> {
   const resolution = { wants: [exclusive(newParent), exclusive(ino)] }
   return underTokens(
     core,

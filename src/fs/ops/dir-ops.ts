@@ -1,5 +1,5 @@
 import { S_IFDIR } from '../attr.ts'
-import type { DirEntry, HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, DirEntry, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { FIRST_COOKIE } from '../state/schema.ts'
@@ -23,7 +23,7 @@ export function readdir(
   ino: Ino,
   handle: HandleId,
   request: ReaddirRequest
-): Promise<void> {
+): Awaitable<void> {
   return underShared(core, ctx, ino, () => {
     core.openFiles.get(ino, handle)
     list(core, needDirectory(core, ino), request)

@@ -1,6 +1,7 @@
 import { isDirectory, isRegular, isSymlink } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
+import type { HandleLock } from '../open-files.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
 import { needInode, now, underExclusive, underShared } from './core.ts'
@@ -10,7 +11,12 @@ const O_ACCMODE = 3
 const O_RDONLY = 0
 const O_TRUNC = 0o1000
 
-export function open(core: Core, ctx: RequestContext, ino: Ino, flags: number): Promise<HandleId> {
+export function open(
+  core: Core,
+  ctx: RequestContext,
+  ino: Ino,
+  flags: number
+): Awaitable<HandleId> {
   const writes = (flags & O_ACCMODE) !== O_RDONLY
   if (writes && (flags & O_TRUNC) !== 0) return openTruncating(core, ctx, ino, flags)
   return underShared(core, ctx, ino, (inode) => {
@@ -24,7 +30,7 @@ function openTruncating(
   ctx: RequestContext,
   ino: Ino,
   flags: number
-): Promise<HandleId> {
+): Awaitable<HandleId> {
   return underExclusive(core, ctx, ino, async (inode) => {
     assertOpenable(inode.mode, true)
     const handle = core.openFiles.open(ino, flags, false)
@@ -44,7 +50,7 @@ function assertOpenable(mode: number, writes: boolean): void {
   if (isDirectory(mode) && writes) throw new FsError('EISDIR')
 }
 
-export function opendir(core: Core, ctx: RequestContext, ino: Ino): Promise<HandleId> {
+export function opendir(core: Core, ctx: RequestContext, ino: Ino): Awaitable<HandleId> {
   return underShared(core, ctx, ino, (inode) => {
     if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
     return core.openFiles.open(ino, O_RDONLY, true)
@@ -52,14 +58,13 @@ export function opendir(core: Core, ctx: RequestContext, ino: Ino): Promise<Hand
 }
 
 /** Nothing is buffered here: a close ends record locks and learns whether its handle is good. */
-export async function flush(
-  core: Core,
-  ino: Ino,
-  handle: HandleId,
-  lockOwner: bigint
-): Promise<void> {
+export function flush(core: Core, ino: Ino, handle: HandleId, lockOwner: bigint): Awaitable<void> {
   const released = closeRecordLocks(core, ino, handle, lockOwner)
-  if (released !== undefined) await released
+  if (released !== undefined) return released.then(() => assertGood(core, ino, handle))
+  assertGood(core, ino, handle)
+}
+
+function assertGood(core: Core, ino: Ino, handle: HandleId): void {
   core.openFiles.get(ino, handle)
   needInode(core, ino)
 }
@@ -71,9 +76,19 @@ export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<voi
   core.openFiles.get(ino, handle)
 }
 
-export async function release(core: Core, ino: Ino, handle: HandleId): Promise<void> {
+export function release(core: Core, ino: Ino, handle: HandleId): Awaitable<void> {
   const locks = core.openFiles.locksOf(handle)
   core.openFiles.close(ino, handle)
-  if (locks.length > 0) await releaseHandleLocks(core, ino, handle, locks)
+  if (locks.length === 0) core.sections.close(handle)
+  else return releaseLocked(core, ino, handle, locks)
+}
+
+async function releaseLocked(
+  core: Core,
+  ino: Ino,
+  handle: HandleId,
+  locks: readonly HandleLock[]
+): Promise<void> {
+  await releaseHandleLocks(core, ino, handle, locks)
   core.sections.close(handle)
 }

@@ -9,7 +9,7 @@
  * FLUSH names it, so what is still noted when the open file is gone goes then. So does flock.
  */
 import { FsError } from '../errno.ts'
-import type { HandleId, LockInTheWay, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, HandleId, LockInTheWay, RequestContext } from '../filesystem-api.ts'
 import type { HandleLock } from '../open-files.ts'
 import type { LockConflict, LockRequest, LockWait } from '../ports/lock-service.ts'
 import type { Ino } from '../primitives.ts'
@@ -38,23 +38,29 @@ function inTheWay(core: Core, conflict: LockConflict): LockInTheWay {
   return { type, start, end, pid: member === core.member ? pid : 0 }
 }
 
-export async function setlk(
+export function setlk(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
   handle: HandleId,
   request: LockRequest,
   options: { readonly wait: boolean }
-): Promise<void> {
+): Awaitable<void> {
   core.openFiles.get(ino, handle, recordOwner(request))
   needInode(core, ino)
   if (request.type !== 'unlock') core.openFiles.noteLock(ino, handle, request)
   const done = core.locks.setlk(ino, request, lockWait(core, ctx, ino, handle, request, options))
-  if (done !== undefined) {
-    await done
-    core.openFiles.get(ino, handle, recordOwner(request))
+  if (done === undefined) beginSection(core, handle, request)
+  else {
+    return done.then(() => {
+      core.openFiles.get(ino, handle, recordOwner(request))
+      beginSection(core, handle, request)
+    })
   }
-  if (request.type !== 'unlock') core.sections.begin(handle, request.type)
+}
+
+function beginSection(core: Core, handle: HandleId, { type }: LockRequest): void {
+  if (type !== 'unlock') core.sections.begin(handle, type)
 }
 
 function lockWait(

@@ -1,7 +1,7 @@
 import type { Attr } from '../attr.ts'
 import { isSymlink } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { RequestContext, StatFs } from '../filesystem-api.ts'
+import type { Awaitable, RequestContext, StatFs } from '../filesystem-api.ts'
 import { isDotName } from '../names.ts'
 import { NAME_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
@@ -16,7 +16,7 @@ export function lookup(
   ctx: RequestContext,
   parent: Ino,
   name: Uint8Array
-): Promise<Attr> {
+): Awaitable<Attr> {
   if (name.length > 0 && isDotName(name)) return lookupDot(core, ctx, parent, name.length === 2)
   return underTokens(
     core,
@@ -35,7 +35,7 @@ export function lookup(
   )
 }
 
-function lookupDot(core: Core, ctx: RequestContext, ino: Ino, up: boolean): Promise<Attr> {
+function lookupDot(core: Core, ctx: RequestContext, ino: Ino, up: boolean): Awaitable<Attr> {
   return underTokens(
     core,
     ctx,
@@ -52,7 +52,7 @@ function lookupDot(core: Core, ctx: RequestContext, ino: Ino, up: boolean): Prom
   )
 }
 
-export function getattr(core: Core, ctx: RequestContext, ino: Ino): Promise<Attr> {
+export function getattr(core: Core, ctx: RequestContext, ino: Ino): Awaitable<Attr> {
   const asked = core.tokens.query(ino)
   if (asked === undefined) return underShared(core, ctx, ino, toAttr)
   return asked.then((fresh) => {
@@ -62,7 +62,7 @@ export function getattr(core: Core, ctx: RequestContext, ino: Ino): Promise<Attr
   })
 }
 
-export function readlink(core: Core, ctx: RequestContext, ino: Ino): Promise<Uint8Array> {
+export function readlink(core: Core, ctx: RequestContext, ino: Ino): Awaitable<Uint8Array> {
   return underShared(core, ctx, ino, (inode) => {
     const target = isSymlink(inode.mode) ? core.state.symlinkTarget(ino) : undefined
     if (target === undefined) throw new FsError('EINVAL', 'not a symbolic link')

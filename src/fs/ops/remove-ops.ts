@@ -1,6 +1,6 @@
 import { isDirectory } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
@@ -12,7 +12,7 @@ function underDentry(
   parent: Ino,
   name: Uint8Array,
   run: (child: Inode) => Promise<void>
-): Promise<void> {
+): Awaitable<void> {
   return underTokens(
     core,
     ctx,
@@ -36,7 +36,7 @@ export function unlink(
   ctx: RequestContext,
   parent: Ino,
   name: Uint8Array
-): Promise<void> {
+): Awaitable<void> {
   return underDentry(core, ctx, parent, name, (inode) => {
     if (isDirectory(inode.mode)) throw new FsError('EISDIR')
     const { ino } = inode
@@ -49,7 +49,7 @@ export function rmdir(
   ctx: RequestContext,
   parent: Ino,
   name: Uint8Array
-): Promise<void> {
+): Awaitable<void> {
   return underDentry(core, ctx, parent, name, (inode) => {
     if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR')
     const { ino } = inode

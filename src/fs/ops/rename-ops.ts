@@ -6,7 +6,7 @@
 import type { TimeSpec } from '../attr.ts'
 import { isDirectory, S_IFCHR } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { RenameFlags, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, RenameFlags, RequestContext } from '../filesystem-api.ts'
 import type { Op, RenameOp } from '../op.ts'
 import type { TokenWant } from '../ports/token-service.ts'
 import { RENAME_TOKEN } from '../ports/token-service.ts'
@@ -37,7 +37,7 @@ interface Found {
   readonly replaced: Ino | undefined
 }
 
-export function rename(core: Core, ctx: RequestContext, request: RenameRequest): Promise<void> {
+export function rename(core: Core, ctx: RequestContext, request: RenameRequest): Awaitable<void> {
   return underTokens(
     core,
     ctx,

@@ -1,6 +1,6 @@
 import { isRegular } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
 import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
@@ -33,7 +33,7 @@ export function fallocate(
   ino: Ino,
   handle: HandleId,
   request: FallocateRequest
-): Promise<void> {
+): Awaitable<void> {
   const { mode, offset, length } = request
   return underExclusive(core, ctx, ino, (inode) => {
     core.openFiles.get(ino, handle)
@@ -57,7 +57,7 @@ function allocate(
   offset: number,
   length: number,
   keepSize: boolean
-): Promise<void> {
+): Awaitable<void> {
   core.opLog.assertSpace(length)
   const size = offset + length
   if (keepSize || size <= inode.size) return Promise.resolve()
@@ -71,7 +71,7 @@ export function lseek(
   handle: HandleId,
   offset: number,
   whence: number
-): Promise<number> {
+): Awaitable<number> {
   const seek = (inode: Inode) => {
     core.openFiles.get(ino, handle)
     assertFile(inode)

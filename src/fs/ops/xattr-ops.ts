@@ -1,5 +1,5 @@
 import { FsError } from '../errno.ts'
-import type { RequestContext } from '../filesystem-api.ts'
+import type { Awaitable, RequestContext } from '../filesystem-api.ts'
 import { XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
 import { isAclName, setAclOps } from './acl-ops.ts'
@@ -66,7 +66,7 @@ function setAcl(
   ctx: RequestContext,
   ino: Ino,
   request: SetXattrRequest
-): Promise<void> {
+): Awaitable<void> {
   return underExclusive(core, ctx, ino, async (inode) => {
     const ops = setAclOps(core, inode, request, now(core))
     if (ops.length === 0) return
@@ -101,7 +101,7 @@ export function listxattr(
   core: Core,
   ctx: RequestContext,
   ino: Ino
-): Promise<readonly Uint8Array[]> {
+): Awaitable<readonly Uint8Array[]> {
   return underShared(core, ctx, ino, () => {
     const names = core.state.xattrNames(ino)
     if (ctx.uid === 0) return names

@@ -9,7 +9,7 @@
  * it ends by itself as soon as the member may serve again.
  */
 import { Errno, FsError } from '../../fs/errno.ts'
-import type { FilesystemApi, RequestContext } from '../../fs/filesystem-api.ts'
+import type { Awaitable, FilesystemApi, RequestContext } from '../../fs/filesystem-api.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import { Opcode } from '../fuse/abi.ts'
 import type { RequestGate } from '../fuse/gate.ts'
@@ -139,18 +139,35 @@ export class Serving implements RequestGate {
    * Runs an operation on the live incarnation; its result is given under a valid lease only, else
    * `discard` gets it.
    */
-  async run<T>(
+  run<T>(
     ctx: RequestContext,
-    operation: (fs: FilesystemApi) => Promise<T>,
-    discard?: (result: T) => Promise<void>
-  ): Promise<T> {
-    const { current, mayAnswer } = this.#components
-    const fs = current()
+    operation: (fs: FilesystemApi) => Awaitable<T>,
+    discard?: (result: T) => Awaitable<void>
+  ): Awaitable<T> {
+    const fs = this.#components.current()
     if (!fs) throw new FsError('EIO', 'this member does not serve now')
     ctx.servedBy = fs
+    let result: Awaitable<T>
+    try {
+      result = operation(fs)
+    } catch (error) {
+      if (!tellsOfVolume(error) || this.#components.mayAnswer()) throw error
+      result = Promise.reject(error)
+    }
+    const isHere = !(result instanceof Promise) && this.#components.mayAnswer()
+    return isHere ? result : this.#answerable(ctx, fs, result, discard)
+  }
+
+  async #answerable<T>(
+    ctx: RequestContext,
+    fs: FilesystemApi,
+    pending: Awaitable<T>,
+    discard: ((result: T) => Awaitable<void>) | undefined
+  ): Promise<T> {
+    const { mayAnswer } = this.#components
     let result: T
     try {
-      result = await operation(fs)
+      result = await pending
     } catch (error) {
       // That something is not there is told under the same right as that it is.
       if (tellsOfVolume(error) && !mayAnswer()) await this.#untilAnswerable(ctx, fs)
@@ -173,10 +190,19 @@ export class Serving implements RequestGate {
   }
 
   /** Like `run`, for what may be read of what was left here. */
-  async read<T>(
+  read<T>(
     ctx: RequestContext,
-    operation: (fs: FilesystemApi) => Promise<T>,
-    discard?: (result: T) => Promise<void>
+    operation: (fs: FilesystemApi) => Awaitable<T>,
+    discard?: (result: T) => Awaitable<void>
+  ): Awaitable<T> {
+    if (this.#options.onIsolation === 'block') return this.run(ctx, operation, discard)
+    return this.#readOrStale(ctx, operation, discard)
+  }
+
+  async #readOrStale<T>(
+    ctx: RequestContext,
+    operation: (fs: FilesystemApi) => Awaitable<T>,
+    discard: ((result: T) => Awaitable<void>) | undefined
   ): Promise<T> {
     const { stale } = this.#components
     if (!this.#excused.has(ctx)) {
@@ -194,7 +220,7 @@ export class Serving implements RequestGate {
   }
 
   /** For waits on other members that no signal ends. */
-  async unlessIsolated<T>(waiting: Promise<T>): Promise<T> {
+  async unlessIsolated<T>(waiting: Awaitable<T>): Promise<T> {
     if (this.#options.onIsolation === 'block') return await waiting
     const end = new AbortController()
     const isolation = this.#untilIsolated(end.signal)

@@ -1,6 +1,6 @@
 /** Mount options that change what a filesystem answers: uid=, gid=, sync, dirsync. */
 import type { Attr } from '../../fs/attr.ts'
-import type { FilesystemApi } from '../../fs/filesystem-api.ts'
+import type { Awaitable, FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { MountSettings } from './mount-options.ts'
 import { overlay } from './overlay.ts'
 
@@ -19,7 +19,7 @@ export function shownFilesystem(
 
 /** Writes are the kernel's part: it marks each of a mount with `sync` as O_SYNC. */
 function withDurableNames(fs: FilesystemApi, durable: () => Promise<void>): FilesystemApi {
-  const after = async <T>(change: Promise<T>): Promise<T> => {
+  const after = async <T>(change: Awaitable<T>): Promise<T> => {
     const result = await change
     await durable()
     return result
@@ -56,7 +56,7 @@ function withOwner(
   const show = (attr: Attr): Attr => {
     return { ...attr, uid: shownUid ?? attr.uid, gid: shownGid ?? attr.gid }
   }
-  const shown = async (attr: Promise<Attr>): Promise<Attr> => show(await attr)
+  const shown = async (attr: Awaitable<Attr>): Promise<Attr> => show(await attr)
   return overlay(fs, {
     lookup: (...args) => shown(fs.lookup(...args)),
     getattr: (...args) => shown(fs.getattr(...args)),

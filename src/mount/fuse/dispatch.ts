@@ -12,7 +12,7 @@
  */
 import { assert } from '../../fs/assert.ts'
 import { Errno, FsError } from '../../fs/errno.ts'
-import type { FilesystemApi } from '../../fs/filesystem-api.ts'
+import type { Awaitable, FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { FuseChannel } from '../channel/channel.ts'
@@ -74,6 +74,9 @@ export class FuseDispatcher {
   readonly #requests = new Map<number, ServedRequest>()
   readonly #admission: Admission
   readonly #interrupts: Interrupts
+  /** Admitted and not begun yet: one that is served at once may make it the turn of many. */
+  readonly #admitted: ServedRequest[] = []
+  #isBeginning = false
   #session: Session | undefined
   #isClosed = false
   #resolveReady: (session: Session) => void = () => {}
@@ -255,38 +258,67 @@ export class FuseDispatcher {
       return
     }
     const verdict = this.#admission.admit(request)
-    if (verdict === 'serve') void this.#runAdmitted(request)
+    if (verdict === 'serve') this.#runAdmitted(request)
     else if (verdict === 'refuse') {
       this.#components.logger.warn({ waiting: this.#admission.waiting }, 'too many FUSE requests')
       this.#answer(request, errorReply(Errno.ENOMEM))
     }
   }
 
-  /** Serves one request to its end; never rejects. `watched`: somebody waits for the answer. */
-  async #run(request: ServedRequest, watched: boolean): Promise<void> {
+  /**
+   * Serves one request to its end, at once when nothing has to be waited for; never throws or rejects.
+   * `watched`: somebody waits for the answer.
+   */
+  #run(request: ServedRequest, watched: boolean): Awaitable<void> {
     request.state = 'serving'
-    const { gate } = this.#components
-    let reply: Reply
+    let reply: Awaitable<Reply>
     try {
-      if (watched) {
-        const right = gate.beforeServe(request, request.opcode)
-        if (right !== undefined) await right
-      }
-      reply = await serve(this.#components, request)
+      const right = watched ? this.#components.gate.beforeServe(request, request.opcode) : undefined
+      reply =
+        right === undefined
+          ? serve(this.#components, request)
+          : right.then(() => serve(this.#components, request))
     } catch (error) {
       reply = this.#errorReply(request, error)
     }
-    if (watched && !this.#mayReply(request)) {
-      const isFailure = reply.kind === 'error' && reply.errno === Errno.EIO
-      if (!isFailure) reply = await this.#whenAllowed(request, reply)
-      reply = this.#gated(request, reply)
-    }
+    if (!(reply instanceof Promise)) return this.#finish(request, reply, watched)
+    return reply.then(
+      (served) => this.#finish(request, served, watched),
+      (error: unknown) => this.#finish(request, this.#errorReply(request, error), watched)
+    )
+  }
+
+  /** Answers under the right to do so, or waits for that. */
+  #finish(request: ServedRequest, reply: Reply, watched: boolean): Awaitable<void> {
+    if (watched && !this.#mayReply(request)) return this.#finishLater(request, reply)
     this.#answer(request, reply)
   }
 
-  async #runAdmitted(request: ServedRequest): Promise<void> {
-    await this.#run(request, true)
-    for (const next of this.#admission.settle(request)) void this.#runAdmitted(next)
+  async #finishLater(request: ServedRequest, reply: Reply): Promise<void> {
+    const isFailure = reply.kind === 'error' && reply.errno === Errno.EIO
+    const allowed = isFailure ? reply : await this.#whenAllowed(request, reply)
+    this.#answer(request, this.#gated(request, allowed))
+  }
+
+  /** Serves the admitted request, and then those whose turn it is by that. */
+  #runAdmitted(request: ServedRequest): void {
+    this.#admitted.push(request)
+    if (this.#isBeginning) return
+    this.#isBeginning = true
+    try {
+      for (let next = this.#admitted.shift(); next !== undefined; next = this.#admitted.shift()) {
+        const begun = next
+        const running = this.#run(begun, true)
+        if (running === undefined) this.#settle(begun)
+        else void running.then(() => this.#settle(begun))
+      }
+    } finally {
+      this.#isBeginning = false
+    }
+  }
+
+  #settle(request: ServedRequest): void {
+    for (const next of this.#admission.settle(request)) this.#runAdmitted(next)
   }
 
   async #waitForLock(request: ServedRequest): Promise<void> {
@@ -336,15 +368,13 @@ export class FuseDispatcher {
   /** A handle the kernel will never hear of, and so never release. */
   #giveBack(request: ServedRequest, reply: Reply): void {
     const { fs } = this.#components
-    let closing: Promise<void> | undefined
-    if (reply.kind === 'create') closing = fs.release(reply.attr.ino, reply.handle)
-    else if (reply.kind === 'open') {
-      closing =
-        request.opcode === Opcode.OPENDIR
-          ? fs.releasedir(request.nodeid, reply.handle)
-          : fs.release(request.nodeid, reply.handle)
+    const close = async (): Promise<void> => {
+      if (reply.kind === 'create') await fs.release(reply.attr.ino, reply.handle)
+      else if (reply.kind !== 'open') return
+      else if (request.opcode === Opcode.OPENDIR) await fs.releasedir(request.nodeid, reply.handle)
+      else await fs.release(request.nodeid, reply.handle)
     }
-    closing?.catch((error: unknown) => this.#internalError(request, error))
+    close().catch((error: unknown) => this.#internalError(request, error))
   }
 
   /** The file is closed all the same, also when its FLUSH was not served: its locks end. */

@@ -2,7 +2,7 @@
 import { assert } from '../../fs/assert.ts'
 import { isRegular } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
-import type { DirEntry } from '../../fs/filesystem-api.ts'
+import type { Awaitable, DirEntry, HandleId } from '../../fs/filesystem-api.ts'
 import { OpenFlag, WriteFlag } from './abi.ts'
 import { DirentPacker } from './dirent-packer.ts'
 import { type CreateReply, errorReply, type OpenReply, type Reply } from './reply.ts'
@@ -10,16 +10,20 @@ import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
 import type { ServedRequest } from './served-request.ts'
 
-export async function serveOpen(
+/** The kernel sends OPEN for regular files only; FIFOs, devices and sockets it opens itself. */
+export function serveOpen(
   { fs, policy }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'open'>
-): Promise<OpenReply> {
-  const handle = await fs.open(request, request.nodeid, body.flags)
-  const dropping = policy.beforeAnswer(request.nodeid)
-  if (dropping !== undefined) await dropping
-  // The kernel sends OPEN for regular files only; FIFOs, devices and sockets it opens itself.
-  return { kind: 'open', handle, regular: true, openFlags: 0 }
+): Awaitable<OpenReply> {
+  const { nodeid } = request
+  const answer = (handle: HandleId): Awaitable<OpenReply> => {
+    const reply: OpenReply = { kind: 'open', handle, regular: true, openFlags: 0 }
+    const dropping = policy.beforeAnswer(nodeid)
+    return dropping === undefined ? reply : dropping.then(() => reply)
+  }
+  const handle = fs.open(request, nodeid, body.flags)
+  return handle instanceof Promise ? handle.then(answer) : answer(handle)
 }
 
 export async function serveCreate(

@@ -1,4 +1,5 @@
 /** Serves file lock requests. */
+import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { okReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
@@ -17,11 +18,11 @@ export async function serveGetlk(
  * A lock that is granted and whose answer the gate turns into EIO stays held until its file is
  * closed: giving it back could take away what the owner held there before.
  */
-export async function serveSetlk(
+export function serveSetlk(
   { fs }: ServeComponents,
   request: ServedRequest,
   { handle, request: lock, wait }: BodyOf<'setlk'>
-): Promise<Reply> {
-  await fs.setlk(request, request.nodeid, handle, lock, { wait })
-  return okReply
+): Awaitable<Reply> {
+  const done = fs.setlk(request, request.nodeid, handle, lock, { wait })
+  return done === undefined ? okReply : done.then(() => okReply)
 }

@@ -2,6 +2,7 @@
 import { assert } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
 import { Errno, FsError } from '../../fs/errno.ts'
+import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { RenameFlag } from './abi.ts'
 import { type AbsentReply, type EntryReply, okReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
@@ -10,29 +11,40 @@ import type { ServedRequest } from './served-request.ts'
 
 type EntryBody = BodyOf<'lookup' | 'symlink' | 'mknod' | 'mkdir' | 'link'>
 
-export async function serveEntry(
+export function serveEntry(
   components: ServeComponents,
   request: ServedRequest,
   body: EntryBody
-): Promise<EntryReply | AbsentReply> {
-  let attr: Attr
+): Awaitable<EntryReply | AbsentReply> {
   try {
-    attr = await makeOrFind(components, request, body)
+    const attr = makeOrFind(components, request, body)
+    if (!(attr instanceof Promise)) return entryOf(components, attr)
+    return attr.then(
+      (made) => entryOf(components, made),
+      (error: unknown) => absentOr(error, body)
+    )
   } catch (error) {
-    const isAbsent = error instanceof FsError && error.errno === Errno.ENOENT
-    if (body.op === 'lookup' && isAbsent) return { kind: 'absent', entryValidMs: 0 }
-    throw error
+    return absentOr(error, body)
   }
-  const dropping = components.policy.beforeAnswer(attr.ino)
-  if (dropping !== undefined) await dropping
-  return { kind: 'entry', attr, entryValidMs: 0, attrValidMs: 0 }
+}
+
+function absentOr(error: unknown, body: EntryBody): AbsentReply {
+  const isAbsent = error instanceof FsError && error.errno === Errno.ENOENT
+  if (body.op === 'lookup' && isAbsent) return { kind: 'absent', entryValidMs: 0 }
+  throw error
+}
+
+function entryOf({ policy }: ServeComponents, attr: Attr): Awaitable<EntryReply> {
+  const reply: EntryReply = { kind: 'entry', attr, entryValidMs: 0, attrValidMs: 0 }
+  const dropping = policy.beforeAnswer(attr.ino)
+  return dropping === undefined ? reply : dropping.then(() => reply)
 }
 
 function makeOrFind(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: EntryBody
-): Promise<Attr> {
+): Awaitable<Attr> {
   const parent = request.nodeid
   switch (body.op) {
     case 'lookup':

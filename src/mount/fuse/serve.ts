@@ -1,6 +1,7 @@
 /** Request to FilesystemApi to reply. Errors pass through to dispatch.ts, which makes them errno. */
 import { AssertionError } from '../../fs/assert.ts'
 import { Errno } from '../../fs/errno.ts'
+import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { Opcode } from './abi.ts'
 import { errorReply, okReply, type Reply } from './reply.ts'
 import type { RequestBody } from './request.ts'
@@ -31,7 +32,8 @@ export function unsupportedErrno(opcode: number): number {
   return Errno.ENOSYS
 }
 
-export function serve(components: ServeComponents, request: ServedRequest): Promise<Reply> {
+/** At once when nobody has to be asked or waited for; then it throws what else it rejects with. */
+export function serve(components: ServeComponents, request: ServedRequest): Awaitable<Reply> {
   const body = request.body
   switch (body.op) {
     case 'lookup':
@@ -113,47 +115,44 @@ async function serveQuery(
 }
 
 /** Requests that answer with nothing but success. */
-async function servePlain(
+function servePlain(
+  components: ServeComponents,
+  request: ServedRequest,
+  body: RequestBody
+): Awaitable<Reply> {
+  if (body.op === 'unsupported') return errorReply(unsupportedErrno(request.opcode))
+  const done = doPlain(components, request, body)
+  return done === undefined ? okReply : done.then(() => okReply)
+}
+
+function doPlain(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: RequestBody
-): Promise<Reply> {
+): Awaitable<void> {
   const ino = request.nodeid
   switch (body.op) {
     case 'unlink':
-      await fs.unlink(request, ino, body.name)
-      break
+      return fs.unlink(request, ino, body.name)
     case 'rmdir':
-      await fs.rmdir(request, ino, body.name)
-      break
+      return fs.rmdir(request, ino, body.name)
     case 'flush':
-      await fs.flush(request, ino, body.handle, body.lockOwner)
-      break
+      return fs.flush(request, ino, body.handle, body.lockOwner)
     case 'fsync':
-      await fs.fsync(request, ino, body.handle, body.dataOnly)
-      break
+      return fs.fsync(request, ino, body.handle, body.dataOnly)
     case 'fsyncdir':
-      await fs.fsyncdir(request, ino, body.handle)
-      break
+      return fs.fsyncdir(request, ino, body.handle)
     case 'release':
-      await fs.release(ino, body.handle)
-      break
+      return fs.release(ino, body.handle)
     case 'releasedir':
-      await fs.releasedir(ino, body.handle)
-      break
+      return fs.releasedir(ino, body.handle)
     case 'setxattr':
-      await fs.setxattr(request, ino, body.name, body.value, body.flags, body.killSetGid)
-      break
+      return fs.setxattr(request, ino, body.name, body.value, body.flags, body.killSetGid)
     case 'removexattr':
-      await fs.removexattr(request, ino, body.name)
-      break
+      return fs.removexattr(request, ino, body.name)
     case 'fallocate':
-      await fs.fallocate(request, ino, body.handle, body.mode, body.offset, body.length)
-      break
-    case 'unsupported':
-      return errorReply(unsupportedErrno(request.opcode))
+      return fs.fallocate(request, ino, body.handle, body.mode, body.offset, body.length)
     default:
       throw new AssertionError(`no handler for ${body.op}`)
   }
-  return okReply
 }

@@ -46,12 +46,12 @@ class World {
     )
     this.fs = new CurrentFilesystem({
       serving: this.serving,
-      release: (ino, handle) => fs.release(ino, handle)
+      release: async (ino, handle) => fs.release(ino, handle)
     })
   }
 
   /** Serves one request as the dispatcher does; the errno name it is answered with. */
-  async ask(opcode: number, run: (ctx: RequestContext) => Promise<unknown>): Promise<string> {
+  async ask(opcode: number, run: (ctx: RequestContext) => unknown): Promise<string> {
     const ctx: RequestContext = { uid: 0, gid: 0, pid: 1 }
     const served = errnoOf(async () => {
       const right = this.serving.beforeServe(ctx, opcode)

@@ -1,6 +1,6 @@
 /** What the operations of the adapter share. */
 import type { Answer } from 'fuse-native'
-import type { FilesystemApi, RequestContext } from '../../../fs/filesystem-api.ts'
+import type { Awaitable, FilesystemApi, RequestContext } from '../../../fs/filesystem-api.ts'
 import type { OpenNumbers } from './open-numbers.ts'
 import type { PathLookup } from './path-lookup.ts'
 import type { Outcome, ServedCalls } from './served-calls.ts'
@@ -17,7 +17,7 @@ export function serveDone(
   { calls }: AdapterParts,
   opcode: number,
   answer: Answer,
-  operation: (ctx: RequestContext) => Promise<unknown>
+  operation: (ctx: RequestContext) => unknown
 ): void {
   void calls.run(opcode, operation).then(({ errno }) => answer(errno))
 }
@@ -27,7 +27,7 @@ export function serveCount(
   { calls }: AdapterParts,
   opcode: number,
   answer: Answer,
-  operation: (ctx: RequestContext) => Promise<number>
+  operation: (ctx: RequestContext) => Awaitable<number>
 ): void {
   void calls.run(opcode, operation).then((outcome) => answer(outcome.value ?? outcome.errno))
 }
@@ -37,7 +37,7 @@ export function serveValue<T>(
   { calls }: AdapterParts,
   opcode: number,
   answer: (errno: number, value?: T) => void,
-  operation: (ctx: RequestContext) => Promise<T>
+  operation: (ctx: RequestContext) => Awaitable<T>
 ): void {
   void calls.run(opcode, operation).then((outcome: Outcome<T>) => {
     answer(outcome.errno, outcome.value)

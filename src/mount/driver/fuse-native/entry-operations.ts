@@ -2,7 +2,7 @@
 import type { Operations } from 'fuse-native'
 import { isRegular } from '../../../fs/attr.ts'
 import { FsError } from '../../../fs/errno.ts'
-import type { DirEntry, HandleId, RequestContext } from '../../../fs/filesystem-api.ts'
+import type { Awaitable, DirEntry, HandleId, RequestContext } from '../../../fs/filesystem-api.ts'
 import type { Ino } from '../../../fs/primitives.ts'
 import { Opcode } from '../../fuse/abi.ts'
 import { type AdapterParts, serveDone, serveValue } from './adapter-parts.ts'
@@ -127,7 +127,7 @@ async function withDirectory(
   { fs, lookup }: AdapterParts,
   ctx: RequestContext,
   path: string,
-  operation: (ino: Ino, handle: HandleId) => Promise<void>
+  operation: (ino: Ino, handle: HandleId) => Awaitable<void>
 ): Promise<void> {
   const ino = await lookup.inoOf(ctx, path)
   const handle = await fs.opendir(ctx, ino)

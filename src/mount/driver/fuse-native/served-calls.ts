@@ -8,7 +8,7 @@
 import { setMaxListeners } from 'node:events'
 import { AssertionError } from '../../../fs/assert.ts'
 import { Errno, FsError } from '../../../fs/errno.ts'
-import type { RequestContext } from '../../../fs/filesystem-api.ts'
+import type { Awaitable, RequestContext } from '../../../fs/filesystem-api.ts'
 import type { Logger } from '../../../fs/ports/logger.ts'
 import { opcodeName } from '../../fuse/abi.ts'
 import type { RequestGate } from '../../fuse/gate.ts'
@@ -43,8 +43,8 @@ export class ServedCalls {
   /** Never rejects. `giveBack` gets a result that is not answered with. */
   async run<T>(
     opcode: number,
-    operation: (ctx: RequestContext) => Promise<T>,
-    giveBack?: (value: T) => Promise<void>
+    operation: (ctx: RequestContext) => Awaitable<T>,
+    giveBack?: (value: T) => Awaitable<void>
   ): Promise<Outcome<T>> {
     const { gate } = this.#components
     const ctx = { uid: this.#uid, gid: this.#gid, pid: 0, signal: this.#waits.signal }
@@ -65,7 +65,7 @@ export class ServedCalls {
   }
 
   /** As `run`, for a request nobody waits for, which needs no right: a close. */
-  async runUnwatched(opcode: number, operation: () => Promise<void>): Promise<void> {
+  async runUnwatched(opcode: number, operation: () => Awaitable<void>): Promise<void> {
     this.#inFlight += 1
     try {
       await operation()
