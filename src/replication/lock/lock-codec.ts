@@ -3,11 +3,12 @@
  * owners are 64 bits; a span's kind, type and action share one byte. Unknown types, kinds and
  * ranges that cannot be are refused.
  */
-import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
+import { type ByteReader, type ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
 import { isLockRange } from '../../fs/lock/range.ts'
 import { LOCK_END, type LockKind, type LockType } from '../../fs/ports/lock-service.ts'
 import { RANGE_END, type TokenMode } from '../../fs/ports/token-service.ts'
 import { type Ino, MEMBER_MAX, type MemberId } from '../../fs/primitives.ts'
+import { decodePacket, encodePacket, readBit } from '../token/link-codec.ts'
 import type { LinkPacket } from '../token/token-message.ts'
 import { TOKEN_PAGE_BYTES } from '../token/token-range.ts'
 import {
@@ -24,7 +25,6 @@ import {
   type LockWantMessage
 } from './lock-message.ts'
 
-const Packet = { hello: 1, data: 2, ack: 3 } as const
 const Message = {
   want: 1,
   cancel: 2,
@@ -51,44 +51,15 @@ const CONTENDED_BIT = 8
 const PID_MAX = 2 ** 32 - 1
 const AGE_MAX_MS = 2 ** 48
 
+const messages = { usualBytes: 128, write: writeMessage, read: readMessage }
+
 export function encodeLockPacket(packet: LinkPacket<LockMessage>): Buffer {
-  const w = new ByteWriter(128)
-  w.u8(Packet[packet.type])
-  switch (packet.type) {
-    case 'hello':
-      w.uint(packet.ack).u8(packet.answer ? 1 : 0)
-      break
-    case 'data':
-      w.uint(packet.seq).uint(packet.ack)
-      writeMessage(w, packet.message)
-      break
-    case 'ack':
-      w.uint(packet.ack)
-      break
-  }
-  return w.finish()
+  return encodePacket(packet, messages)
 }
 
 /** Throws DecodeError for anything that encodeLockPacket would not have made. */
 export function decodeLockPacket(bytes: Buffer): LinkPacket<LockMessage> {
-  const r = new ByteReader(bytes)
-  const packet = readPacket(r)
-  if (r.left !== 0) throw new DecodeError('bytes after the end of a lock packet')
-  return packet
-}
-
-function readPacket(r: ByteReader): LinkPacket<LockMessage> {
-  const type = r.u8()
-  switch (type) {
-    case Packet.hello:
-      return { type: 'hello', ack: r.uint(), answer: readBit(r) }
-    case Packet.data:
-      return { type: 'data', seq: r.uint(), ack: r.uint(), message: readMessage(r) }
-    case Packet.ack:
-      return { type: 'ack', ack: r.uint() }
-    default:
-      throw new DecodeError(`unknown lock packet type ${type}`)
-  }
+  return decodePacket(bytes, messages)
 }
 
 function writeMessage(w: ByteWriter, message: LockMessage): void {
@@ -221,10 +192,6 @@ function pick<T>(values: readonly T[], index: number, what: string): T {
   const value = values[index]
   if (value === undefined) throw new DecodeError(`unknown ${what} ${index}`)
   return value
-}
-
-function readBit(r: ByteReader): boolean {
-  return r.uint(1) === 1
 }
 
 function readList<T>(r: ByteReader, read: (r: ByteReader) => T): T[] {

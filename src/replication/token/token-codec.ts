@@ -6,10 +6,11 @@
  * end beyond the largest one.
  */
 
-import { ByteReader, ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
+import { type ByteReader, type ByteWriter, DecodeError } from '../../fs/byte-codec.ts'
 import { RANGE_END, type TokenMode, type TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino, Seq, WriterId } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
+import { decodePacket, encodePacket, readBit } from './link-codec.ts'
 import type {
   GrantItem,
   Left,
@@ -22,7 +23,6 @@ import type {
 import { TOKEN_ITEMS_MAX, TOKEN_VECTOR_MAX, TOKEN_WANTS_MAX } from './token-message.ts'
 import { endOf, type Ranged, startOf, TOKEN_PAGE_BYTES } from './token-range.ts'
 
-const Packet = { hello: 1, data: 2, ack: 3 } as const
 const Message = {
   want: 1,
   cancel: 2,
@@ -46,44 +46,15 @@ const ALL = 0x00
 const RANGE = 0x10
 const PAGES = RANGE_END / TOKEN_PAGE_BYTES
 
+const messages = { usualBytes: 64, write: writeMessage, read: readMessage }
+
 export function encodeTokenPacket(packet: TokenPacket): Buffer {
-  const w = new ByteWriter(64)
-  w.u8(Packet[packet.type])
-  switch (packet.type) {
-    case 'hello':
-      w.uint(packet.ack).u8(packet.answer ? 1 : 0)
-      break
-    case 'data':
-      w.uint(packet.seq).uint(packet.ack)
-      writeMessage(w, packet.message)
-      break
-    case 'ack':
-      w.uint(packet.ack)
-      break
-  }
-  return w.finish()
+  return encodePacket(packet, messages)
 }
 
 /** Throws DecodeError for anything that encodeTokenPacket would not have made. */
 export function decodeTokenPacket(bytes: Buffer): TokenPacket {
-  const r = new ByteReader(bytes)
-  const packet = readPacket(r)
-  r.end()
-  return packet
-}
-
-function readPacket(r: ByteReader): TokenPacket {
-  const type = r.u8()
-  switch (type) {
-    case Packet.hello:
-      return { type: 'hello', ack: r.uint(), answer: readBit(r) }
-    case Packet.data:
-      return { type: 'data', seq: r.uint(), ack: r.uint(), message: readMessage(r) }
-    case Packet.ack:
-      return { type: 'ack', ack: r.uint() }
-    default:
-      throw new DecodeError(`unknown token packet type ${type}`)
-  }
+  return decodePacket(bytes, messages)
 }
 
 function writeMessage(w: ByteWriter, message: TokenMessage): void {
@@ -217,12 +188,6 @@ function readRange(r: ByteReader, byte: number): Ranged {
   const pages = r.uint(PAGES - first)
   const end = pages === 0 ? RANGE_END : (first + pages) * TOKEN_PAGE_BYTES
   return { range: { start: first * TOKEN_PAGE_BYTES, end } }
-}
-
-function readBit(r: ByteReader): boolean {
-  const value = r.u8()
-  if (value > 1) throw new DecodeError(`not a truth value: ${value}`)
-  return value === 1
 }
 
 /** One list of at least one item; an empty message says nothing and is refused. */
