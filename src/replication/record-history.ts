@@ -3,9 +3,9 @@
  * are needed by whoever has yet to pass them. A member has passed an epoch when its durable
  * checkpoint contains everything up to the cuts of it: from then on no start of it looks at them.
  *
- * Invariant: what is forgotten, every member that took part in the record has passed, and every
- * other data member too, unless it was away for HISTORY_EPOCHS_MAX epochs. So a state older than
- * what is forgotten belongs to such a member: it is put aside, and another one fetched. A forgotten
+ * Invariant: what is forgotten, every member of the in-sync set has passed (a joiner asks only when
+ * it has), and every other data member too, unless it was away for HISTORY_EPOCHS_MAX epochs. So a
+ * state older than what is forgotten is in sync nowhere: it is put aside, and another one fetched. A forgotten
  * writer is not taken for a new one: of each member the last writer is remembered for ever (RULES 12).
  */
 import type { Epoch, MemberId, WriterId } from '../fs/primitives.ts'

@@ -186,6 +186,8 @@ export class SimMember {
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
     if (disk.received) disk.state.replace(disk.received)
     disk.received = undefined
+    await process.sleep(world.random.below(disk.options.syncMaxUs * 3))
+    disk.state.checkpointed(disk.state.newest)
     const state = this.#openState(process, writer)
     const journal = new ToyJournal(user)
     const openEntry = new ToyOpenEntry(user, journal)

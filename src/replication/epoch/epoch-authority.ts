@@ -354,6 +354,8 @@ export class EpochAuthority {
     const present = this.#present.get(member)
     if (!present) return false
     if (!this.#record.members.some((m) => m.id === member && m.role === 'data')) return false
+    // More may have been forgotten since it said its wish. The leader was in sync all the time.
+    if (member !== this.#self && present.passed < this.#record.forgotten) return false
     if (!this.#record.live.includes(present.writer)) return this.#canWrite(present.writer)
     return want === 'in-sync' && !this.#record.inSync.includes(member)
   }

@@ -457,11 +457,17 @@ export class Membership {
     this.#timer = clock.setTimer(this.#options.heartbeatMs, () => this.#tick())
     this.#heartbeats.beat()
     this.#duties?.tick()
-    const isReady = this.#phase === 'catching-up' && !this.#components.lacksData()
-    if (isReady && !this.#duties) this.#wishes.askToJoin()
+    if (this.#isReadyToJoin()) this.#wishes.askToJoin()
     this.#askToUnseal()
     this.#watchIsolation(clock.monotonicMs())
     catchUp.pull()
+  }
+
+  /** In sync it must hold everything, in a checkpoint that needs nothing of what is forgotten. */
+  #isReadyToJoin(): boolean {
+    const { lacksData, passedEpoch, admission } = this.#components
+    if (this.#phase !== 'catching-up' || this.#duties || lacksData()) return false
+    return passedEpoch() >= admission.record.forgotten
   }
 
   #askToUnseal(): void {

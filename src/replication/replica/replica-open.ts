@@ -46,6 +46,8 @@ export async function openReplica(
 ): Promise<Replica> {
   const { directory, volume, logger, state } = components
   directory.prepare()
+  // What an earlier life has committed may stand in the page cache alone.
+  await components.checkpoint()
   const writer = makeWriterId(volume.self.id, directory.nextIncarnation())
   let replica: Replica | undefined
   const fail = (error: Error): void => {

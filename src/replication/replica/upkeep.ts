@@ -18,6 +18,7 @@ import type { LocalSync } from './local-sync.ts'
 import type { ReplicaJournal } from './replica-ports.ts'
 
 export interface UpkeepComponents {
+  /** What it was opened with is durable. */
   readonly state: StateMachine
   readonly journal: ReplicaJournal
   readonly segments: Pick<SegmentStore, 'syncUnsynced' | 'canPunch' | 'punch'>
@@ -81,8 +82,7 @@ export class Upkeep {
     this.#options = options
     this.#committedAt = 0 as JournalPosition
     this.#committedEpoch = components.state.position().epoch
-    // What was committed in an earlier life need not be durable before the first checkpoint.
-    this.#checkpointed = { epoch: 0, applied: new Map() }
+    this.#checkpointed = components.state.position()
   }
 
   /** What the durable checkpoint contains. */
