@@ -7,14 +7,9 @@ import { FsError } from '../../fs/errno.ts'
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
-import type { MemberId } from '../../fs/primitives.ts'
-import { memberOf } from '../../fs/primitives.ts'
-import type { MemberChange } from '../../replication/epoch/member-change.ts'
-import { MemberChangeError } from '../../replication/epoch/member-change.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import type { PunchHole } from '../../replication/storage/segment-store.ts'
-import { VolumeError } from '../../replication/volume/volume-error.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
 import { TurnEnd } from '../channel/turn-end.ts'
@@ -28,7 +23,7 @@ import { CurrentFilesystem } from './current-filesystem.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
-import { countLocks, type LockReport, lockRows } from './lock-report.ts'
+import { countLocks, type LockReport } from './lock-report.ts'
 import type { MountSettings } from './mount-options.ts'
 import type {
   InviteRequest,
@@ -38,8 +33,8 @@ import type {
   StopReason,
   TandemNode
 } from './node-api.ts'
+import { invite, lockReport, removeMember, setTieBreaker } from './node-commands.ts'
 import { nodeStatus } from './node-status.ts'
-import { nameOf } from './quorum-status.ts'
 import { removedFromVolume } from './removed.ts'
 import { giveRootTo } from './root-owner.ts'
 import { Serving } from './serving.ts'
@@ -184,18 +179,7 @@ class MountedNode implements TandemNode {
   async locks(below: string | undefined): Promise<LockReport> {
     const incarnation = this.#incarnation
     if (!incarnation) throw this.#notServing()
-    const { replica, state } = incarnation
-    const { record, self } = replica
-    const named = (id: MemberId): string => nameOf(record, id)
-    const { rows, silent } = await replica.survey.ask()
-    const { locks, omitted } = await lockRows({ rows, state, nameOf: named }, below)
-    const away = record.live.map(memberOf).filter((id) => {
-      return id !== self && (silent.includes(id) || !replica.peers.connected().includes(id))
-    })
-    const { mountPoint } = this.#options
-    const volume = record.volumeName
-    const report = { version: 1, volume, member: named(self), mountPoint, locks, omitted } as const
-    return { ...report, silent: away.map(named) }
+    return await lockReport(incarnation, this.#options.mountPoint, below)
   }
 
   async stop(_reason: StopReason, options: { readonly lazy: boolean }): Promise<void> {
@@ -234,37 +218,16 @@ class MountedNode implements TandemNode {
     await Promise.race([durable, this.#pause(FLUSH_MS)])
   }
 
-  async invite({ role, ttlMs }: InviteRequest): Promise<string> {
-    return this.#replica().invitations.invite({ role, ttlMs })
+  async invite(request: InviteRequest): Promise<string> {
+    return await invite(this.#replica(), request)
   }
 
   async removeMember(name: string): Promise<void> {
-    await this.#changeMembers(`members remove ${name}`, { kind: 'remove', id: this.#idOf(name) })
+    await removeMember(this.#replica(), name)
   }
 
   async setTieBreaker(name: string | null): Promise<void> {
-    const id = name === null ? {} : { id: this.#idOf(name) }
-    await this.#changeMembers('members tie-breaker', { kind: 'tie-breaker', ...id })
-  }
-
-  #idOf(name: string): MemberId {
-    const member = this.#replica().record.members.find((m) => m.name === name)
-    if (member) return member.id
-    throw new VolumeError('not-found', `members: there is no member named ${name}: see 'members'`)
-  }
-
-  async #changeMembers(what: string, change: MemberChange): Promise<void> {
-    try {
-      await this.#replica().changeMembers(change)
-    } catch (error) {
-      if (!(error instanceof MemberChangeError)) throw error
-      const isConflict = error.code === 'conflict'
-      const remedy = isConflict
-        ? "see 'tandemfs members'; an authority hands over when it is unmounted"
-        : "see 'tandemfs status', and try again when there is a majority"
-      const exit = isConflict ? 'usage' : 'noAuthority'
-      throw new UserError(exit, { what, why: error.message, remedy }, { cause: error })
-    }
+    await setTieBreaker(this.#replica(), name)
   }
 
   #replica(): Replica {
