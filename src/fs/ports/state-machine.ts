@@ -1,4 +1,4 @@
-import type { Op } from '../op.ts'
+import type { Op, WriteOp } from '../op.ts'
 import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../primitives.ts'
 
 /** The entry an op belongs to. */
@@ -29,6 +29,12 @@ export interface StateMachine {
    * the state, which means divergence: the caller stops the member.
    */
   apply(op: Op, origin: Origin): void
+  /**
+   * The op applied last, a write of one slice, is now `op`: equal in its first `from` bytes and
+   * longer, or with its sha256. As if it had been that from the beginning. A state without this takes
+   * every write as it comes.
+   */
+  extend?(op: WriteOp, from: number, origin: Origin): void
   /** Position written by the last commit that was on disk when the store was opened. */
   position(): StatePosition
   /**

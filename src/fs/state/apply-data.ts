@@ -13,9 +13,10 @@ import { FILE_SIZE_MAX } from '../op.ts'
 import type { Origin } from '../ports/state-machine.ts'
 import type { Ino } from '../primitives.ts'
 import { withPermissions } from './apply-attr.ts'
-import type { Extent } from './extent-table.ts'
+import type { CutResult, Extent } from './extent-table.ts'
 import { homeOf } from './extent-table.ts'
 import type { Inode } from './inode-table.ts'
+import { withData } from './inode-table.ts'
 import type { Tables } from './tables.ts'
 
 function needFile(tables: Tables, ino: Ino): Inode {
@@ -43,7 +44,11 @@ function writtenAt(inode: Inode, time: TimeSpec): TimeSpec {
 
 /** Cuts [start, end) out of the extents; returns how many bytes of data that took. */
 function cut(tables: Tables, ino: Ino, start: number, end: number, origin: Origin): number {
-  const { bytes, left } = tables.extents.cut(ino, start, end)
+  return freeing(tables, tables.extents.cut(ino, start, end), origin)
+}
+
+/** What a cut left without a home is free. Returns how many bytes it took. */
+function freeing(tables: Tables, { bytes, left }: CutResult, origin: Origin): number {
   if (left.length === 0) return bytes
   const freed = left.filter((home) => tables.shared.leave(home)).map(({ slice }) => slice)
   tables.local.addFreed(freed, origin)
@@ -55,21 +60,48 @@ export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
   let end = op.offset
   for (const slice of op.slices) end += slice.length
   assert(op.offset >= 0 && end > op.offset && end <= FILE_SIZE_MAX, 'write out of range')
+  let lost = 0
   // Extents never reach beyond the size, so an append has nothing to cut.
-  const lost = op.offset < inode.size ? cut(tables, op.ino, op.offset, end, origin) : 0
-  let offset = op.offset
-  for (const slice of op.slices) {
-    tables.extents.insert(op.ino, { offset, length: slice.length, slice, delta: 0 })
-    offset += slice.length
-  }
-  const gained = end - op.offset - lost
-  tables.inodes.update({
-    ...inode,
-    size: Math.max(inode.size, end),
-    bytes: inode.bytes + gained,
-    mtime: writtenAt(inode, op.time),
-    ctime: later(inode.ctime, op.time)
-  })
+  if (op.offset >= inode.size) tables.extents.append(op.ino, op.offset, op.slices)
+  else lost = freeing(tables, tables.extents.write(op.ino, op.offset, end, op.slices), origin)
+  noteWritten(tables, inode, op.time, end, end - op.offset - lost)
+}
+
+/**
+ * The write that was applied last to this inode is now `op`: the same up to `from` bytes of it, and
+ * longer, or with its sha256. Leaves what applying `op` at once would have left.
+ */
+export function applyExtendedWrite(
+  tables: Tables,
+  op: WriteOp,
+  from: number,
+  origin: Origin
+): void {
+  const inode = needFile(tables, op.ino)
+  const [slice] = op.slices
+  assert(slice !== undefined && op.slices.length === 1, 'a write of one slice grows')
+  const start = op.offset + from
+  const end = op.offset + slice.length
+  const lost = start < Math.min(end, inode.size) ? cut(tables, op.ino, start, end, origin) : 0
+  tables.extents.set(op.ino, op.offset, slice)
+  if (end > start) noteWritten(tables, inode, op.time, end, end - start - lost)
+}
+
+function noteWritten(
+  tables: Tables,
+  inode: Inode,
+  time: TimeSpec,
+  end: number,
+  gained: number
+): void {
+  tables.inodes.update(
+    withData(inode, {
+      size: Math.max(inode.size, end),
+      bytes: inode.bytes + gained,
+      mtime: writtenAt(inode, time),
+      ctime: later(inode.ctime, time)
+    })
+  )
   tables.totals.dataBytes += gained
 }
 

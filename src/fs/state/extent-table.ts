@@ -5,6 +5,7 @@
  * written to, unless a clone gave it more (shared-slice-table.ts).
  */
 import type { Database, Statement } from 'better-sqlite3'
+import { assert } from '../assert.ts'
 import type { Slice } from '../op.ts'
 import type { Ino, SegmentId } from '../primitives.ts'
 import { LIMIT_PARAMETER } from './limit-parameter.ts'
@@ -60,6 +61,7 @@ export class ExtentTable {
   readonly #at: Statement
   readonly #between: Statement
   readonly #insert: Statement
+  readonly #set: Statement
   readonly #shorten: Statement
   readonly #delete: Statement
   readonly #used: Statement
@@ -80,6 +82,10 @@ export class ExtentTable {
       .raw(true)
     this.#insert = database.prepare(
       `INSERT INTO extent (ino, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+    )
+    this.#set = database.prepare(
+      'UPDATE extent SET length = ?, segment = ?, slice_offset = ?, slice_length = ?, delta = 0, ' +
+        'crc32 = ?, sha256 = ? WHERE ino = ? AND offset = ?'
     )
     this.#shorten = database.prepare('UPDATE extent SET length = ? WHERE ino = ? AND offset = ?')
     this.#delete = database.prepare('DELETE FROM extent WHERE ino = ? AND offset = ?')
@@ -136,9 +142,46 @@ export class ExtentTable {
     )
   }
 
+  /** The extent that begins at `offset` becomes all of `slice`; there is one. */
+  set(ino: Ino, offset: number, { segment, offset: at, length, crc32, sha256 }: Slice): void {
+    const { changes } = this.#set.run(length, segment, at, length, crc32, sha256, ino, offset)
+    assert(changes === 1, `inode ${ino} has no extent at ${offset}`)
+  }
+
+  /**
+   * [offset, end) becomes these slices. What mostly happens, that a write has the place of an earlier
+   * one, takes two statements.
+   */
+  write(ino: Ino, offset: number, end: number, slices: readonly Slice[]): CutResult {
+    const overlapping = this.range(ino, offset, end)
+    const [only] = slices
+    const [old] = overlapping
+    if (old && only && slices.length === 1 && overlapping.length === 1) {
+      if (old.offset === offset && old.length === only.length) {
+        this.set(ino, offset, only)
+        return { bytes: old.length, left: this.#emptyHomes(ino, overlapping) }
+      }
+    }
+    const cut = this.#cut(ino, offset, end, overlapping)
+    this.append(ino, offset, slices)
+    return cut
+  }
+
+  /** Slices behind each other from `offset` on, where nothing is. */
+  append(ino: Ino, offset: number, slices: readonly Slice[]): void {
+    let at = offset
+    for (const slice of slices) {
+      this.insert(ino, { offset: at, length: slice.length, slice, delta: 0 })
+      at += slice.length
+    }
+  }
+
   /** Makes [start, end) a hole: extents inside go, those across an edge keep what is outside. */
   cut(ino: Ino, start: number, end: number): CutResult {
-    const overlapping = this.range(ino, start, end)
+    return this.#cut(ino, start, end, this.range(ino, start, end))
+  }
+
+  #cut(ino: Ino, start: number, end: number, overlapping: readonly Extent[]): CutResult {
     if (overlapping.length === 0) return NOTHING
     let bytes = 0
     const gone: Extent[] = []
@@ -159,6 +202,11 @@ export class ExtentTable {
   }
 
   #emptyHomes(ino: Ino, gone: readonly Extent[]): Home[] {
+    const [first] = gone
+    if (first && gone.length === 1) {
+      const home = homeOf(ino, first)
+      return first.length === first.slice.length || !this.#holds(home) ? [home] : []
+    }
     const left = new Map<string, Home>()
     for (const extent of gone) {
       const home = homeOf(ino, extent)

@@ -25,6 +25,29 @@ export interface Inode {
   readonly lastCookie: number
 }
 
+/** With what a write changes. Field by field: a spread of so many costs a microsecond. */
+export function withData(
+  inode: Inode,
+  data: Pick<Inode, 'size' | 'bytes' | 'mtime' | 'ctime'>
+): Inode {
+  return {
+    ino: inode.ino,
+    mode: inode.mode,
+    nlink: inode.nlink,
+    uid: inode.uid,
+    gid: inode.gid,
+    rdev: inode.rdev,
+    size: data.size,
+    bytes: data.bytes,
+    atime: inode.atime,
+    mtime: data.mtime,
+    ctime: data.ctime,
+    btime: inode.btime,
+    parent: inode.parent,
+    lastCookie: inode.lastCookie
+  }
+}
+
 export const DIRECTORY_SIZE_BYTES = 4096
 const BLOCK_BYTES = 512
 

@@ -17,6 +17,8 @@ export interface SharedSlice {
 type SharedColumns = readonly [SegmentId, number, Ino, number]
 
 export class SharedSliceTable {
+  /** There never was a row: nothing to look for. */
+  #isEmpty: boolean
   readonly #enter: Statement
   readonly #leave: Statement
   readonly #used: Statement
@@ -32,6 +34,7 @@ export class SharedSliceTable {
     this.#used = database
       .prepare('SELECT 1 FROM shared_slice WHERE segment = ? AND slice_offset = ? LIMIT 1')
       .pluck(true)
+    this.#isEmpty = database.prepare('SELECT 1 FROM shared_slice LIMIT 1').get() === undefined
     this.#all = database
       .prepare(
         'SELECT segment, slice_offset, ino, base FROM shared_slice ' +
@@ -42,11 +45,13 @@ export class SharedSliceTable {
 
   /** The home shares its slice from now on. */
   enter({ ino, base, slice }: Home): void {
+    this.#isEmpty = false
     this.#enter.run(slice.segment, slice.offset, ino, base)
   }
 
   /** The home does not use its slice any more; true when nothing else does. */
   leave({ ino, base, slice }: Home): boolean {
+    if (this.#isEmpty) return true
     this.#leave.run(slice.segment, slice.offset, ino, base)
     return this.#used.get(slice.segment, slice.offset) === undefined
   }

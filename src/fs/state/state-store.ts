@@ -11,10 +11,11 @@
  * journal brings it forward. From then on every call throws.
  */
 import type { Database } from 'better-sqlite3'
-import type { Op } from '../op.ts'
+import type { Op, WriteOp } from '../op.ts'
 import type { FreedSlice, Origin, StateMachine, StatePosition } from '../ports/state-machine.ts'
 import type { Ino } from '../primitives.ts'
 import { applyOp } from './apply.ts'
+import { applyExtendedWrite } from './apply-data.ts'
 import { isBelow } from './apply-rename.ts'
 import { checkpoint } from './checkpoint.ts'
 import type { Dentry } from './dentry-table.ts'
@@ -65,6 +66,15 @@ export class StateStore implements StateMachine {
     this.#assertSound()
     try {
       applyOp(this.tables, op, origin)
+    } catch (error) {
+      throw this.#breakWith(error)
+    }
+  }
+
+  extend(op: WriteOp, from: number, origin: Origin): void {
+    this.#assertSound()
+    try {
+      applyExtendedWrite(this.tables, op, from, origin)
     } catch (error) {
       throw this.#breakWith(error)
     }
