@@ -26,6 +26,7 @@ import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
 import { encodeEntryHead } from '../entry-codec.ts'
 import { joinPieces, Slab } from '../slab.ts'
 import type { Vector } from '../vector.ts'
+import { finishedWrite, mergedWrite } from './merged-write.ts'
 import type { ReplicaOpenEntry } from './replica-ports.ts'
 
 /** An entry is closed early above these; a single op may exceed none of the hard bounds. */
@@ -75,10 +76,12 @@ interface Gathering {
   readonly payloads: Buffer[]
   headBytes: number
   payloadBytes: number
-  /** Parts written to the open-entry file, and the ops and payloads in them. */
+  /** Parts written to the open-entry file, what they do not hold yet, and the payloads they hold. */
   parts: number
-  writtenOps: number
+  unwritten: Op[]
   writtenPayloads: number
+  /** The last op is a merged one, and its bytes are the payloads from this one on. */
+  mergedFrom: number | undefined
 }
 
 export class LocalLog {
@@ -132,22 +135,51 @@ export class LocalLog {
   #add(op: Op, payload?: Uint8Array): Promise<void> {
     const { state, writer, admission } = this.#components
     const seq = (admission.appliedOf(writer) + 1) as Seq
+    const gathering = this.#gathering ?? this.#begin(seq)
     try {
-      state.apply(op, { writer, seq })
+      if (!this.#merge(gathering, op, payload)) {
+        this.#finishMerged(gathering)
+        state.apply(op, { writer, seq })
+        gathering.ops.push(op)
+        gathering.headBytes += headBytes(op)
+      }
     } catch (error) {
       // The op may be half applied: the transaction as a whole is not to be trusted any more.
       this.#fail(error instanceof Error ? error : new Error(String(error)))
       throw error
     }
-    const gathering = this.#gathering ?? this.#begin(seq)
-    gathering.ops.push(op)
-    gathering.headBytes += headBytes(op)
+    gathering.unwritten.push(op)
     if (payload && payload.length > 0) {
       assert(payload.length === opDataBytes(op), 'payload is not the bytes of the op')
       gathering.payloads.push(this.#slab.keep(payload))
       gathering.payloadBytes += payload.length
     }
     return this.#untilTurnEnd()
+  }
+
+  /** False when the op does not continue the one before it. */
+  #merge(gathering: Gathering, op: Op, payload: Uint8Array | undefined): boolean {
+    const { state, writer } = this.#components
+    const { seq, ops, payloads } = gathering
+    if (state.extend === undefined) return false
+    const last = ops.at(-1)
+    const merged = mergedWrite(last, op, payload)
+    if (last === undefined || merged === undefined) return false
+    state.extend(merged, opDataBytes(last), { writer, seq })
+    ops[ops.length - 1] = merged
+    gathering.mergedFrom ??= payloads.length - 1
+    return true
+  }
+
+  #finishMerged(gathering: Gathering): void {
+    const { state, writer } = this.#components
+    const { seq, ops, payloads, mergedFrom } = gathering
+    const last = ops.at(-1)
+    if (mergedFrom === undefined || last?.type !== 'write') return
+    const finished = finishedWrite(last, joinPieces(payloads.slice(mergedFrom)))
+    state.extend?.(finished, opDataBytes(finished), { writer, seq })
+    ops[ops.length - 1] = finished
+    gathering.mergedFrom = undefined
   }
 
   /** Closes the entry being gathered: on return it is journaled and handed to the peers. */
@@ -160,8 +192,10 @@ export class LocalLog {
     const { admission, writer, journal, publish, clock } = this.#components
     let sealed: SealedEntry
     try {
+      this.#finishMerged(gathering)
       const payload = joinPieces(gathering.payloads)
-      sealed = { writer, seq: gathering.seq, head: this.#head(gathering, 0), payload }
+      const head = this.#head(gathering, gathering.ops)
+      sealed = { writer, seq: gathering.seq, head, payload }
       journal(sealed)
     } catch (error) {
       this.#refuse(error)
@@ -190,9 +224,9 @@ export class LocalLog {
 
   #writePart(gathering: Gathering): void {
     const { openEntry, writer, clock } = this.#components
-    const { seq, parts, ops, payloads } = gathering
-    if (gathering.writtenOps < ops.length) {
-      const head = this.#head(gathering, gathering.writtenOps)
+    const { seq, parts, unwritten, payloads } = gathering
+    if (unwritten.length > 0) {
+      const head = this.#head(gathering, unwritten)
       const payload = payloads.slice(gathering.writtenPayloads)
       try {
         openEntry?.put({ writer, seq, index: parts, head, payload })
@@ -203,16 +237,16 @@ export class LocalLog {
         return
       }
       gathering.parts++
-      gathering.writtenOps = ops.length
+      gathering.unwritten = []
       gathering.writtenPayloads = payloads.length
       this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
     }
     this.#endTurn()
   }
 
-  #head({ epoch, seq, deps, ops }: Gathering, from: number): Buffer {
+  #head({ epoch, seq, deps }: Gathering, ops: readonly Op[]): Buffer {
     const { writer } = this.#components
-    return encodeEntryHead({ epoch, writer, seq, deps, ops: from === 0 ? ops : ops.slice(from) })
+    return encodeEntryHead({ epoch, writer, seq, deps, ops })
   }
 
   #begin(seq: Seq): Gathering {
@@ -230,8 +264,9 @@ export class LocalLog {
       headBytes: 0,
       payloadBytes: 0,
       parts: 0,
-      writtenOps: 0,
-      writtenPayloads: 0
+      unwritten: [],
+      writtenPayloads: 0,
+      mergedFrom: undefined
     }
     this.#gathering = gathering
     return gathering
