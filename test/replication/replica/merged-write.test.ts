@@ -55,7 +55,11 @@ test('merged write - the others get the state of the writer', async (t) => {
   const log = new LocalLog({
     writer: WRITER,
     state: here,
-    admission: new Admission({ record: record(), applied: new Map([[WRITER, 0 as Seq]]) }),
+    admission: new Admission({
+      record: record(),
+      applied: new Map([[WRITER, 0 as Seq]]),
+      epoch: 1 as Epoch
+    }),
     journal: (entry) => void sent.push(entry),
     openEntry: { put: () => undefined },
     publish: () => undefined,
