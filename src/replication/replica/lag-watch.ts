@@ -17,6 +17,7 @@ export interface Lag {
 
 export interface CatchUpProgress {
   readonly entriesLeft: number
+  /** Of those entries, and of a state that is fetched from another member with its data. */
   readonly bytesLeft: number
   /** null while the rate is not known. */
   readonly secondsLeft: number | null
@@ -28,6 +29,8 @@ export interface LagWatchComponents {
   readonly heldBy: (member: MemberId) => Vector | undefined
   /** Entries known to exist that are not applied here. */
   readonly ownLag: () => number
+  /** Bytes to come of a state, or of the data it names. */
+  readonly stateLeftBytes: () => number
   readonly recent: Pick<RecentEntries, 'get' | 'averageBytes'>
   readonly nowMs: () => number
 }
@@ -38,8 +41,8 @@ const SMOOTHING = 0.7
 export class LagWatch {
   readonly #components: LagWatchComponents
   readonly #sinceMs = new Map<MemberId, number>()
-  #last: { readonly atMs: number; readonly left: number } | undefined
-  #perSecond = 0
+  readonly #entryRate = new FallRate()
+  readonly #stateRate = new FallRate()
 
   constructor(components: LagWatchComponents) {
     this.#components = components
@@ -47,20 +50,15 @@ export class LagWatch {
 
   /** To be called regularly. */
   beat(): void {
-    const { record, nowMs, ownLag } = this.#components
+    const { record, nowMs, ownLag, stateLeftBytes } = this.#components
     const now = nowMs()
     for (const { id } of record().members) {
       const missing = this.#missing(id)
       if (!missing || missing.length === 0) this.#sinceMs.delete(id)
       else if (!this.#sinceMs.has(id)) this.#sinceMs.set(id, now)
     }
-    const left = ownLag()
-    const last = this.#last
-    if (last && now > last.atMs) {
-      const rate = (Math.max(0, last.left - left) * 1000) / (now - last.atMs)
-      this.#perSecond = this.#perSecond * SMOOTHING + rate * (1 - SMOOTHING)
-    }
-    this.#last = { atMs: now, left }
+    this.#entryRate.sample(now, ownLag())
+    this.#stateRate.sample(now, stateLeftBytes())
   }
 
   /** undefined: that member has not said what it holds. */
@@ -87,12 +85,15 @@ export class LagWatch {
 
   /** undefined when nothing is missing here. */
   progress(): CatchUpProgress | undefined {
-    const { ownLag, recent } = this.#components
+    const { ownLag, stateLeftBytes, recent } = this.#components
     const entriesLeft = ownLag()
-    if (entriesLeft === 0) return undefined
-    const bytesLeft = Math.round(entriesLeft * recent.averageBytes)
-    const secondsLeft = this.#perSecond < 1 ? null : Math.ceil(entriesLeft / this.#perSecond)
-    return { entriesLeft, bytesLeft, secondsLeft }
+    const stateBytes = stateLeftBytes()
+    if (entriesLeft === 0 && stateBytes === 0) return undefined
+    const bytesLeft = stateBytes + Math.round(entriesLeft * recent.averageBytes)
+    const entries = this.#entryRate.secondsFor(entriesLeft)
+    const state = this.#stateRate.secondsFor(stateBytes)
+    const isKnown = entries !== undefined && state !== undefined
+    return { entriesLeft, bytesLeft, secondsLeft: isKnown ? entries + state : null }
   }
 
   #missing(member: MemberId): { writer: WriterId; from: Seq; to: Seq }[] | undefined {
@@ -104,5 +105,26 @@ export class LagWatch {
       const from = ((held.get(writer) ?? 0) + 1) as Seq
       return from > to ? [] : [{ writer, from, to }]
     })
+  }
+}
+
+/** How fast a number falls. */
+class FallRate {
+  #last: { readonly atMs: number; readonly left: number } | undefined
+  #perSecond = 0
+
+  sample(atMs: number, left: number): void {
+    const last = this.#last
+    if (last && atMs > last.atMs) {
+      const rate = (Math.max(0, last.left - left) * 1000) / (atMs - last.atMs)
+      this.#perSecond = this.#perSecond * SMOOTHING + rate * (1 - SMOOTHING)
+    }
+    this.#last = { atMs, left }
+  }
+
+  /** undefined while it does not fall. */
+  secondsFor(left: number): number | undefined {
+    if (left === 0) return 0
+    return this.#perSecond < 1 ? undefined : Math.ceil(left / this.#perSecond)
   }
 }

@@ -132,6 +132,7 @@ export class ReplicaParts {
       applied: () => this.admission.applied,
       heldBy: (member) => this.catchUp.heldBy(member),
       ownLag: () => this.catchUp.lag(),
+      stateLeftBytes: () => this.transfer.bytesLeft ?? this.backlog.left.bytes,
       recent: this.#recent,
       nowMs: () => clock.monotonicMs()
     })

@@ -9,13 +9,20 @@ const record = epochRecord({ members: [memberInfo(A), memberInfo(B)], live: [WA]
 const newest = { writer: WA, seq: 10 as Seq, head: Buffer.alloc(300), payload: Buffer.alloc(0) }
 
 function make() {
-  const world = { nowMs: 0, applied: 10, held: undefined as number | undefined, left: 0 }
+  const world = {
+    nowMs: 0,
+    applied: 10,
+    held: undefined as number | undefined,
+    left: 0,
+    stateBytes: 0
+  }
   const vector = (seq: number) => new Map([[WA, seq as Seq]])
   const lags = new LagWatch({
     record: () => record,
     applied: () => vector(world.applied),
     heldBy: () => (world.held === undefined ? undefined : vector(world.held)),
     ownLag: () => world.left,
+    stateLeftBytes: () => world.stateBytes,
     recent: { get: (_writer, seq) => (seq === 10 ? newest : undefined), averageBytes: 100 },
     nowMs: () => world.nowMs
   })
@@ -51,4 +58,20 @@ test('catch-up progress - the rest at the rate of the last beats', (t) => {
     lags.beat()
   }
   t.is(lags.progress()?.secondsLeft, 11, '500 entries at 50 a second, smoothed')
+})
+
+test('catch-up progress - a state that is fetched counts with its bytes', (t) => {
+  const { world, lags } = make()
+  world.stateBytes = 10_000
+  lags.beat()
+  t.alike(lags.progress(), { entriesLeft: 0, bytesLeft: 10_000, secondsLeft: null })
+  for (let beat = 0; beat < 20; beat++) {
+    world.nowMs += 1000
+    world.stateBytes -= 250
+    lags.beat()
+  }
+  world.left = 1
+  const progress = lags.progress()
+  t.is(progress?.bytesLeft, 5100)
+  t.is(progress?.secondsLeft, null, 'the entries do not fall')
 })
