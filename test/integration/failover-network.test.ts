@@ -156,7 +156,7 @@ scenario('failover network - an isolated node unmounts', options, undefined, asy
 
 scenario(
   'failover network - no witness and no tie-breaker: neither acknowledges',
-  options,
+  { ...options, soak: false },
   undefined,
   async (t) => {
     const cluster = await isolating(t, 'plain')

@@ -13,17 +13,21 @@ import {
   tell,
   untilInSync
 } from '../helpers/failover.ts'
+import { freezeWithWrites } from '../helpers/frozen-writes.ts'
 import { HistoryLoad } from '../helpers/history-load.ts'
 import { SeededRandom } from '../helpers/random.ts'
 import { finishVolume, SharedVolume, scenario } from '../helpers/scenario.ts'
 import { isSoak, seed, size } from '../helpers/sizes.ts'
 import { summary } from '../helpers/stalls.ts'
+import { waitFor } from '../helpers/system.ts'
 
 const volume = new SharedVolume({ network: true, voting: 'witness' })
 const random = new SeededRandom(seed)
-const options = { minutes: 30, daemons: true, programs: ['cc'], soak: true }
+const usual = { minutes: 30, daemons: true, programs: ['cc'] }
+const options = { ...usual, soak: true }
 const FROZEN_MS = 3 * 1800
 const PROBLEMS_SHOWN = 10
+const LIMIT_MS = 60_000
 let rounds = 0
 
 interface Round {
@@ -47,7 +51,7 @@ async function otherThanAuthority(cluster: Cluster): Promise<ClusterNode> {
 
 /** Times around a fault: drawn, but the fault lasts at least `withinMs`. */
 function times(withinMs: number): FaultPlan['pauseMs'] {
-  return [size(600, 1500) + random.below(600), withinMs, size(300, 1500)]
+  return [size(300, 1500) + random.below(600), withinMs, size(200, 1500)]
 }
 
 function killPlan({ cluster, load }: Round, victim: ClusterNode | undefined): FaultPlan {
@@ -88,12 +92,18 @@ scenario('failover - the mixed load without a fault', options, volume, async (t)
   judge(t, 'no fault', await runFault(round.cluster, round.load, plan))
 })
 
-scenario('failover - SIGKILL of A, B or the witness', options, volume, async (t) => {
+/** In turn; at the usual size the authority and the other data member, one after the other. */
+async function victimOf({ cluster }: Round, turn: number): Promise<ClusterNode | undefined> {
+  if (isSoak) return [cluster.node(1), undefined, cluster.node(0)][turn % 3]
+  return turn === 0 ? await authorityOf(cluster) : await otherThanAuthority(cluster)
+}
+
+scenario('failover - SIGKILL of A, B or the witness', usual, volume, async (t) => {
   const stalls: number[] = []
   const lockWaits: number[] = []
-  for (let i = 0; i < size(3, 30); i++) {
+  for (let i = 0; i < size(2, 30); i++) {
     const round = await newRound()
-    const victim = [round.cluster.node(1), undefined, round.cluster.node(0)][i % 3]
+    const victim = await victimOf(round, i)
     const wasAuthority = (await authorityOf(round.cluster)) === victim
     const outcome = await runFault(round.cluster, round.load, killPlan(round, victim))
     judge(t, `round ${i + 1}, ${victim?.name ?? 'witness'}${wasAuthority ? '*' : ''}`, outcome)
@@ -103,6 +113,21 @@ scenario('failover - SIGKILL of A, B or the witness', options, volume, async (t)
   }
   t.comment(`longest operation: ${summary(stalls)}; longest lock wait: ${summary(lockWaits)}`)
 })
+
+scenario(
+  'failover - what a frozen node had begun, lost, or begins later',
+  usual,
+  volume,
+  async (t) => {
+    for (let i = 0; i < size(1, 6); i++) {
+      const { cluster } = await newRound()
+      const isAuthority = i % 2 === 1
+      const victim = isAuthority ? await authorityOf(cluster) : await otherThanAuthority(cluster)
+      t.comment(`${isAuthority ? 'authority' : 'ordinary member'} ${victim.name}`)
+      await freezeWithWrites(t, cluster, victim, `frozen-${i}`)
+    }
+  }
+)
 
 scenario('failover - frozen past its lease and resumed', options, volume, async (t) => {
   for (let i = 0; i < size(1, 6); i++) {
@@ -151,6 +176,54 @@ scenario(
     }
   }
 )
+
+scenario(
+  'failover - two nodes cut from each other: one alone acknowledges',
+  usual,
+  volume,
+  async (t) => {
+    const { cluster } = await newRound()
+    const [a, b] = cluster.nodes.map((node) => new FirstWrite(node))
+    if (!a || !b) throw new Error('two nodes are needed')
+    await cluster.network.stallBetween([a.node.name], [b.node.name])
+    a.begin()
+    b.begin()
+    const winner = await Promise.race([a.answered, b.answered])
+    t.is(winner.outcome, 'ok', `${winner.node.name} goes on`)
+    const loser = winner === a ? b : a
+    await waitFor('the other is out', LIMIT_MS, async () => {
+      const report = await statusOf(winner.node)
+      return report?.members?.some(({ id, live }) => id === loser.node.id && !live) ?? false
+    })
+    const more = { path: winner.node.path('first'), text: 'more', fsync: true }
+    t.is(await winner.node.worker().outcome('write', more), 'ok')
+    t.is(loser.outcome, undefined, `${loser.node.name} acknowledges nothing`)
+    await cluster.network.heal()
+    await loser.answered
+    t.ok(loser.outcome === 'EIO' || loser.outcome === 'ok', `afterwards: ${loser.outcome}`)
+    await untilInSync(cluster.nodes)
+  }
+)
+
+/** A durable write that takes as long as it takes. */
+class FirstWrite {
+  readonly node: ClusterNode
+  outcome: string | undefined
+  answered: Promise<FirstWrite> = Promise.resolve(this)
+
+  constructor(node: ClusterNode) {
+    this.node = node
+  }
+
+  begin(): void {
+    const write = { path: this.node.path(`first-${this.node.name}`), text: 'x', fsync: true }
+    const work = this.node.worker().outcome('write', write, LIMIT_MS)
+    this.answered = work.then((outcome) => {
+      this.outcome = outcome
+      return this
+    })
+  }
+}
 
 scenario('failover - the authority is unmounted', options, volume, async (t) => {
   const pauses: number[] = []

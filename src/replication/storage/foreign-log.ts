@@ -31,7 +31,7 @@ export class ForeignLog {
   /** The next block to hand on. */
   #next = 1
   #wake: () => void = () => {}
-  #extending = false
+  #extension: Promise<unknown> | undefined
   #resting = false
   /** The length when it was last seen that peers have more. */
   #behindAt = -1
@@ -92,19 +92,20 @@ export class ForeignLog {
     signature: Buffer,
     blockOf: (seq: Seq) => Buffer | undefined
   ): Promise<boolean> {
-    if (this.#closed || this.#failure || this.#extending) return false
+    if (this.#closed || this.#failure || this.#extension) return false
     const blocks = this.#blocksUpTo(length, blockOf)
     if (blocks === undefined) return false
     this.#rest(true)
-    this.#extending = true
+    const extension = this.#core.append(blocks, { signature })
+    this.#extension = extension
     try {
-      await this.#core.append(blocks, { signature })
+      await extension
     } catch {
       // Blocks came by download meanwhile, or differ: the download tells which.
       this.#rest(false)
       return false
     } finally {
-      this.#extending = false
+      this.#extension = undefined
     }
     this.#next = Math.max(this.#next, length + 1)
     this.#wake()
@@ -134,6 +135,8 @@ export class ForeignLog {
     this.#closed = true
     this.#wake()
     this.#download.destroy()
+    // What it appends is read again for the peers: the store must not be closed in between.
+    await this.#extension?.catch(() => {})
     await this.#core.close()
     await this.#delivery
   }
