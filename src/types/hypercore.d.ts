@@ -20,6 +20,10 @@ declare module 'hypercore' {
       /** Asks for what is wanted now. */
       updateAll(): void
     }
+    /** Held while something is stored. */
+    readonly state: {
+      readonly mutex: { lock(): Promise<void>; unlock(): void }
+    }
   }
 
   /** Events: 'append', 'download', 'conflict' (length, fork), 'verification-error' (error), 'close'. */

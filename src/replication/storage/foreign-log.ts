@@ -16,6 +16,7 @@ import { assert } from '../../fs/assert.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { OnLogFailure } from './log-failure.ts'
 import { toError } from './log-failure.ts'
+import { quiet } from './log-quiet.ts'
 
 export type OnBlock = (seq: Seq, block: Buffer) => void | Promise<void>
 
@@ -31,7 +32,7 @@ export class ForeignLog {
   /** The next block to hand on. */
   #next = 1
   #wake: () => void = () => {}
-  #extension: Promise<unknown> | undefined
+  #extending = false
   #resting = false
   /** The length when it was last seen that peers have more. */
   #behindAt = -1
@@ -92,20 +93,19 @@ export class ForeignLog {
     signature: Buffer,
     blockOf: (seq: Seq) => Buffer | undefined
   ): Promise<boolean> {
-    if (this.#closed || this.#failure || this.#extension) return false
+    if (this.#closed || this.#failure || this.#extending) return false
     const blocks = this.#blocksUpTo(length, blockOf)
     if (blocks === undefined) return false
     this.#rest(true)
-    const extension = this.#core.append(blocks, { signature })
-    this.#extension = extension
+    this.#extending = true
     try {
-      await extension
+      await this.#core.append(blocks, { signature })
     } catch {
       // Blocks came by download meanwhile, or differ: the download tells which.
       this.#rest(false)
       return false
     } finally {
-      this.#extension = undefined
+      this.#extending = false
     }
     this.#next = Math.max(this.#next, length + 1)
     this.#wake()
@@ -135,8 +135,7 @@ export class ForeignLog {
     this.#closed = true
     this.#wake()
     this.#download.destroy()
-    // What it appends is read again for the peers: the store must not be closed in between.
-    await this.#extension?.catch(() => {})
+    await quiet(this.#core)
     await this.#core.close()
     await this.#delivery
   }

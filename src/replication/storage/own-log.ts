@@ -13,6 +13,7 @@ import type { Seq, WriterId } from '../../fs/primitives.ts'
 import { ENTRY_HEAD_MAX_BYTES } from '../entry.ts'
 import type { OnLogFailure } from './log-failure.ts'
 import { DamagedLogError, toError } from './log-failure.ts'
+import { quiet } from './log-quiet.ts'
 
 const BATCH_MAX_BLOCKS = 128
 const BATCH_MAX_BYTES = 1024 * 1024
@@ -166,6 +167,7 @@ export class OwnLog {
     this.#closing = true
     this.#endGathering?.()
     await this.drained()
+    await quiet(this.#core)
     await this.#core.close()
   }
 

@@ -172,6 +172,27 @@ test('two nodes - a log is extended by a signature with entries that are here', 
   t.alike([...a.failures, ...b.failures], [])
 })
 
+test('two nodes - a log is closed while it is being extended', async (t) => {
+  const a = await openNode(t, await t.tmp())
+  const b = await openNode(t, await t.tmp())
+  const own = await a.logs.create(WRITER)
+  await connectNodes(t, a, b)
+  const log = await b.logs.follow(WRITER, own.key)
+  await own.append(1 as Seq, blocks(1, 1))
+  await collect(t, log, 1, 1)
+  const signed: Promise<boolean>[] = []
+  let closed: Promise<void> | undefined
+  own.watch((length, signature) => {
+    signed.push(log.extend(length, signature, block))
+    closed ??= b.logs.close()
+  })
+  await own.append(2 as Seq, blocks(2, 40))
+  t.is((await Promise.all(signed)).length, 1)
+  await closed
+  await new Promise((next) => setTimeout(next, 20))
+  t.alike(b.failures, [], 'nothing reads from a closed store')
+})
+
 test('three nodes - a log is had from a member that is not its writer', async (t) => {
   const a = await openNode(t, await t.tmp())
   const b = await openNode(t, await t.tmp())
