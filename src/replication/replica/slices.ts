@@ -49,6 +49,9 @@ export interface SlicesOptions {
   readonly retryMs: number
 }
 
+/** Of the filesystems below: a hole is made of these. */
+const BLOCK_BYTES = 4096
+
 export const SLICES_DEFAULTS: SlicesOptions = {
   fetchTimeoutMs: 5000,
   fetchesMax: 64,
@@ -336,7 +339,8 @@ export class Slices implements SliceStore {
       this.#finish(fetch, stored ? 'here' : 'unavailable')
       return
     }
-    if (!message.data && fetch.sure.has(from)) fetch.isDead = true
+    const isGone = !message.data || hasHole(fetch.slice, message.data)
+    if (isGone && fetch.sure.has(from)) fetch.isDead = true
     fetch.refused.add(from)
     this.#ask(fetch)
   }
@@ -407,6 +411,20 @@ export function* fetchedSlices(entry: Entry, bare: boolean): Generator<Slice> {
 function emptyFetch(): Omit<Fetch, keyof Wanted> {
   const [asked, refused, sure] = [new Set<MemberId>(), new Set<MemberId>(), new Set<MemberId>()]
   return { asked, refused, sure, isDead: false, timer: undefined, waiting: [] }
+}
+
+/**
+ * A slice that was punched reads as zeros, or in part: only the whole blocks of the disk below it
+ * and its dead neighbours are freed. What is not what it was and has no such gap is damaged.
+ */
+function hasHole({ offset }: Slice, data: Uint8Array): boolean {
+  let start = 0
+  while (start < data.length) {
+    const end = Math.min(data.length, start + BLOCK_BYTES - ((offset + start) % BLOCK_BYTES))
+    if (data.subarray(start, end).every((byte) => byte === 0)) return true
+    start = end
+  }
+  return false
 }
 
 function keyOf(slice: Slice): string {

@@ -216,6 +216,24 @@ test('slices - a wanted slice: from the disk, else its writer, else the others',
   t.is(slices.holds(entry, false), true)
 })
 
+test('slices - punched in part is dead, damaged is not', async (t) => {
+  const { slices, reply } = make()
+  const [punched, damaged] = [bytesOf(1), bytesOf(2)]
+  const first = sliceOf(punched)
+  const second = sliceOf(damaged, OF_B, LARGE)
+  slices.want(entryOf(first), false)
+  slices.want(entryOf(second), false)
+  punched.fill(0, 8192, 8192 + 4096)
+  damaged.fill(0, 8192, 8192 + 4095)
+  for (const from of [B, C]) {
+    reply(from, first, punched)
+    reply(from, second, damaged)
+  }
+  await settle()
+  t.is(slices.holds(entryOf(first), false), true)
+  t.is(slices.holds(entryOf(second), false), false)
+})
+
 test('slices - dead only when a member of the in-sync set had it and has it no more', async (t) => {
   const { slices, reply, clock, applied, links } = make()
   const slice = sliceOf(bytesOf(1))
