@@ -124,6 +124,8 @@ export class InodeTable {
   readonly #orphans: Statement
   readonly #all: Statement
   readonly #cachedInodes: number
+  /** False: no inode lost its last link since there was none without. */
+  #mayHaveOrphans = true
 
   constructor(database: Database, options: InodeTableOptions = {}) {
     this.#cachedInodes = options.cachedInodes ?? DEFAULT_CACHED_INODES
@@ -169,6 +171,7 @@ export class InodeTable {
 
   insert(inode: Inode, target: Uint8Array | null): void {
     const { atime, mtime, ctime, btime } = inode
+    if (inode.nlink === 0) this.#mayHaveOrphans = true
     this.#insert.run(
       inode.ino,
       inode.mode,
@@ -195,6 +198,7 @@ export class InodeTable {
 
   /** Replaces the value; ino, rdev, btime and target never change. */
   update(inode: Inode): void {
+    if (inode.nlink === 0) this.#mayHaveOrphans = true
     this.#remember(inode)
     this.#changed.add(inode.ino)
     if (this.#changed.size >= CHANGED_MAX_INODES) this.flush()
@@ -242,8 +246,11 @@ export class InodeTable {
   }
 
   orphans(): Ino[] {
+    if (!this.#mayHaveOrphans) return []
     this.flush()
-    return this.#orphans.all() as Ino[]
+    const orphans = this.#orphans.all() as Ino[]
+    this.#mayHaveOrphans = orphans.length > 0
+    return orphans
   }
 
   *all(): IterableIterator<Inode> {

@@ -123,6 +123,11 @@ export class StateStore implements StateMachine {
     checkpoint(this.database, this.file)
   }
 
+  /** Gives back the pages of the database that are kept in memory, but for those that changed. */
+  releaseMemory(): void {
+    if (this.#broken === undefined) this.database.pragma('shrink_memory')
+  }
+
   orphans(): Ino[] {
     return this.tables.inodes.orphans()
   }

@@ -50,6 +50,8 @@ export interface NativeAddon {
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
   tryLockFile(fd: number): boolean
   boottimeMs(): number
+  /** Memory that was freed goes back to the system; takes some milliseconds. */
+  trimMemory(): void
   /** One datagram to a Unix socket (`@` = abstract name); text of at most 1023 bytes. */
   sendDatagram(path: string, text: string): void
 }

@@ -24,6 +24,7 @@ import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
 import { countLocks, type LockReport } from './lock-report.ts'
+import { MemoryRelief } from './memory-relief.ts'
 import type { MountSettings } from './mount-options.ts'
 import type {
   InviteRequest,
@@ -67,6 +68,7 @@ class MountedNode implements TandemNode {
   readonly #turnEnd = new TurnEnd()
   readonly #serving: Serving
   readonly #kernelCache: KernelCache
+  readonly #memoryRelief: MemoryRelief
   #settings: MountSettings
   readonly #startedMs: number
   #incarnation: Incarnation | undefined
@@ -113,6 +115,18 @@ class MountedNode implements TandemNode {
       hasSubmounts: (everywhere) => hasSubmounts(options.mountPoint, { everywhere }),
       inodeOf: (ino) => this.#incarnation?.state.inode(ino)
     })
+    this.#memoryRelief = new MemoryRelief({
+      clock: this.#clock,
+      residentBytes: () => process.memoryUsage.rss(),
+      cpuMs: () => {
+        const { user, system: inKernel } = process.cpuUsage()
+        return (user + inKernel) / 1000
+      },
+      release: () => {
+        this.#incarnation?.state.releaseMemory()
+        addon?.trimMemory()
+      }
+    })
   }
 
   onFatal(callback: (error: Error) => void): void {
@@ -141,6 +155,7 @@ class MountedNode implements TandemNode {
       await this.#mounting
       this.#assertNotStopping()
       this.#started = true
+      this.#memoryRelief.start()
     } catch (error) {
       if (this.#stopping === undefined) await this.#closeAll({ orderly: false })
       throw error
@@ -370,6 +385,7 @@ class MountedNode implements TandemNode {
   }
 
   async #closeAll(options: { readonly orderly: boolean }): Promise<void> {
+    this.#memoryRelief.stop()
     this.#serving.stop()
     const mount = this.#mount
     if (mount) {

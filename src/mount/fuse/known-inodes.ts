@@ -5,20 +5,25 @@
  */
 import type { Ino } from '../../fs/primitives.ts'
 import { ROOT_INO } from '../../fs/primitives.ts'
+import { InodeValues } from './inode-values.ts'
 
 /** A lookup counts this much; the bit below says that attributes were given with a validity. */
 const LOOKUP = 2
 
 export class KnownInodes {
   /** The kernel knows the root without asking. */
-  readonly #inodes = new Map<Ino, number>([[ROOT_INO, LOOKUP]])
+  readonly #inodes = new InodeValues()
+
+  constructor() {
+    this.#inodes.set(ROOT_INO, LOOKUP)
+  }
 
   get size(): number {
     return this.#inodes.size
   }
 
   knows(ino: Ino): boolean {
-    return this.#inodes.has(ino)
+    return this.#inodes.get(ino) !== undefined
   }
 
   lookedUp(ino: Ino): void {
@@ -58,7 +63,7 @@ export class KnownInodes {
   /** All whose attributes were given and not taken. */
   withAttributes(): Ino[] {
     const found: Ino[] = []
-    for (const [ino, value] of this.#inodes) if (value % LOOKUP === 1) found.push(ino)
+    for (const [ino, value] of this.#inodes.entries()) if (value % LOOKUP === 1) found.push(ino)
     return found
   }
 }

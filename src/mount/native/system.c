@@ -1,8 +1,11 @@
-/* System calls Node has no name for: fallocate, flock, CLOCK_BOOTTIME. */
+/* Calls Node has no name for: fallocate, flock, CLOCK_BOOTTIME, malloc_trim. */
 #include "addon.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <sys/file.h>
 #include <time.h>
@@ -72,8 +75,19 @@ static napi_value boottime_ms(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* trimMemory(): what malloc keeps free goes back to the system, where the C library can do that. */
+static napi_value trim_memory(napi_env env, napi_callback_info info) {
+  (void)env;
+  (void)info;
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return NULL;
+}
+
 bool export_system(napi_env env, napi_value exports) {
   return export_function(env, exports, "fallocate", fallocate_async) &&
          export_function(env, exports, "tryLockFile", try_lock_file) &&
-         export_function(env, exports, "boottimeMs", boottime_ms);
+         export_function(env, exports, "boottimeMs", boottime_ms) &&
+         export_function(env, exports, "trimMemory", trim_memory);
 }

@@ -54,10 +54,14 @@ export class OrphanRemoval {
     })
   }
 
-  /** At the authority, regularly. */
-  round(): void {
-    if (!this.#components.isLive()) return
-    this.#reaper.round().catch((error: unknown) => this.#failed(error))
+  /** At the authority, regularly; true when there are orphans. */
+  round(): boolean {
+    const { isLive, state } = this.#components
+    if (!isLive()) return false
+    const orphans = state.orphans()
+    if (orphans.length === 0) return false
+    this.#reaper.round(orphans).catch((error: unknown) => this.#failed(error))
+    return true
   }
 
   onQuery(from: MemberId, message: OrphanQueryMessage): void {

@@ -43,9 +43,8 @@ export class Reaper {
   }
 
   /** Starts a round when none runs. Call it regularly while this member is live. */
-  async round(): Promise<void> {
+  async round(all = this.#components.orphans()): Promise<void> {
     if (this.#query) return
-    const all = this.#components.orphans()
     if (all.length === 0) return
     const fresh = all.filter((ino) => !this.#stillOpen.has(ino))
     const asked = (fresh.length > 0 ? fresh : all).slice(0, ORPHANS_PER_QUERY_MAX)

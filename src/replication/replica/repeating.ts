@@ -12,12 +12,20 @@ export class Repeating {
 
   /** The first time is `delayMs` from now. */
   every(delayMs: number, work: () => void): void {
+    this.everyOrSooner(delayMs, delayMs, () => {
+      work()
+      return false
+    })
+  }
+
+  /** As `every`, but after `soonMs` when the work says that there is more of it. */
+  everyOrSooner(delayMs: number, soonMs: number, work: () => boolean): void {
     if (this.#stopped) return
     const slot = this.#timers.length
     const again = (): void => {
       if (this.#stopped) return
-      work()
-      this.#timers[slot] = this.#clock.setTimer(delayMs, again)
+      const isMore = work()
+      this.#timers[slot] = this.#clock.setTimer(isMore ? soonMs : delayMs, again)
     }
     this.#timers.push(this.#clock.setTimer(delayMs, again))
   }

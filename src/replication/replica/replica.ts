@@ -35,7 +35,7 @@ import { ReplicaParts } from './replica-parts.ts'
 import type { ReplicaPorts } from './replica-ports.ts'
 
 const BEAT_MS = 500
-/** Orphans are asked about a little after they appear, and again while they stay open. */
+/** While there are orphans they are asked about this often. */
 const REAP_MS = 100
 const DAMAGE_KEPT_MAX = 100
 
@@ -138,9 +138,7 @@ export class Replica implements OpLog {
       lags.beat()
       durable.clusterSync.remind()
     })
-    this.#repeating.every(REAP_MS, () => {
-      if (membership.isAuthority) orphans.round()
-    })
+    this.#repeating.everyOrSooner(BEAT_MS, REAP_MS, () => membership.isAuthority && orphans.round())
   }
 
   submit(op: Parameters<OpLog['submit']>[0], payload?: Uint8Array): Promise<void> {
