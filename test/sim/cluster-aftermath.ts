@@ -20,7 +20,7 @@ const RECOVERY_US = 3 * SECOND_US
 const SLOW_STEPS = 10
 const POLL_US = 50_000
 /** For connections that come one after the other, and what was lost meanwhile. */
-const SETTLE_US = 5 * SECOND_US
+const SETTLE_US = 2 * SECOND_US
 
 export class Aftermath {
   readonly #world: ClusterWorld
@@ -91,7 +91,7 @@ export class Aftermath {
     const victim = random.pick(victims)
     const others = world.current().filter((member) => member !== victim)
     const powerCut = parameters.powerCuts && random.chance(0.5)
-    this.#nemesis.crash(victim, powerCut, random.between(4, 8) * SECOND_US)
+    this.#nemesis.crash(victim, powerCut, random.between(4, 5) * SECOND_US)
     this.#awaitRecovery(victim, others, {
       startUs: world.scheduler.nowUs,
       served: new Set(),

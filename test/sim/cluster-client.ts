@@ -37,9 +37,8 @@ export class SimClient {
 
   async run(): Promise<void> {
     const { world, member, replica, process } = this.#components
-    const { random, parameters } = world
     while (member.isCurrent(replica) && !world.isOver) {
-      await process.sleep(random.below(parameters.thinkMaxUs))
+      await process.sleep(world.thinkUs())
       if (!replica.membership.mayAnswer()) continue
       await this.#try(() => this.#act())
     }

@@ -35,7 +35,7 @@ export class SimLocker {
   async run(): Promise<void> {
     const { world, member, process } = this.#components
     while (!process.isDead && !world.isOver) {
-      await process.sleep(world.random.below(world.parameters.thinkMaxUs))
+      await process.sleep(world.thinkUs())
       const { replica } = member
       if (!replica?.membership.mayAnswer()) continue
       world.locks.begin(this, process)

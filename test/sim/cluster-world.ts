@@ -127,6 +127,12 @@ export class ClusterWorld {
     return this.#networks[kind]
   }
 
+  /** What a program does next waits for so long; when the faults are over there is less to do. */
+  thinkUs(): number {
+    const { thinkMaxUs } = this.parameters
+    return this.random.below(this.#nemesis.isAtWork ? thinkMaxUs : 3 * thinkMaxUs)
+  }
+
   pickIno(): Ino {
     return (INO_BASE + this.random.below(this.parameters.inos)) as Ino
   }
@@ -347,7 +353,7 @@ export class ClusterWorld {
   /** The programs end; soon after, nothing is going on any more. */
   end(): void {
     this.#over = true
-    this.scheduler.after(5 * SECOND_US, () => {
+    this.scheduler.after(3 * SECOND_US, () => {
       this.#isQuiet = true
     })
     this.scheduler.after(PATIENCE_US, () => {

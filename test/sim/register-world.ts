@@ -53,7 +53,7 @@ function drawParameters(random: Random) {
     driftMax: random.pick([0.001, 0.09]),
     dieAtSave: random.pick([0, 0.02, 0.1]),
     /** That a process is killed with what it has just said on its way. */
-    dieAfterMessage: random.pick([0, 0.01])
+    dieAfterMessage: random.pick([0, 0.01, 0.05])
   }
 }
 
