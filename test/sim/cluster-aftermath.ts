@@ -9,6 +9,7 @@ import { SimClient } from './cluster-client.ts'
 import { LivenessError } from './cluster-faults.ts'
 import { SimMember } from './cluster-member.ts'
 import type { Nemesis } from './cluster-nemesis.ts'
+import { KINDS } from './cluster-parameters.ts'
 import type { ClusterWorld, SimNode } from './cluster-world.ts'
 
 const SECOND_US = 1_000_000
@@ -36,6 +37,7 @@ export class Aftermath {
   begin(): void {
     const world = this.#world
     world.note('healed')
+    for (const kind of KINDS) world.network(kind).heal()
     for (const node of world.nodes()) {
       if (node instanceof SimMember) node.disk.stalledUntilUs = 0
       world.disconnectAll(node.id)
@@ -79,6 +81,7 @@ export class Aftermath {
     const isWhole =
       record &&
       world.isConnected() &&
+      world.nodes().every(({ process }) => !process?.isFrozen) &&
       world.allLive() &&
       world.current().every(({ id }) => record.inSync.includes(id))
     if (!isWhole) return false

@@ -132,6 +132,9 @@ interface DiskUser {
   readonly disk: Disk
   readonly process: SimProcess
   readonly random: Random
+  /** Entries leave the journal. */
+  readonly onPruned: (entries: readonly SealedEntry[]) => void
+  readonly onPunched: (segment: SegmentId, offset: number, length: number) => void
 }
 
 function syncDelay({ disk, process, random }: DiskUser): Promise<void> {
@@ -188,7 +191,7 @@ export class ToyJournal implements ReplicaJournal {
     if (process.isDead) return 0
     assert(upTo <= disk.journalDurable, 'pruning what is not durable')
     const count = random.between(0, upTo - disk.journalStart)
-    disk.journal.splice(0, count)
+    this.#user.onPruned(disk.journal.splice(0, count))
     disk.journalStart += count
     return count
   }
@@ -297,15 +300,18 @@ export class ToySegments implements ReplicaSegments {
   }
 
   async syncSegments(segments: Iterable<SegmentId>): Promise<void> {
-    const dirty: Stored[] = []
-    for (const segment of segments) {
-      this.#unsynced.delete(segment)
-      for (const stored of this.#slices(segment).values()) if (!stored.synced) dirty.push(stored)
-    }
+    const wanted = [...segments]
+    const dirty = wanted.flatMap((segment) => this.#dirty(segment))
     await this.#user.process.alive()
-    if (dirty.length === 0) return
-    await syncDelay(this.#user)
+    if (dirty.length > 0) await syncDelay(this.#user)
     for (const stored of dirty) stored.synced = true
+    for (const segment of wanted) {
+      if (this.#dirty(segment).length === 0) this.#unsynced.delete(segment)
+    }
+  }
+
+  #dirty(segment: SegmentId): Stored[] {
+    return [...this.#slices(segment).values()].filter(({ synced }) => !synced)
   }
 
   syncSegmentsNow(segments: Iterable<SegmentId>): void {
@@ -317,6 +323,7 @@ export class ToySegments implements ReplicaSegments {
 
   async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
     if (this.#user.process.isDead) return false
+    this.#user.onPunched(segment, offset, length)
     for (const at of this.#slices(segment).keys()) {
       if (at >= offset && at < offset + length) this.#slices(segment).delete(at)
     }

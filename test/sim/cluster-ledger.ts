@@ -5,7 +5,7 @@
  */
 import { INLINE_MAX_BYTES, type Op, type Slice } from '../../src/fs/op.ts'
 import type { Origin } from '../../src/fs/ports/state-machine.ts'
-import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { Ino, SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { Vector } from '../../src/replication/vector.ts'
 import { SafetyError } from './cluster-faults.ts'
@@ -30,6 +30,9 @@ export class ClusterLedger {
   readonly #durable = new Map<WriterId, Seq>()
   readonly #ended = new Map<WriterId, Seq>()
   readonly #slices = new Map<Ino, DataWritten>()
+  /** Which entry wrote what stands there. */
+  readonly #places = new Map<SegmentId, Map<number, Origin>>()
+  readonly #created = new Map<Ino, string>()
   #record: EpochRecord | undefined
   #lastValue = 0
   voided = 0
@@ -44,6 +47,7 @@ export class ClusterLedger {
 
   /** A member is about to apply an op to what it has. */
   onApply(self: WriterId, op: Op, { writer, seq }: Origin, local: readonly number[]): void {
+    if (op.type === 'create') this.#onCreate(op.ino, `${writer}:${seq}`)
     const value = writtenValue(op)
     if (value === undefined || this.#written.has(value)) return
     if (writer !== self) throw new SafetyError(`value ${value} is applied before it was written`)
@@ -54,7 +58,32 @@ export class ClusterLedger {
     if (this.isStale(op.ino, local)) throw new SafetyError(`inode ${op.ino} written while stale`)
     this.#list(op.ino).push(written)
     const slice = op.type === 'write' ? op.slices[0] : undefined
-    if (slice) this.#slices.set(op.ino, { slice, writer, seq })
+    if (!slice) return
+    this.#slices.set(op.ino, { slice, writer, seq })
+    const places = this.#places.get(slice.segment) ?? new Map<number, Origin>()
+    this.#places.set(slice.segment, places.set(slice.offset, { writer, seq }))
+  }
+
+  /** The entries whose bytes stand there, those behind a cut left out. */
+  writtenAt(segment: SegmentId, offset: number, length: number): Origin[] {
+    const places = [...(this.#places.get(segment) ?? [])]
+    return places
+      .filter(([at, { writer, seq }]) => {
+        return at >= offset && at < offset + length && !this.isVoid(writer, seq)
+      })
+      .map(([, origin]) => origin)
+  }
+
+  /** Behind the cut of its writer. */
+  isVoid(writer: WriterId, seq: Seq): boolean {
+    return seq > (this.#ended.get(writer) ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** RULES 7: a number is given once. */
+  #onCreate(ino: Ino, by: string): void {
+    const before = this.#created.get(ino) ?? by
+    this.#created.set(ino, before)
+    if (before !== by) throw new SafetyError(`inode ${ino} is created by ${before} and by ${by}`)
   }
 
   /** Large slices of the op that nothing has replaced: whoever applies it has them (RULES 3). */

@@ -14,6 +14,7 @@ import type { FramedKind, PeerConnection } from '../../src/replication/transport
 import { Turns } from '../../src/replication/turns.ts'
 import { EMPTY_BOOK } from '../../src/replication/volume/invite-book.ts'
 import { SimClient } from './cluster-client.ts'
+import type { DiskUser } from './cluster-disk.ts'
 import { Disk, ToyJournal, ToyOpenEntry, ToySegments } from './cluster-disk.ts'
 import { ToyExchange } from './cluster-exchange.ts'
 import { SafetyError, SimProcess } from './cluster-faults.ts'
@@ -182,7 +183,13 @@ export class SimMember {
   async #open(process: SimProcess): Promise<void> {
     const { disk, id } = this
     const world = this.#world
-    const user = { disk, process, random: world.random }
+    const user: DiskUser = {
+      disk,
+      process,
+      random: world.random,
+      onPruned: (entries) => world.onPruned(this, entries),
+      onPunched: (segment, offset, length) => world.onPunched({ segment, offset, length })
+    }
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
     if (disk.received) disk.state.replace(disk.received)
     disk.received = undefined

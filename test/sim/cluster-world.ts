@@ -6,6 +6,8 @@
 
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
 import type { Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
+import { memberOf } from '../../src/fs/primitives.ts'
+import type { SealedEntry } from '../../src/replication/entry.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
 import { isForgotten } from '../../src/replication/record-history.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
@@ -14,6 +16,7 @@ import type { FramedKind } from '../../src/replication/transport/peer-connection
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
 import { Aftermath, PATIENCE_US } from './cluster-aftermath.ts'
 import type { Disk } from './cluster-disk.ts'
+import { checkPruned, checkPunched } from './cluster-disk-checks.ts'
 import { KilledError, LivenessError, SafetyError, type SimProcess } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
 import { ClusterLocks } from './cluster-locks.ts'
@@ -263,6 +266,16 @@ export class ClusterWorld {
         throw new SafetyError(`member ${id} lost the bytes of ${writer}:${seq} after an fsync`)
       }
     })
+  }
+
+  onPruned({ disk }: SimMember, entries: readonly SealedEntry[]): void {
+    this.#guard(() => checkPruned(disk, entries, this.ledger))
+  }
+
+  onPunched(hole: Parameters<typeof checkPunched>[0]): void {
+    const live = this.ledger.record?.live.map(memberOf) ?? []
+    const disks = this.members().filter(({ id }) => live.includes(id))
+    this.#guard(() => checkPunched(hole, disks, this.ledger))
   }
 
   /** RULES 18: nobody serves before everything up to the cuts is applied, and nothing beyond. */

@@ -77,6 +77,11 @@ export class Network<T> {
     this.#stalledUntilUs.set(`${from}>${to}`, untilUs)
   }
 
+  /** What is sent from now on is not held back. */
+  heal(): void {
+    this.#stalledUntilUs.clear()
+  }
+
   /** Lost when there is no connection. */
   send(from: number, to: number, packet: T): void {
     const direction = this.#directions.get(`${from}>${to}`)

@@ -1,0 +1,59 @@
+/** What may be taken off a disk, seen from the outside (RULES 1, 11). */
+import type { MemberId, SegmentId } from '../../src/fs/primitives.ts'
+
+import type { SealedEntry } from '../../src/replication/entry.ts'
+import { openEntry } from '../../src/replication/entry-codec.ts'
+import { isForgotten } from '../../src/replication/record-history.ts'
+import type { Disk } from './cluster-disk.ts'
+import { SafetyError } from './cluster-faults.ts'
+import type { ClusterLedger } from './cluster-ledger.ts'
+
+/** Of what leaves the journal, nothing is there alone. */
+export function checkPruned(disk: Disk, entries: readonly SealedEntry[], ledger: ClusterLedger) {
+  const { position, shelf } = disk.state.oldest
+  for (const sealed of entries) {
+    const { writer, seq } = sealed
+    if (ledger.isVoid(writer, seq) || isForgotten(disk.record, writer)) continue
+    const name = `${writer}:${seq}`
+    if ((position.applied.get(writer) ?? 0) < seq) {
+      throw new SafetyError(`${name} leaves the journal ahead of the checkpoint`)
+    }
+    const logged = disk.logs.get(writer)?.flushed ?? 0
+    if (logged < seq && !shelf.has(`${writer}/${seq}`)) {
+      throw new SafetyError(`${name} leaves the journal before its block is durable`)
+    }
+    for (const op of openEntry(sealed).ops) {
+      if (op.type !== 'write') continue
+      const lost = op.slices.some(({ segment, offset }) => {
+        return disk.segments.get(segment)?.get(offset)?.synced === false
+      })
+      if (lost) throw new SafetyError(`${name} leaves the journal before its bytes are durable`)
+    }
+  }
+}
+
+interface Hole {
+  readonly segment: SegmentId
+  readonly offset: number
+  readonly length: number
+}
+
+/** What is freed is needed by no live member, whatever its disk falls back to. */
+export function checkPunched(
+  { segment, offset, length }: Hole,
+  disks: Iterable<{ readonly id: MemberId; readonly disk: Disk }>,
+  ledger: ClusterLedger
+): void {
+  for (const { id, disk } of disks) {
+    const { position, registers } = disk.state.oldest
+    for (const { slice } of registers.values()) {
+      if (slice?.segment !== segment || slice.offset < offset) continue
+      if (slice.offset >= offset + length) continue
+      throw new SafetyError(`bytes are punched that the checkpoint of member ${id} refers to`)
+    }
+    for (const { writer, seq } of ledger.writtenAt(segment, offset, length)) {
+      if ((position.applied.get(writer) ?? 0) >= seq || isForgotten(disk.record, writer)) continue
+      throw new SafetyError(`bytes of ${writer}:${seq} are punched, member ${id} may replay it`)
+    }
+  }
+}
