@@ -8,6 +8,8 @@ declare module 'hypercore-crypto' {
     verify(message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean
     /** blake2b-256. */
     hash(data: Uint8Array | readonly Uint8Array[]): Buffer
+    /** Under which a core is known to those that do not have its key. */
+    discoveryKey(publicKey: Uint8Array): Buffer
     randomBytes(length: number): Buffer
   }
   export default crypto

@@ -1,5 +1,6 @@
 declare module 'hypercore' {
   import type { EventEmitter } from 'node:events'
+  import type { CorePointer } from 'hypercore-storage'
 
   export interface HypercorePeer {
     readonly paused: boolean
@@ -14,6 +15,7 @@ declare module 'hypercore' {
 
   /** The shared part of all sessions of one core. */
   export interface HypercoreInternals {
+    readonly storage: { readonly core: CorePointer }
     readonly replicator: {
       /** True: nothing is asked of the peers. */
       setPushOnly(pushOnly: boolean): void

@@ -70,6 +70,7 @@ class ToyForeignLog implements ReplicaForeignLog {
   readonly #file: LogFile
   readonly #source: BlockSource
   readonly #user: DiskUser
+  #hasEnded = false
 
   constructor(writer: WriterId, file: LogFile, source: BlockSource, user: DiskUser) {
     this.#writer = writer
@@ -88,6 +89,10 @@ class ToyForeignLog implements ReplicaForeignLog {
   }
 
   check(): void {}
+
+  end(): void {
+    this.#hasEnded = true
+  }
 
   async read(seq: Seq): Promise<Buffer | undefined> {
     return this.#file.blocks[seq - 1]
@@ -109,6 +114,7 @@ class ToyForeignLog implements ReplicaForeignLog {
 
   #download(): void {
     const { process, random } = this.#user
+    if (this.#hasEnded) return
     for (let i = 0; i < 32; i++) {
       const block = this.#source(this.#writer, (this.#file.blocks.length + 1) as Seq)
       if (!block) break
@@ -155,6 +161,13 @@ export class ToyLogs implements ReplicaLogs {
     const log = new ToyForeignLog(writer, this.#user.disk.log(writer), this.#source, this.#user)
     this.#foreign.set(writer, log)
     return log
+  }
+
+  async remove(writer: WriterId): Promise<void> {
+    this.#own.delete(writer)
+    this.#foreign.get(writer)?.end()
+    this.#foreign.delete(writer)
+    this.#user.disk.logs.delete(writer)
   }
 
   replicate(): void {}

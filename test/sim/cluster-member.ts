@@ -209,7 +209,7 @@ export class SimMember {
       (item) => hasSlicesOnDisk(segments, item),
       turns
     )
-    await republishOwn({ journal, logs, self: id, logger, turns })
+    await republishOwn({ journal, logs, self: id, record: disk.record, logger, turns })
     const replica: Replica = new Replica(
       this.#components(process, state, logger, () => replica),
       { isolationMs: this.#options.isolationMs, minHoldMs: this.#options.minHoldMs },

@@ -11,6 +11,7 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
+import { isForgotten } from '../record-history.ts'
 import type { Vector } from '../vector.ts'
 import type { ReplicaLogs, ReplicaShelf } from './replica-ports.ts'
 
@@ -41,9 +42,21 @@ export class LogFollower {
     this.#components = components
   }
 
-  /** Opens the log of every writer of the record that is not open yet. */
+  /**
+   * Opens the log of every writer of the record that is not open yet, and removes those of writers
+   * that are forgotten: every data member has all of it in a durable checkpoint.
+   */
   follow(record: EpochRecord): Promise<void> {
     const { self, logger } = this.#components
+    for (const writer of this.#followed) {
+      if (!isForgotten(record, writer)) continue
+      this.#followed.delete(writer)
+      this.#opening = this.#opening
+        .then(() => this.#remove(writer))
+        .catch((error: unknown) => {
+          if (!this.#stopped) logger.error({ writer, error }, 'log cannot be removed')
+        })
+    }
     for (const info of record.writers) {
       if (this.#followed.has(info.writer)) continue
       this.#followed.add(info.writer)
@@ -96,6 +109,13 @@ export class LogFollower {
 
   stop(): void {
     this.#stopped = true
+  }
+
+  async #remove(writer: WriterId): Promise<void> {
+    const { logs, shelf } = this.#components
+    if (this.#stopped) return
+    await logs.remove(writer)
+    if (!this.#stopped) shelf.published(writer, Number.MAX_SAFE_INTEGER as Seq)
   }
 
   async #reopen(writer: WriterId): Promise<void> {

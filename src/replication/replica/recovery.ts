@@ -13,6 +13,7 @@ import { Admission, type Admitted } from '../admission.ts'
 import type { SealedEntry } from '../entry.ts'
 import { openEntry } from '../entry-codec.ts'
 import type { EpochRecord } from '../record.ts'
+import { isForgotten } from '../record-history.ts'
 import { DamagedLogError } from '../storage/log-failure.ts'
 import type { Turns } from '../turns.ts'
 import type { Vector } from '../vector.ts'
@@ -22,6 +23,7 @@ export interface RecoveryComponents {
   readonly journal: Pick<ReplicaJournal, 'entries'>
   readonly logs: Pick<ReplicaLogs, 'reopen'>
   readonly self: MemberId
+  readonly record: EpochRecord
   readonly logger: Logger
   readonly turns: Turns
 }
@@ -79,11 +81,12 @@ export async function inosBeyondCuts(
  * Resolves with the damage found: logs that lost their tail, or hold something else.
  */
 export async function republishOwn(components: RecoveryComponents): Promise<string[]> {
-  const { journal, logs, self, logger, turns } = components
+  const { journal, logs, self, record, logger, turns } = components
   const spans = new Map<WriterId, { first: Seq; last: Seq }>()
   for (const { entry } of journal.entries()) {
     if (turns.isOver()) await turns.pause()
-    if (memberOf(entry.writer) !== self) continue
+    // The logs of the forgotten are gone.
+    if (memberOf(entry.writer) !== self || isForgotten(record, entry.writer)) continue
     const span = spans.get(entry.writer)
     if (!span) spans.set(entry.writer, { first: entry.seq, last: entry.seq })
     else if (entry.seq === span.last + 1) span.last = entry.seq

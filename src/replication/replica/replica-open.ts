@@ -1,8 +1,10 @@
 /** Opens a replica on what the state directory holds, with the real stores and connections. */
 import type { Database } from 'better-sqlite3'
+import type { Seq } from '../../fs/primitives.ts'
 import { makeWriterId } from '../../fs/primitives.ts'
 import { DueSliceTable } from '../../fs/state/due-slice-table.ts'
 import type { Defer } from '../defer.ts'
+import { isForgotten } from '../record-history.ts'
 import { Journal } from '../storage/journal.ts'
 import { OpenEntryFile } from '../storage/open-entry.ts'
 import type { PunchHole } from '../storage/segment-store.ts'
@@ -75,15 +77,30 @@ export async function openReplica(
       if (failure.kind === 'write') fail(failure.error)
     }
   })
+  const { record } = volume
+  const keys = record.writers.map(({ coreKey }) => Buffer.from(coreKey, 'hex'))
+  const removed = await logs.removeAllBut(keys)
+  if (removed > 0) logger.info({ removed }, 'logs of writers that are forgotten removed')
   const ownLog = await logs.create(writer)
   const turns = new Turns(components.clock)
   const held = await scanHeld(
     journal,
-    { record: volume.record, ...state.position() },
+    { record, ...state.position() },
     (item) => hasSlicesOnDisk(segments, item),
     turns
   )
-  const damage = await republishOwn({ journal, logs, self: volume.self.id, logger, turns })
+  const damage = await republishOwn({
+    journal,
+    logs,
+    self: volume.self.id,
+    record,
+    logger,
+    turns
+  })
+  const shelf = new EntryShelf(components.database)
+  for (const each of shelf.writers()) {
+    if (isForgotten(record, each)) shelf.published(each, Number.MAX_SAFE_INTEGER as Seq)
+  }
   replica = new Replica(components, options, {
     writer,
     journal,
@@ -91,7 +108,7 @@ export async function openReplica(
     segments,
     logs,
     ownLog,
-    shelf: new EntryShelf(components.database),
+    shelf,
     due: new DueSliceTable(components.database),
     exchange: new StateExchange({ directory, ...components.copies }),
     held,

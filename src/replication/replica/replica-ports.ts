@@ -56,7 +56,7 @@ export type ReplicaOwnLog = Pick<
 
 export type ReplicaForeignLog = Pick<ForeignLog, 'deliver' | 'extend' | 'check' | 'read'>
 
-export interface ReplicaLogs extends Pick<WriterLogs, 'replicate' | 'flush' | 'close'> {
+export interface ReplicaLogs extends Pick<WriterLogs, 'replicate' | 'flush' | 'remove' | 'close'> {
   own(writer: WriterId): ReplicaOwnLog | undefined
   foreign(writer: WriterId): ReplicaForeignLog | undefined
   reopen(writer: WriterId): Promise<ReplicaOwnLog>

@@ -12,6 +12,7 @@
  */
 import type Hypercore from 'hypercore'
 import type { DownloadRange } from 'hypercore'
+import type { CorePointer } from 'hypercore-storage'
 import { assert } from '../../fs/assert.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { OnLogFailure } from './log-failure.ts'
@@ -131,13 +132,24 @@ export class ForeignLog {
     this.#failure ??= error
   }
 
+  /** Resolves when nobody is handed a block any more. */
   async close(): Promise<void> {
+    await this.release()
+    await this.#delivery
+  }
+
+  /** Lets the core go; who was handed a block may still be at it. */
+  async release(): Promise<void> {
     this.#closed = true
     this.#wake()
     this.#download.destroy()
     await quiet(this.#core)
     await this.#core.close()
-    await this.#delivery
+  }
+
+  /** Where it stands in the store. */
+  get place(): CorePointer {
+    return this.#core.core.storage.core
   }
 
   /** Undefined when the log as it stands cannot be continued from here. */

@@ -8,6 +8,7 @@
  * appended again, byte by byte the same.
  */
 import type Hypercore from 'hypercore'
+import type { CorePointer } from 'hypercore-storage'
 import { assert } from '../../fs/assert.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import { ENTRY_HEAD_MAX_BYTES } from '../entry.ts'
@@ -161,6 +162,11 @@ export class OwnLog {
   /** Resolves when the queue is empty or the log has failed. */
   async drained(): Promise<void> {
     while (this.#running) await this.#running
+  }
+
+  /** Where it stands in the store. */
+  get place(): CorePointer {
+    return this.#core.core.storage.core
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,8 @@ import { mkdirSync } from 'node:fs'
 import type NoiseSecretStream from '@hyperswarm/secret-stream'
 import Corestore from 'corestore'
 import type Hypercore from 'hypercore'
+import crypto from 'hypercore-crypto'
+import type { CorePointer } from 'hypercore-storage'
 import HypercoreStorage from 'hypercore-storage'
 import { assert } from '../../fs/assert.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
@@ -110,6 +112,33 @@ export class WriterLogs {
     const log = new ForeignLog(writer, core, (failure) => this.#report(failure))
     this.#foreign.set(writer, log)
     return log
+  }
+
+  /** Removes the log from the disk, for nobody needs it any more. An own one has ended. */
+  async remove(writer: WriterId): Promise<void> {
+    const own = this.#own.get(writer)
+    const foreign = this.#foreign.get(writer)
+    const place = own?.place ?? foreign?.place
+    this.#own.delete(writer)
+    this.#foreign.delete(writer)
+    await own?.close()
+    await foreign?.release()
+    if (place && !this.#closed) await this.#storage.deleteCore(place)
+  }
+
+  /**
+   * Removes every log but those with these keys from the disk; called before any is opened.
+   * Resolves with how many that were.
+   */
+  async removeAllBut(keys: readonly Buffer[]): Promise<number> {
+    const kept = new Set(keys.map((key) => crypto.discoveryKey(key).toString('hex')))
+    const others: CorePointer[] = []
+    for await (const { discoveryKey, core } of this.#storage.createCoreStream()) {
+      if (!kept.has(discoveryKey.toString('hex'))) others.push(core)
+    }
+    for (const place of others) await this.#storage.deleteCore(place)
+    if (others.length > 0) await this.#storage.db.compactRange()
+    return others.length
   }
 
   own(writer: WriterId): OwnLog | undefined {

@@ -121,6 +121,7 @@ async function republish(journal: Pairs, refusing?: WriterId) {
     journal: journalOf(...journal),
     logs: { reopen },
     self: A,
+    record,
     logger,
     turns: turns()
   }

@@ -9,7 +9,8 @@ import type { Seq } from '../../../src/fs/primitives.ts'
 import type { ForeignLog } from '../../../src/replication/storage/foreign-log.ts'
 import type { LogFailure } from '../../../src/replication/storage/log-failure.ts'
 import { WriterLogs } from '../../../src/replication/storage/writer-logs.ts'
-import { MemoryLogger, range, WRITER, writerOf } from './support.ts'
+import { waitFor } from '../../helpers/system.ts'
+import { MemoryLogger, NEXT_WRITER, range, WRITER, writerOf } from './support.ts'
 
 interface Node {
   readonly logs: WriterLogs
@@ -360,4 +361,33 @@ test('store - in use by another opening of the same folder', async (t) => {
   const dir = await t.tmp()
   await openNode(t, dir)
   await t.exception(openNode(t, dir), /lock/)
+})
+
+test('remove - a log that nobody needs is gone from the disk, the others stay', async (t) => {
+  const [dirA, dirB] = [await t.tmp(), await t.tmp()]
+  const a = await openNode(t, dirA)
+  const b = await openNode(t, dirB)
+  const [old, next] = [await a.logs.create(WRITER), await a.logs.create(writerOf(1, 2))]
+  await old.append(1 as Seq, blocks(1, 20))
+  await next.append(1 as Seq, blocks(1, 5))
+  const copies = [await b.logs.follow(WRITER, old.key), await b.logs.follow(NEXT_WRITER, next.key)]
+  await connectNodes(t, a, b)
+  await waitFor('the blocks', 30_000, () => copies[0]?.length === 20 && copies[1]?.length === 5)
+  await b.logs.remove(WRITER)
+  t.is(b.logs.foreign(WRITER), undefined)
+  await a.logs.remove(WRITER)
+  t.is(a.logs.own(WRITER), undefined)
+  await next.append(6 as Seq, blocks(6, 9))
+  await waitFor('the blocks', 30_000, () => copies[1]?.length === 9)
+  t.alike(await copies[1]?.read(9 as Seq), block(9))
+  await b.logs.flush()
+  await b.logs.close()
+  const again = await openNode(t, dirB)
+  t.is(await again.logs.removeAllBut([next.key]), 0, 'it was the only one left')
+  t.is((await again.logs.follow(NEXT_WRITER, next.key)).length, 9)
+  t.is((await again.logs.follow(WRITER, old.key)).signedLength, 0)
+  await again.logs.close()
+  const last = await openNode(t, dirB)
+  t.ok((await last.logs.removeAllBut([])) > 0)
+  t.is((await last.logs.follow(NEXT_WRITER, next.key)).signedLength, 0)
 })
