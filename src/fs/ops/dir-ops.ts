@@ -6,7 +6,7 @@ import { FIRST_COOKIE } from '../state/schema.ts'
 import type { Core } from './core.ts'
 import { needDirectory, underShared } from './core.ts'
 
-const BATCH_ENTRIES = 64
+const BATCH_ENTRIES = 256
 const DOT_COOKIE = 1
 const DOT_DOT_COOKIE = 2
 const DOT = Buffer.from('.')
@@ -39,7 +39,7 @@ function list(core: Core, directory: Inode, request: ReaddirRequest): void {
       if (!request.accept(dentry)) return
       cookie = dentry.cookie
     }
-    if (batch.length < BATCH_ENTRIES) return
+    if (batch.length === 0) return
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 import type { Ino } from '../primitives.ts'
 import { LIMIT_PARAMETER } from './limit-parameter.ts'
+import { Listings } from './listings.ts'
 
 export interface Dentry {
   readonly parent: Ino
@@ -25,6 +26,7 @@ export class DentryTable {
   readonly #insert: Statement
   readonly #delete: Statement
   readonly #list: Statement
+  readonly #listings: Listings
   readonly #all: Statement
   readonly #after: Statement
   readonly #nameIn: Statement
@@ -37,6 +39,9 @@ export class DentryTable {
     this.#list = database
       .prepare(`${from} WHERE parent = ? AND cookie > ? ORDER BY cookie ${LIMIT_PARAMETER}`)
       .raw(true)
+    this.#listings = new Listings((parent, afterCookie, limit) =>
+      (this.#list.all(parent, afterCookie, limit) as DentryColumns[]).map(fromColumns)
+    )
     this.#after = database
       .prepare(`${from} WHERE (parent, name) > (?, ?) ORDER BY parent, name ${LIMIT_PARAMETER}`)
       .raw(true)
@@ -52,16 +57,18 @@ export class DentryTable {
   }
 
   insert(dentry: Dentry): void {
+    this.#listings.changed(dentry.parent)
     this.#insert.run(dentry.parent, dentry.name, dentry.ino, dentry.type, dentry.cookie)
   }
 
   delete(parent: Ino, name: Uint8Array): void {
+    this.#listings.changed(parent)
     this.#delete.run(parent, name)
   }
 
-  /** At most `limit` dentries of a directory with a larger cookie, in cookie order. */
-  list(parent: Ino, afterCookie: number, limit: number): Dentry[] {
-    return (this.#list.all(parent, afterCookie, limit) as DentryColumns[]).map(fromColumns)
+  /** At most `limit` dentries with a larger cookie, in cookie order; none only when there are none. */
+  list(parent: Ino, afterCookie: number, limit: number): readonly Dentry[] {
+    return this.#listings.list(parent, afterCookie, limit)
   }
 
   /** At most `limit` dentries behind that one, by parent and name. */

@@ -153,8 +153,8 @@ export class StateStore implements StateMachine {
     return this.tables.dentries.get(parent, name)
   }
 
-  /** At most `limit` dentries of `directory` behind `afterCookie`, in cookie order. */
-  list(directory: Ino, afterCookie: number, limit: number): Dentry[] {
+  /** At most `limit` dentries of `directory` behind `afterCookie`, in cookie order; none at its end. */
+  list(directory: Ino, afterCookie: number, limit: number): readonly Dentry[] {
     return this.tables.dentries.list(directory, afterCookie, limit)
   }
 

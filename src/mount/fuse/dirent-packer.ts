@@ -27,7 +27,7 @@ export class DirentPacker {
     buffer.writeUInt32LE(entry.name.length, at + 16)
     buffer.writeUInt32LE((entry.type & 0o170000) >>> 12, at + 20)
     buffer.set(entry.name, at + Size.DIRENT)
-    buffer.fill(0, at + unpadded, at + sizeBytes)
+    for (let pad = at + unpadded; pad < at + sizeBytes; pad++) buffer[pad] = 0
     this.#used = at + sizeBytes
     return true
   }
