@@ -88,6 +88,8 @@ export class Proposer {
   #proposal: Proposal | undefined
   /** Until when each voter keeps its promise, by this member's clock. */
   readonly #leaseEnds = new Map<MemberId, number>()
+  /** End of the leader's own lease as of the last step: asked for at each answer to a process. */
+  #leaseEndMs = Number.NEGATIVE_INFINITY
   #leads = false
   #attemptEndMs = 0
   #notBeforeMs = Number.NEGATIVE_INFINITY
@@ -119,14 +121,16 @@ export class Proposer {
 
   /** What is left of the leader's own lease, margin taken off; 0 when it does not lead. */
   leaseLeftMs(nowMs: number): number {
-    if (!this.#leads) return 0
-    const { marginMs } = this.#options
-    const sets = [this.#known.voters]
-    if (this.#proposal) sets.push(this.#proposal.record.voters)
-    return Math.max(0, Math.min(...sets.map((voters) => this.#leaseEnd(voters))) - marginMs - nowMs)
+    return Math.max(0, this.#leaseEndMs - nowMs)
   }
 
   step(event: ProposerEvent): ProposerEffect[] {
+    const effects = this.#handle(event)
+    this.#leaseEndMs = this.#ownLeaseEndMs()
+    return effects
+  }
+
+  #handle(event: ProposerEvent): ProposerEffect[] {
     switch (event.type) {
       case 'campaign':
         if (this.#phase !== 'idle' || this.waitMs(event.nowMs) > 0) return []
@@ -303,7 +307,7 @@ export class Proposer {
     this.#notBeforeMs = Math.max(this.#notBeforeMs, nowMs + waitMs)
     if (this.#leads && reply.promised >= this.#ballot) {
       if (reply.promised === this.#ballot && this.#phase === 'leading') return []
-      return this.leaseLeftMs(nowMs) > 0 ? this.#probe(nowMs) : this.#resign()
+      return this.#ownLeaseEndMs() > nowMs ? this.#probe(nowMs) : this.#resign()
     }
     // A majority may do without that voter; if not, the next attempt is made when it is free.
     this.#attemptEndMs = Math.min(this.#attemptEndMs, nowMs + waitMs)
@@ -319,7 +323,7 @@ export class Proposer {
     if (this.#phase === 'idle' || this.#phase === 'leading') return effects
     if (nowMs < this.#attemptEndMs) return effects
     if (!this.#leads) this.#phase = 'idle'
-    else if (this.leaseLeftMs(nowMs) > 0) effects.push(...this.#probe(nowMs))
+    else if (this.#ownLeaseEndMs() > nowMs) effects.push(...this.#probe(nowMs))
     else effects.push(...this.#resign())
     return effects
   }
@@ -355,6 +359,13 @@ export class Proposer {
     const ids = new Set(sets.flatMap((voters) => voters.map(([id]) => id)))
     const own = ids.delete(this.#self) ? [this.#self] : []
     return [...own, ...ids].map((to) => ({ type: 'send', to, message }))
+  }
+
+  #ownLeaseEndMs(): number {
+    if (!this.#leads) return Number.NEGATIVE_INFINITY
+    const sets = [this.#known.voters]
+    if (this.#proposal) sets.push(this.#proposal.record.voters)
+    return Math.min(...sets.map((voters) => this.#leaseEnd(voters))) - this.#options.marginMs
   }
 
   /** When the promises that make a majority of these voters have run out. */
