@@ -2,7 +2,7 @@
 import type { TimeSpec } from '../../fs/attr.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 
-const NS_PER_MS = 1_000_000n
+const NS_PER_MS = 1_000_000
 
 /** `boottimeMs`: milliseconds of CLOCK_BOOTTIME. */
 export function systemClock(boottimeMs: () => number): Clock {
@@ -12,7 +12,7 @@ export function systemClock(boottimeMs: () => number): Clock {
     wall: (): TimeSpec => {
       // Node tells whole milliseconds; below that, time since start keeps later calls later.
       const ms = Date.now()
-      let below = Number(process.hrtime.bigint() % NS_PER_MS)
+      let below = Math.floor((performance.now() % 1) * NS_PER_MS)
       if (ms === lastMs && below <= lastNsec) below = Math.min(lastNsec + 1, 999_999)
       lastMs = ms
       lastNsec = below

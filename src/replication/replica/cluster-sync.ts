@@ -4,6 +4,8 @@
  */
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
+import type { Defer } from '../defer.ts'
 import type { Durability } from '../durability.ts'
 import type { EpochRecord } from '../record.ts'
 import type { Vector } from '../vector.ts'
@@ -19,16 +21,19 @@ export interface ClusterSyncComponents {
   readonly applied: () => Vector
   /** Own ops gathered so far get their entry. */
   readonly flushOwn: () => void
-  readonly peers: Pick<Peers, 'connected' | 'sendControl'>
+  readonly peers: Pick<Peers, 'sendControl'>
   readonly durability: Durability
   readonly localSync: LocalSync
   readonly acknowledgements: Acknowledgements
   readonly waits: AppliedWaits
+  readonly defer: Defer
   readonly logger: Logger
 }
 
 export class ClusterSync {
   readonly #components: ClusterSyncComponents
+  /** What the question at the end of this turn is about; the last of a turn covers those before it. */
+  #asking: Vector | undefined
   #stopped = false
 
   constructor(components: ClusterSyncComponents) {
@@ -41,7 +46,7 @@ export class ClusterSync {
     flushOwn()
     const vector = this.#liveApplied()
     const covered = durability.wait(vector)
-    this.#ask(vector)
+    this.#askSoon(vector)
     await Promise.all([localSync.sync(), covered])
   }
 
@@ -62,15 +67,27 @@ export class ClusterSync {
       })
   }
 
-  /** All of the vector is durable here. */
+  /** All of the vector is durable here. Who waits for that has asked, and hears at once (`onSync`). */
   onDurable(vector: Vector): void {
-    const { self, record, durability, acknowledgements, peers } = this.#components
+    const { self, record, durability, acknowledgements } = this.#components
     durability.acknowledged(self, liveVector(record(), vector))
-    acknowledgements.soon(peers.connected())
+    acknowledgements.later(record().live.map(memberOf).filter((member) => member !== self))
   }
 
   stop(): void {
     this.#stopped = true
+  }
+
+  /** One question for all who sync in one turn. */
+  #askSoon(vector: Vector): void {
+    const isAsking = this.#asking !== undefined
+    this.#asking = vector
+    if (isAsking) return
+    this.#components.defer(() => {
+      const asking = this.#asking
+      this.#asking = undefined
+      if (asking !== undefined && !this.#stopped) this.#ask(asking)
+    })
   }
 
   #ask(vector: Vector): void {

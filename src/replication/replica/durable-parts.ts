@@ -68,6 +68,7 @@ export class DurableParts {
       localSync: this.localSync,
       acknowledgements: this.acknowledgements,
       waits,
+      defer,
       logger
     })
     this.upkeep = this.#makeUpkeep()
