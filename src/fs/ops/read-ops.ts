@@ -10,6 +10,8 @@ import type { Core } from './core.ts'
 import { assertName, attrOf, needDirectory, shared, underShared, underTokens } from './core.ts'
 
 const STATFS_BLOCK_BYTES = 4096
+/** Each file that is made is looked for in vain before. */
+const ABSENT = new FsError('ENOENT')
 
 export function lookup(
   core: Core,
@@ -29,7 +31,7 @@ export function lookup(
     ({ child }) => {
       needDirectory(core, parent)
       assertName(name)
-      if (child === undefined) throw new FsError('ENOENT')
+      if (child === undefined) throw ABSENT
       return attrOf(core, child)
     }
   )

@@ -71,7 +71,11 @@ export class ClusterSync {
   onDurable(vector: Vector): void {
     const { self, record, durability, acknowledgements } = this.#components
     durability.acknowledged(self, liveVector(record(), vector))
-    acknowledgements.later(record().live.map(memberOf).filter((member) => member !== self))
+    acknowledgements.later(
+      record()
+        .live.map(memberOf)
+        .filter((member) => member !== self)
+    )
   }
 
   stop(): void {
