@@ -29,6 +29,7 @@ import type {
 import type { EpochRecord } from '../record.ts'
 import { hasEnded, lastWriterOf } from '../record-history.ts'
 import { vectorCovers } from '../vector.ts'
+import { VolumeError } from '../volume/volume-error.ts'
 import { Departure } from './departure.ts'
 import { type EpochPause, epochPause } from './epoch-pause.ts'
 import { Heartbeats } from './heartbeats.ts'
@@ -376,20 +377,22 @@ export class Membership {
   /** Takes the record for the newest; false when it ends this incarnation. */
   #adopt(record: EpochRecord): boolean {
     const { admission, onRecord, self, writer, register, onFatal, lacksState } = this.#components
+    const last = lastWriterOf(record, self)
+    // RULES 12: a copy or a snapshot of the disk was put back. Each start has a number of its own.
+    const isUsed = this.#phase === 'starting' && last === writer
+    if (last !== undefined && (last > writer || isUsed)) {
+      const starts = `the volume has seen start ${incarnationOf(last)} of this member, it counts ${incarnationOf(writer)}`
+      const why = `it was put back to an earlier state (${starts})`
+      onFatal(new VolumeError('damaged', `state directory of member ${self}: ${why}`))
+      this.stop()
+      return false
+    }
     if (isBeyondCuts(record, (each) => admission.appliedOf(each))) {
       this.#end('rebuild')
       return false
     }
     if (admission.passedEpoch < record.forgotten && !lacksState(record)) {
       this.#end('outdated')
-      return false
-    }
-    const last = lastWriterOf(record, self)
-    if (last !== undefined && last > writer) {
-      // RULES 12: a copy or a snapshot of the disk was put back.
-      const why = `the volume knows start ${incarnationOf(last)} of this member, the state directory only ${incarnationOf(writer)}`
-      onFatal(new Error(`state directory rolled back: ${why}: remove the member and join again`))
-      this.stop()
       return false
     }
     admission.install(record)

@@ -22,7 +22,7 @@ import { GroupSync } from './group-sync.ts'
 import type { LogFailure, OnLogFailure } from './log-failure.ts'
 import { DamagedLogError, toError } from './log-failure.ts'
 import { OwnLog } from './own-log.ts'
-import { systemCode } from './storage-errors.ts'
+import { DamagedFileError, systemCode } from './storage-errors.ts'
 
 /** Requests in flight for one core and peer; blocks can be 1 MiB. */
 const INFLIGHT_RANGE = [16, 64] as const
@@ -83,7 +83,7 @@ export class WriterLogs {
       await store.ready()
     } catch (error) {
       await store.close().catch(() => undefined)
-      throw error
+      throw isOfCopy(error) ? copyError(components.dir, error) : error
     }
     return new WriterLogs(store, storage, components, options)
   }
@@ -224,4 +224,15 @@ export class WriterLogs {
     this.#logger.error({ ...failure }, 'log of a writer failed')
     this.#onFailure(failure)
   }
+}
+
+/** The store has noted the file it is kept in: it knows a copy of itself. */
+function isOfCopy(error: unknown): boolean {
+  return systemCode(error) === 'DEVICE_FILE'
+}
+
+/** RULES 12: whoever goes on from an earlier state takes back what it has promised since. */
+function copyError(dir: string, cause: unknown): DamagedFileError {
+  const reason = 'it was copied, or put back from a backup: it may be older than what was promised'
+  return new DamagedFileError(dir, reason, { cause })
 }

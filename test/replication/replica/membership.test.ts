@@ -70,6 +70,7 @@ class Desk {
   readonly limits: (Vector | undefined)[] = []
   readonly served: number[] = []
   readonly ended: EndReason[] = []
+  fatal: Error | undefined
   readonly membership: Membership
   /** Resolvers of what has to be applied first; undefined: all is. */
   waits: (() => void)[] | undefined
@@ -135,7 +136,7 @@ class Desk {
         ownsUpToNotes: () => true,
         onEnded: (reason) => this.ended.push(reason),
         onFatal: (error) => {
-          throw error
+          this.fatal = error
         }
       },
       OPTIONS
@@ -216,6 +217,17 @@ test('membership - a joiner answers the seal and is live', async (t) => {
   desk.membership.stop()
 })
 
+test('membership - a number of a start that was used before: the disk was put back', async (t) => {
+  for (const known of [recordOf(2, [A, B]), recordOf(3, [A, B])]) {
+    const desk = new Desk(B, recordOf(1, [A]))
+    desk.membership.start()
+    desk.told(known)
+    await settle()
+    t.is(desk.fatal?.message.includes('put back to an earlier state'), true)
+    t.is(desk.membership.phase, 'ended')
+  }
+})
+
 test('membership - who is refused as a removed member ends, before a leader is heard', (t) => {
   const desk = new Desk(B, recordOf(2, [A, B]))
   desk.membership.start()
@@ -278,9 +290,9 @@ test('membership - a seal that is overtaken by the record limits nothing any mor
 })
 
 test('membership - a seal is answered in its round', async (t) => {
-  const desk = new Desk(B, recordOf(2, [A, B]))
+  const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
-  desk.told(recordOf(2, [A, B]))
+  desk.told(recordOf(2, [A]))
   await settle()
   desk.waits = []
   desk.sealed(7)
