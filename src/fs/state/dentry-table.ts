@@ -2,6 +2,7 @@ import type { Database, Statement } from 'better-sqlite3'
 import type { Ino } from '../primitives.ts'
 import { LIMIT_PARAMETER } from './limit-parameter.ts'
 import { Listings } from './listings.ts'
+import { RecentLookups } from './recent-lookups.ts'
 
 export interface Dentry {
   readonly parent: Ino
@@ -27,6 +28,7 @@ export class DentryTable {
   readonly #delete: Statement
   readonly #list: Statement
   readonly #listings: Listings
+  readonly #lookups = new RecentLookups()
   readonly #all: Statement
   readonly #after: Statement
   readonly #nameIn: Statement
@@ -52,16 +54,22 @@ export class DentryTable {
   }
 
   get(parent: Ino, name: Uint8Array): Dentry | undefined {
+    return this.#lookups.get(parent, name, () => this.#look(parent, name))
+  }
+
+  #look(parent: Ino, name: Uint8Array): Dentry | undefined {
     const row = this.#select.get(parent, name) as DentryColumns | undefined
     return row === undefined ? undefined : fromColumns(row)
   }
 
   insert(dentry: Dentry): void {
+    this.#lookups.forget()
     this.#listings.changed(dentry.parent)
     this.#insert.run(dentry.parent, dentry.name, dentry.ino, dentry.type, dentry.cookie)
   }
 
   delete(parent: Ino, name: Uint8Array): void {
+    this.#lookups.forget()
     this.#listings.changed(parent)
     this.#delete.run(parent, name)
   }
