@@ -2,7 +2,7 @@
  * One incarnation of a member at work: its state, its replica and the filesystem over both. What
  * outlives it (the mount, the open files) belongs to the node (compose.ts).
  */
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDirectory } from '../../fs/attr.ts'
 import { Filesystem } from '../../fs/filesystem.ts'
@@ -180,6 +180,8 @@ export async function setStateAside(
     moveIfThere(`${directory.state}${suffix}`, join(aside, `state.db${suffix}`))
   }
   moveIfThere(directory.journal, join(aside, 'journal'))
+  // Later ones forget where the writers of today end.
+  copyFileSync(directory.record, join(aside, 'record'))
   logger.warn({ aside }, 'state put aside: it is built anew from the other members')
 }
 

@@ -128,9 +128,10 @@ test('salvage - a state that was put aside gives whole files, beyond its cut alo
   const { directory, out, run } = await volume(t)
   const record = loadRecord(directory.dir)
   const ended = { writer: WRITER, coreKey: 'ab'.repeat(32), finalSeq: 2 as Seq }
-  saveRecord(directory.dir, { ...record, live: [], writers: [ended] })
   const aside = path.join(directory.salvage, 'state-0001')
   mkdirSync(aside)
+  // The record of today has forgotten the writer, the one that was put aside knows where it ends.
+  saveRecord(aside, { ...record, live: [], writers: [ended], lastWriters: [WRITER] })
   const entries = [
     sealed(1, [create(FOLDER, ROOT_INO, 'a folder', S_IFDIR | 0o755, 3)]),
     sealed(2, [create(FILE, FOLDER, 'kept', S_IFREG | 0o644, 3), write(FILE, SMALL, 0)], SMALL),

@@ -18,6 +18,7 @@ import { openEntry } from '../../../replication/entry-codec.ts'
 import type { EpochRecord } from '../../../replication/record.ts'
 import type { JournalPosition } from '../../../replication/storage/journal-record.ts'
 import { readEntries, scanJournal } from '../../../replication/storage/journal-scan.ts'
+import { loadRecord, VOLUME_FILES } from '../../../replication/volume/volume-files.ts'
 import { UserError } from '../../daemon/user-error.ts'
 
 export interface LostEntry {
@@ -114,14 +115,16 @@ export function* journalEntries(bundle: Bundle): Generator<LostEntry> {
 
 /**
  * The entries of a bundle that never became part of the volume, one at a time: they may hold more
- * than fits into memory. `record` says where the writers of the past end.
+ * than fits into memory. The record that was put aside with a state says where the writers of its
+ * past end; `record` does where there is none.
  */
 export function* lostEntries(bundle: Bundle, record: EpochRecord): Generator<LostEntry> {
   if (bundle.kind === 'entries') {
     for (const file of bundle.files) yield readEntryFile(file)
     return
   }
-  const ends = endsOf(record)
+  const own = existsSync(join(bundle.dir, VOLUME_FILES.record))
+  const ends = endsOf(own ? loadRecord(bundle.dir) : record)
   for (const lost of journalEntries(bundle)) {
     const end = ends.get(lost.entry.writer)
     if (end !== undefined && lost.entry.seq > end) yield lost
