@@ -53,10 +53,12 @@ function candidates(): Readonly<Record<string, readonly Candidate[]>> {
       ...{ name, firstSeed: 1, withinSeeds },
       run: (seed) => under(apply, async () => errorOf(runRegister(seed, REGISTER_STEPS)))
     })),
-    cluster: CLUSTER_MUTANTS.map(({ name, withinSeeds, firstSeed, steps, apply, hooks }) => ({
-      ...{ name, firstSeed: firstSeed ?? 1, withinSeeds },
+    cluster: CLUSTER_MUTANTS.map((mutant) => ({
+      ...{ name: mutant.name, firstSeed: mutant.firstSeed ?? 1, withinSeeds: mutant.withinSeeds },
       run: (seed) =>
-        under(apply, async () => errorOf(await runCluster(seed, steps ?? CLUSTER_STEPS, hooks)))
+        under(mutant.apply, async () => {
+          return errorOf(await runCluster(seed, mutant.steps ?? CLUSTER_STEPS, mutant))
+        })
     }))
   }
 }

@@ -34,6 +34,13 @@ function answerSeals(isAnswered: (authority: EpochAuthority, seal: Seal) => bool
   )
 }
 
+/** Cuts and slow disks alone, and time enough for a lease to matter. */
+const STRANDED: ClusterMutant['parameters'] = {
+  ...{ members: 5, hasWitness: false, lockers: 0, clients: 1, faultGapUs: 5_000_000 },
+  ...{ partitions: true, leaves: true, diskStalls: true, freezes: false, powerCuts: false },
+  ...{ memberChanges: false, dieAtSave: 0, killsHealthy: false, driftMax: 0.005 }
+}
+
 export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a lease has no end',
@@ -56,7 +63,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: "a member's lease outlives the authority's",
-    withinSeeds: 2000,
+    withinSeeds: 60,
+    parameters: { ...STRANDED, leaves: false },
     apply: () =>
       several(
         swap(
@@ -79,7 +87,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'who stops gives the lead up before a record goes on without it',
-    withinSeeds: 2000,
+    withinSeeds: 60,
+    parameters: STRANDED,
     apply: () =>
       swap(
         RegisterNode.prototype,

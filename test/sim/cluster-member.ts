@@ -188,7 +188,7 @@ export class SimMember {
       process,
       random: world.random,
       onPruned: (entries) => world.onPruned(this, entries),
-      onPunched: (segment, offset, length) => world.onPunched({ segment, offset, length })
+      onPunched: (segment, offset, length) => world.onPunched(this, { segment, offset, length })
     }
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)
     if (disk.received) disk.state.replace(disk.received)

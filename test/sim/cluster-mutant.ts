@@ -1,4 +1,5 @@
 /** What a mutant of the cluster is; the lists are in cluster-mutants.ts and beside. */
+import type { ClusterParameters } from './cluster-parameters.ts'
 import type { ClusterHooks } from './cluster-world.ts'
 
 export interface ClusterMutant {
@@ -13,6 +14,8 @@ export interface ClusterMutant {
   /** Changes a class for the time of a run and gives back what undoes it. */
   readonly apply?: () => () => void
   readonly hooks?: Partial<ClusterHooks>
+  /** Where the rule matters: in the place of what a seed draws. */
+  readonly parameters?: Partial<ClusterParameters>
 }
 
 /** All of them, undone together. */

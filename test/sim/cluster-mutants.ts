@@ -34,13 +34,11 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
     name: 'the large slices are not synced before `durable` is said (RULES 3)',
     withinSeeds: 60,
     isQuick: true,
-    apply: () => {
-      const undo = [
+    apply: () =>
+      several(
         swap(ToySegments.prototype, 'syncSegments', () => async () => {}),
         swap(ToySegments.prototype, 'syncSegmentsNow', () => () => {})
-      ]
-      return () => undo.forEach((one) => void one())
-    }
+      )
   },
   {
     name: 'an entry is admitted without its slices (RULES 3)',
@@ -139,6 +137,19 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
     name: 'dead slices are punched before what freed them is safe (RULES 11)',
     withinSeeds: 2000,
     apply: () => swap(Checkpoints.prototype, 'coverEverywhere', () => () => true)
+  },
+  {
+    name: 'a slice that nobody has is taken for dead (RULES 3, 11)',
+    withinSeeds: 400,
+    apply: () =>
+      swap(
+        Slices.prototype,
+        'fetch',
+        (original) =>
+          function (this: Slices, slice) {
+            return original.call(this, slice, () => true)
+          }
+      )
   },
   {
     name: 'entries of others are not kept until their log has them (RULES 15)',

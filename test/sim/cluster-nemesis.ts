@@ -66,12 +66,13 @@ export class Nemesis {
     const { random, parameters } = world
     const node = this.#pick()
     const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
-    const dice = random.below(10)
+    const dice = random.below(11)
     if (dice === 1 && parameters.freezes) this.#freeze(node, spanUs)
     else if (dice === 2 && parameters.leaves) this.#leave(node, spanUs)
     else if (dice === 3 && parameters.diskStalls) this.#stallDisk(node, spanUs)
     else if (dice === 4 && parameters.memberChanges) this.#changeMembers()
     else if (dice === 5 && parameters.partitions) this.#isolate(node, spanUs)
+    else if (dice === 10 && parameters.partitions) this.#strand(spanUs)
     else if (dice > 7 && parameters.partitions) this.#split(spanUs)
     else if (dice > 5 && parameters.partitions) this.#cut(spanUs)
     else this.crash(node, parameters.powerCuts && random.chance(0.6), spanUs)
@@ -127,6 +128,27 @@ export class Nemesis {
     world.count('splits')
   }
 
+  /** One member reaches the leader alone, which is cut off with it, or stops while it is slow. */
+  #strand(spanUs: number): void {
+    const world = this.#world
+    const { random, parameters, ledger } = world
+    const leader = world.members().find(({ id }) => id === ledger.record?.authority)
+    const others = world.nodes().filter((node) => node !== leader)
+    const lonely = random.pick(world.members().filter((member) => member !== leader))
+    if (!leader || !lonely) return
+    const stops = parameters.leaves && parameters.diskStalls && random.chance(0.5)
+    world.note(`${lonely.id} reaches ${leader.id} alone for ${spanUs}`)
+    world.count('stranded')
+    for (const other of others) {
+      if (other === lonely) continue
+      this.#part(...inOrder(lonely, other), spanUs)
+      if (!stops) this.#part(...inOrder(leader, other), spanUs)
+    }
+    if (!stops) return
+    this.#stallDisk(lonely, spanUs)
+    world.scheduler.after(random.below(SECOND_US), () => this.#leave(leader, spanUs))
+  }
+
   #cut(spanUs: number): void {
     const world = this.#world
     const [a, b] = world.random.pick(world.pairs())
@@ -179,4 +201,9 @@ export class Nemesis {
     })
     world.background(made, process)
   }
+}
+
+/** Pairs are named by the lower number first. */
+function inOrder(a: SimNode, b: SimNode): [SimNode, SimNode] {
+  return a.id < b.id ? [a, b] : [b, a]
 }

@@ -1,13 +1,15 @@
 /** Runs seeds of the cluster simulation. */
-import { type ClusterHooks, type ClusterResult, ClusterWorld } from './cluster-world.ts'
+import { type ClusterOptions, type ClusterResult, ClusterWorld } from './cluster-world.ts'
+
+type Changes = Pick<ClusterOptions, 'hooks' | 'parameters'>
 
 export async function runCluster(
   seed: number,
   steps: number,
-  hooks: Partial<ClusterHooks> = {}
+  changes: Changes = {}
 ): Promise<ClusterResult | Error> {
   try {
-    return await new ClusterWorld({ seed, steps, hooks }).run()
+    return await new ClusterWorld({ seed, steps, ...changes }).run()
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error))
   }
@@ -17,9 +19,9 @@ export async function runCluster(
 export async function explainCluster(
   seed: number,
   steps: number,
-  hooks: Partial<ClusterHooks> = {}
+  changes: Changes = {}
 ): Promise<string> {
-  const world = new ClusterWorld({ seed, steps, hooks, keepLines: 2000 })
+  const world = new ClusterWorld({ seed, steps, ...changes, keepLines: 2000 })
   const parameters = JSON.stringify(world.parameters)
   try {
     const { counters } = await world.run()

@@ -5,8 +5,8 @@
  */
 
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
-import type { Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
-import { memberOf } from '../../src/fs/primitives.ts'
+import type { Incarnation, Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
+import { makeWriterId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
 import { isForgotten } from '../../src/replication/record-history.ts'
@@ -23,6 +23,7 @@ import { ClusterLocks } from './cluster-locks.ts'
 import { blockOn } from './cluster-logs.ts'
 import { SimMember } from './cluster-member.ts'
 import { Nemesis } from './cluster-nemesis.ts'
+import type { ClusterParameters } from './cluster-parameters.ts'
 import { drawClusterParameters, firstRecord, KINDS } from './cluster-parameters.ts'
 import { ChosenRecords } from './cluster-register.ts'
 import { SimWitness } from './cluster-witness.ts'
@@ -51,6 +52,8 @@ export interface ClusterOptions {
   /** Faults at most. */
   readonly steps: number
   readonly hooks?: Partial<ClusterHooks>
+  /** In the place of what is drawn. */
+  readonly parameters?: Partial<ClusterParameters>
   readonly keepLines?: number
 }
 
@@ -67,7 +70,7 @@ const INO_BASE = 1000
 export class ClusterWorld {
   readonly scheduler = new Scheduler()
   readonly random: Random
-  readonly parameters: ReturnType<typeof drawClusterParameters>
+  readonly parameters: ClusterParameters
   readonly ledger = new ClusterLedger()
   readonly locks = new ClusterLocks()
   readonly hooks: ClusterHooks
@@ -87,7 +90,7 @@ export class ClusterWorld {
 
   constructor(options: ClusterOptions) {
     this.random = new Random(options.seed)
-    this.parameters = drawClusterParameters(this.random)
+    this.parameters = { ...drawClusterParameters(this.random), ...options.parameters }
     this.hooks = { ...HONEST, ...options.hooks }
     this.#steps = this.random.between(0, options.steps)
     this.#trace = new Trace(options.keepLines)
@@ -272,10 +275,12 @@ export class ClusterWorld {
     this.#guard(() => checkPruned(disk, entries, this.ledger))
   }
 
-  onPunched(hole: Parameters<typeof checkPunched>[0]): void {
-    const live = this.ledger.record?.live.map(memberOf) ?? []
-    const disks = this.members().filter(({ id }) => live.includes(id))
-    this.#guard(() => checkPunched(hole, disks, this.ledger))
+  onPunched({ disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {
+    // Who joins meanwhile has all of it; who begins anew asks for what it lacks.
+    const live = this.members().filter(({ id, disk: { incarnation } }) => {
+      return disk.record.live.includes(makeWriterId(id, incarnation as Incarnation))
+    })
+    this.#guard(() => checkPunched(hole, live, this.ledger))
   }
 
   /** RULES 18: nobody serves before everything up to the cuts is applied, and nothing beyond. */

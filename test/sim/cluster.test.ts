@@ -41,7 +41,7 @@ for (const mutant of CLUSTER_MUTANTS.filter(({ isQuick }) => isQuick)) {
     t.teardown(() => undo?.())
     for (let i = 0; i < mutant.withinSeeds; i++) {
       const seed = (mutant.firstSeed ?? 1) + i
-      const result = await runCluster(seed, mutant.steps ?? MUTANT_STEPS, mutant.hooks)
+      const result = await runCluster(seed, mutant.steps ?? MUTANT_STEPS, mutant)
       if (!(result instanceof Error)) continue
       t.pass(`seed ${seed}: ${result.name}: ${result.message.split('\n')[0]}`)
       return
