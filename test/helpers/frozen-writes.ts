@@ -3,16 +3,17 @@
  * what becomes of each write: begun and not answered, answered and never received by anybody, and
  * begun while nobody could read the request.
  */
+import { readFileSync } from 'node:fs'
 import type { Test } from 'brittle'
 import type { Cluster, ClusterNode } from './cluster.ts'
 import { pause, untilInSync } from './failover.ts'
-import { waitFor } from './system.ts'
 import type { Worker } from './worker-client.ts'
 
 const FROZEN_MS = 3 * 1800
 const LIMIT_MS = 60_000
 /** The lease of the node runs for longer than this when the network is cut. */
 const BEGIN_LIMIT_MS = 1000
+const POLL_MS = 5
 
 /** A handle of a process of its own, for appending. */
 interface Handle {
@@ -31,6 +32,31 @@ function append({ worker, fd }: Handle, text: string): Promise<string> {
 
 function sync({ worker, fd }: Handle): Promise<string> {
   return worker.outcome('fsync', { fd }, LIMIT_MS)
+}
+
+/** The system call a process waits in; undefined while it runs, and where nobody can see it. */
+function systemCallOf(pid: number): string | undefined {
+  try {
+    const [number] = readFileSync(`/proc/${pid}/syscall`, 'utf8').split(' ')
+    return number === undefined || Number.isNaN(Number(number)) ? undefined : number
+  } catch {
+    return undefined
+  }
+}
+
+/** True when it waits in another one than `idle`. */
+function isBlocked(pid: number, idle: string | undefined): boolean {
+  const now = systemCallOf(pid)
+  return idle !== undefined && now !== undefined && now !== idle
+}
+
+/** False when it did not come true in time. */
+async function until(endMs: number, condition: () => boolean): Promise<boolean> {
+  while (!condition()) {
+    if (performance.now() > endMs) return false
+    await pause(POLL_MS)
+  }
+  return true
 }
 
 /** What a promise has resolved with by now. */
@@ -70,19 +96,17 @@ export async function freezeWithWrites(
   await cluster.network.stallBetween([victim.name], [other.name])
   const lostWrite = append(lost, 'answered ')
   const answered = watched(lostWrite)
+  const idle = systemCallOf(begun.worker.pid)
   const begunWrite = append(begun, 'begun ')
-  // Requests are read in order: when this one is answered, those before it have begun.
+  const endMs = performance.now() + BEGIN_LIMIT_MS
+  const isWaiting =
+    (await until(endMs, () => answered.value !== undefined)) &&
+    (await until(endMs, () => isBlocked(begun.worker.pid, idle)))
+  // Requests are read in order: when this one is answered, the one before it has begun.
   const probe = watched(victim.worker().outcome('stat', { path: victim.path(name('none')) }))
-  await Promise.race([
-    pause(BEGIN_LIMIT_MS),
-    waitFor(
-      'both are seen',
-      LIMIT_MS,
-      () => answered.value !== undefined && probe.value !== undefined
-    )
-  ])
+  const hasBegun = isWaiting && (await until(endMs, () => probe.value === 'ENOENT'))
   victim.signal('SIGSTOP')
-  const [wasAnswered, hasBegun] = [answered.value === 'ok', probe.value === 'ENOENT']
+  const wasAnswered = answered.value === 'ok'
   await cluster.network.cutBetween([victim.name], [other.name])
   await cluster.network.heal()
   const lateWrite = append(late, 'late ')
