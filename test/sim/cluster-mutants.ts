@@ -10,6 +10,7 @@ import { Checkpoints } from '../../src/replication/replica/checkpoints.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
 import { CLUSTER_EPOCH_MUTANTS } from './cluster-epoch-mutants.ts'
+import { CLUSTER_HISTORY_MUTANTS } from './cluster-history-mutants.ts'
 import { CLUSTER_LOCK_MUTANTS } from './cluster-lock-mutants.ts'
 import { ToyLogs } from './cluster-logs.ts'
 import { SimMember } from './cluster-member.ts'
@@ -166,5 +167,6 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
 export const CLUSTER_MUTANTS: readonly ClusterMutant[] = [
   ...DURABILITY_MUTANTS,
   ...CLUSTER_EPOCH_MUTANTS,
-  ...CLUSTER_LOCK_MUTANTS
+  ...CLUSTER_LOCK_MUTANTS,
+  ...CLUSTER_HISTORY_MUTANTS
 ]

@@ -319,3 +319,45 @@ for (const phase of ['in the first round', 'in the second round'] as const) {
     t.alike(run.takeSeals().sort(), ['seal 1', 'seal 2', 'seal 3'], 'it may ask again')
   })
 }
+
+test('epoch-authority - forgets what all have passed, takes in nobody who has not', (t) => {
+  const run = pair()
+  const passed = (member: MemberId, epoch: number): void =>
+    run.step({ type: 'passed', member, epoch: epoch as Epoch })
+  const restart = (incarnation: number): void => {
+    run.hello(B, incarnation)
+    run.join(B)
+    run.sealed(A)
+    run.sealed(B)
+  }
+  passed(A, run.last.epoch)
+  passed(B, run.last.epoch)
+  run.step({ type: 'leave', member: B })
+  run.sealed(A)
+  run.sealed(B)
+  const before = run.last
+  t.is(before.forgotten, before.epoch - 1)
+  t.alike(
+    before.history.map(({ epoch }) => epoch),
+    [before.epoch]
+  )
+  restart(2)
+  t.is(run.last.epoch, before.epoch, 'it has not said what it has passed')
+  passed(B, before.forgotten)
+  restart(2)
+  t.alike(run.last.live, [writer(A), writer(B, 2)])
+  t.is(run.last.forgotten, before.forgotten, 'no more than B has passed')
+  t.ok(run.last.writers.some((info) => info.writer === writer(B)))
+  passed(A, run.last.epoch)
+  passed(B, run.last.epoch)
+  run.step({ type: 'force' })
+  run.sealed(A)
+  run.sealed(B)
+  t.alike(
+    run.last.writers.map((info) => info.writer),
+    [writer(A), writer(B, 2)]
+  )
+  t.alike(run.last.lastWriters, [writer(A), writer(B, 2)])
+  restart(1)
+  t.absent(run.last.live.includes(writer(B)), 'a forgotten writer never writes again')
+})
