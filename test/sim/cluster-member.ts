@@ -56,6 +56,7 @@ export class ToyConnection implements PeerConnection {
   }
 
   async drained(): Promise<void> {}
+  ready(): undefined {}
   pause(): void {}
   resume(): void {}
 

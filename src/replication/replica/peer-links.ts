@@ -15,6 +15,8 @@ export interface PeerLinks {
   /** Resolves when the queue of the connection is below its mark, or the connection is gone. */
   controlDrained(member: MemberId): Promise<void>
   bulkDrained(member: MemberId): Promise<void>
+  /** Undefined when the next message leaves at once, or there is no connection; else wait and ask again. */
+  bulkReady(member: MemberId): Promise<void> | undefined
   /** True when nothing has to wait for the queue. */
   controlHasRoom(member: MemberId): boolean
   bulkHasRoom(member: MemberId): boolean

@@ -122,6 +122,10 @@ export class Peers implements PeerLinks {
     await this.#bulk.get(member)?.drained()
   }
 
+  bulkReady(member: MemberId): Promise<void> | undefined {
+    return this.#bulk.get(member)?.ready()
+  }
+
   controlHasRoom(member: MemberId): boolean {
     return (this.#control.get(member)?.queuedBytes ?? 0) < CONTROL_ROOM_BYTES
   }

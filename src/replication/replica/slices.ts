@@ -133,18 +133,16 @@ export class Slices implements SliceStore {
     }
     if (data.length <= INLINE_MAX_BYTES) return slices
     let from = 0
-    const full = new Set<MemberId>()
+    for (const slice of slices) this.#unjournaled.add(slice.segment)
     for (const slice of slices) {
-      this.#unjournaled.add(slice.segment)
       const bytes = Buffer.from(data.buffer, data.byteOffset + from, slice.length)
       from += slice.length
       for (const member of links.bulkConnected()) {
         const { segment, offset } = slice
+        for (let wait = links.bulkReady(member); wait; wait = links.bulkReady(member)) await wait
         links.sendBulk(member, { type: 'slice', segment, offset, data: bytes })
-        if (!links.bulkHasRoom(member)) full.add(member)
       }
     }
-    for (const member of full) await links.bulkDrained(member)
     return slices
   }
 

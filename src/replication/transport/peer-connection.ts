@@ -43,6 +43,11 @@ export interface PeerConnection {
   send(type: number, parts: readonly Uint8Array[]): boolean
   /** Resolves when the queue is below half the high-water mark, or the connection is closed. */
   drained(): Promise<void>
+  /**
+   * Undefined when the next message leaves at once: it is then encrypted where `send` puts it, while one
+   * that waits in the queue is copied once more. Else resolves when that may have changed.
+   */
+  ready(): Promise<void> | undefined
   /** Stops reading (the other end feels it as backpressure) until `resume`. */
   pause(): void
   resume(): void
@@ -84,6 +89,7 @@ export class FramedConnection implements PeerConnection {
   #receivedBytes = 0
   #paused = false
   #drainWaiters: (() => void)[] = []
+  #readyWaiters: (() => void)[] = []
   #lastError: Error | undefined
   #closed = false
 
@@ -131,7 +137,7 @@ export class FramedConnection implements PeerConnection {
       message.set(part, offset)
       offset += part.length
     }
-    if (this.#waitingBytes === 0 && this.#mayWrite()) {
+    if (this.#isReady()) {
       this.#write(message)
     } else {
       this.#queue.push(message)
@@ -148,6 +154,11 @@ export class FramedConnection implements PeerConnection {
   drained(): Promise<void> {
     if (this.#closed || this.#belowLowWater()) return Promise.resolve()
     return new Promise((resolve) => this.#drainWaiters.push(resolve))
+  }
+
+  ready(): Promise<void> | undefined {
+    if (this.#closed || this.#isReady()) return undefined
+    return new Promise((resolve) => this.#readyWaiters.push(resolve))
   }
 
   pause(): void {
@@ -167,6 +178,7 @@ export class FramedConnection implements PeerConnection {
     this.#waitingBytes = 0
     this.#link.stream.destroy()
     this.#releaseDrainWaiters()
+    this.#releaseReadyWaiters()
     this.#events.onClose(this, reason)
   }
 
@@ -184,7 +196,12 @@ export class FramedConnection implements PeerConnection {
     stream.once('close', () => clearTimeout(timer))
     stream.end()
     this.#releaseDrainWaiters()
+    this.#releaseReadyWaiters()
     this.#events.onClose(this, reason)
+  }
+
+  #isReady(): boolean {
+    return this.#waitingBytes === 0 && this.#mayWrite()
   }
 
   #mayWrite(): boolean {
@@ -221,10 +238,17 @@ export class FramedConnection implements PeerConnection {
       this.#head = 0
     }
     if (this.#belowLowWater()) this.#releaseDrainWaiters()
+    if (this.#isReady()) this.#releaseReadyWaiters()
   }
 
   #belowLowWater(): boolean {
     return this.#waitingBytes + this.#streamBytes <= this.#options.highWaterBytes / 2
+  }
+
+  #releaseReadyWaiters(): void {
+    const waiters = this.#readyWaiters
+    this.#readyWaiters = []
+    for (const resolve of waiters) resolve()
   }
 
   #releaseDrainWaiters(): void {

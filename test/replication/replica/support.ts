@@ -91,6 +91,10 @@ export class NotedLinks implements PeerLinks {
     return new Promise((resolve) => this.#drained.push(resolve))
   }
 
+  bulkReady(): Promise<void> | undefined {
+    return this.hasRoom ? undefined : this.bulkDrained()
+  }
+
   controlHasRoom(): boolean {
     return this.hasRoom
   }
