@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { compare } from './compare.ts'
 import { parseOptions, USAGE } from './options.ts'
 import { formatResult, writeDocument, writeScale } from './report/document.ts'
+import { formatScale } from './report/scale-tables.ts'
 import type { BenchResult } from './results.ts'
-import { formatScale, scale } from './scale.ts'
+import { scale } from './scale.ts'
 
 const microFolder = new URL('./micro/', import.meta.url)
 
