@@ -17,7 +17,7 @@ import type { Entry, SealedEntry } from '../entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from '../entry.ts'
 import { decodeEntryHead, encodeEntryHead } from '../entry-codec.ts'
 import type { DiskIo } from './disk-io.ts'
-import { diskIo, writevFully } from './disk-io.ts'
+import { diskIo, writeFully, writevFully } from './disk-io.ts'
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 const MAGIC = Buffer.from('TFSOPEN1', 'latin1')
@@ -105,7 +105,7 @@ export class OpenEntryFile {
       at += piece.length
     }
     record.writeUInt32LE(crc32(record.subarray(4)), 0)
-    writevFully(this.#io, this.#fd, [record], this.#at)
+    writeFully(this.#io, this.#fd, record, this.#at)
   }
 }
 
@@ -134,9 +134,15 @@ function writePartHeader(header: Buffer, part: EntryPart, payloadBytes: number):
   header.writeUInt32LE(part.index, 4)
   header.writeUInt32LE(part.head.length, 8)
   header.writeUInt32LE(payloadBytes, 12)
-  header.writeBigUInt64LE(BigInt(part.writer), 16)
-  header.writeBigUInt64LE(BigInt(part.seq), 24)
+  writeNumber(header, part.writer, 16)
+  writeNumber(header, part.seq, 24)
   header.fill(0, 32, PART_HEADER_BYTES)
+}
+
+/** Two halves: a BigInt would be made for each. */
+function writeNumber(header: Buffer, value: number, at: number): void {
+  header.writeUInt32LE(value % 2 ** 32, at)
+  header.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
 }
 
 /** A part as it is read back. */
