@@ -1,5 +1,6 @@
 /**
- * Runs the integration tests, the model and the fuzz tests at full size, again and again with new seeds, until the time is over:
+ * Runs the integration tests, the model, the simulations and the fuzz tests at full size, again and
+ * again with new seeds, until the time is over:
  * `npm run soak -- --minutes N [--seed S] [FILTER...]`. Output of failures is kept.
  */
 import { spawn } from 'node:child_process'
@@ -16,7 +17,10 @@ const LONG_TESTS = [
   'fs/op-codec.test.js',
   'model/filesystem-model.test.js',
   'mount/fuse/fuzz.test.js',
-  'mount/fuse/hostile.test.js'
+  'mount/fuse/hostile.test.js',
+  'sim/cluster.test.js',
+  'sim/register.test.js',
+  'sim/tokens.test.js'
 ]
 
 interface Outcome {

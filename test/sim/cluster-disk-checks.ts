@@ -4,16 +4,20 @@ import type { MemberId, SegmentId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
 import { openEntry } from '../../src/replication/entry-codec.ts'
 import { isForgotten } from '../../src/replication/record-history.ts'
+import type { Vector } from '../../src/replication/vector.ts'
 import type { Disk } from './cluster-disk.ts'
 import { SafetyError } from './cluster-faults.ts'
 import type { ClusterLedger } from './cluster-ledger.ts'
 
-/** Of what leaves the journal, nothing is there alone. */
-export function checkPruned(disk: Disk, entries: readonly SealedEntry[], ledger: ClusterLedger) {
+/**
+ * Of what leaves the journal, nothing is there alone. What the member has not applied, for lack of
+ * bytes, it does not hold (RULES 3), and fetches.
+ */
+export function checkPruned(disk: Disk, entries: readonly SealedEntry[], applied: Vector): void {
   const { position, shelf } = disk.state.oldest
   for (const sealed of entries) {
     const { writer, seq } = sealed
-    if (ledger.isVoid(writer, seq) || isForgotten(disk.record, writer)) continue
+    if ((applied.get(writer) ?? 0) < seq || isForgotten(disk.record, writer)) continue
     const name = `${writer}:${seq}`
     if ((position.applied.get(writer) ?? 0) < seq) {
       throw new SafetyError(`${name} leaves the journal ahead of the checkpoint`)

@@ -188,7 +188,7 @@ export class SimMember {
       disk,
       process,
       random: world.random,
-      onPruned: (entries) => world.onPruned(this, entries),
+      onPruned: (entries) => world.onPruned(this, entries, replica),
       onPunched: (segment, offset, length) => world.onPunched(this, { segment, offset, length })
     }
     const writer = makeWriterId(id, world.hooks.nextIncarnation(disk) as Incarnation)

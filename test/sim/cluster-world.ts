@@ -271,8 +271,8 @@ export class ClusterWorld {
     })
   }
 
-  onPruned({ disk }: SimMember, entries: readonly SealedEntry[]): void {
-    this.#guard(() => checkPruned(disk, entries, this.ledger))
+  onPruned({ disk }: SimMember, entries: readonly SealedEntry[], { admission }: Replica): void {
+    this.#guard(() => checkPruned(disk, entries, admission.applied))
   }
 
   onPunched({ disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {

@@ -1,13 +1,16 @@
 import test from 'brittle'
+import { isSoak, seed } from '../helpers/sizes.ts'
 import { MUTANTS } from './tokens-mutants.ts'
 import { runTokens } from './tokens-run.ts'
 
-const SEEDS = 200
+const FIRST = isSoak ? 1 + (seed % 1_000_000) * 5000 : 1
+const PATIENCE_MS = (isSoak ? 80 : 10) * 60_000
+const SEEDS = isSoak ? 5000 : 200
 const STEPS = 200
 
-test(`tokens simulation - ${SEEDS} seeds keep every promise`, { timeout: 300_000 }, (t) => {
+test(`tokens simulation - ${SEEDS} seeds keep every promise`, { timeout: PATIENCE_MS }, (t) => {
   const seen = new Map<string, number>()
-  for (let seed = 1; seed <= SEEDS; seed++) {
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const result = runTokens(seed, STEPS)
     if (result instanceof Error) {
       t.fail(`seed ${seed} steps ${STEPS}: ${result.name}: ${result.message}`)
