@@ -51,6 +51,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'the authority answers without a lease of its own',
     withinSeeds: 60,
+    parameters: { ...STRANDED, members: 3, leaves: false, diskStalls: false },
     apply: () =>
       swap(
         RegisterNode.prototype,
@@ -109,11 +110,15 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a lost member gets a lease again',
     withinSeeds: 2000,
+    steps: 20,
+    parameters: { members: 3, partitions: true, powerCuts: false, killsHealthy: false },
     apply: () => swap(EpochAuthority.prototype, 'isLost', () => () => false)
   },
   {
     name: 'a member is removed while its lease runs',
-    withinSeeds: 200,
+    withinSeeds: 400,
+    steps: 20,
+    parameters: { members: 4, memberChanges: true, partitions: true, powerCuts: false },
     apply: () => swapGetter(EpochAuthority.prototype, 'expiring', () => [])
   },
   {
@@ -135,7 +140,9 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'entries beyond the answer to a seal are admitted',
-    withinSeeds: 400,
+    withinSeeds: 1000,
+    steps: 20,
+    parameters: { members: 4, partitions: true, delayMaxUs: 30_000, killsHealthy: false },
     apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
   },
   {

@@ -51,6 +51,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'locks asserted in a new epoch are forgotten',
     withinSeeds: 60,
+    isQuick: true,
     apply: () =>
       swap(
         LockAuthority.prototype,
@@ -65,7 +66,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'locks of a member out of reach are given away before its lease is over',
-    withinSeeds: 60,
+    withinSeeds: 200,
     apply: () => {
       const authorities = new WeakMap<LockNode, LockAuthority>()
       return several(
@@ -86,6 +87,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a delegation outlives its epoch (RULES 18)',
     withinSeeds: 60,
+    isQuick: true,
     apply: () =>
       swap(
         LockClient.prototype,
@@ -105,7 +107,11 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'locks that end with an incarnation are not reported (RULES 5)',
-    withinSeeds: 400,
+    withinSeeds: 200,
+    parameters: {
+      ...{ members: 3, lockers: 2, holdMaxUs: 10_000_000, isolationMs: 5000 },
+      ...{ partitions: true, freezes: true, powerCuts: false, faultGapUs: 5_000_000 }
+    },
     apply: () =>
       swap(
         LockClient.prototype,
