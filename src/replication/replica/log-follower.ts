@@ -48,15 +48,6 @@ export class LogFollower {
    */
   follow(record: EpochRecord): Promise<void> {
     const { self, logger } = this.#components
-    for (const writer of this.#followed) {
-      if (!isForgotten(record, writer)) continue
-      this.#followed.delete(writer)
-      this.#opening = this.#opening
-        .then(() => this.#remove(writer))
-        .catch((error: unknown) => {
-          if (!this.#stopped) logger.error({ writer, error }, 'log cannot be removed')
-        })
-    }
     for (const info of record.writers) {
       if (this.#followed.has(info.writer)) continue
       this.#followed.add(info.writer)
@@ -66,6 +57,15 @@ export class LogFollower {
         .then(() => (own ? this.#reopen(info.writer) : this.#open(info.writer, key, record)))
         .catch((error: unknown) => {
           if (!this.#stopped) logger.error({ writer: info.writer, error }, 'log cannot be followed')
+        })
+    }
+    for (const writer of this.#followed) {
+      if (!isForgotten(record, writer)) continue
+      this.#followed.delete(writer)
+      this.#opening = this.#opening
+        .then(() => this.#remove(writer))
+        .catch((error: unknown) => {
+          if (!this.#stopped) logger.error({ writer, error }, 'log cannot be removed')
         })
     }
     return this.#opening

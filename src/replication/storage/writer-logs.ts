@@ -51,6 +51,8 @@ export class WriterLogs {
   readonly #own = new Map<WriterId, OwnLog>()
   readonly #foreign = new Map<WriterId, ForeignLog>()
   readonly #flushes = new GroupSync(() => this.#storage.db.flush())
+  /** The store is not closed under it. */
+  #removing: Promise<void> = Promise.resolve()
   #closed = false
 
   private constructor(
@@ -115,7 +117,14 @@ export class WriterLogs {
   }
 
   /** Removes the log from the disk, for nobody needs it any more. An own one has ended. */
-  async remove(writer: WriterId): Promise<void> {
+  remove(writer: WriterId): Promise<void> {
+    const removed = this.#remove(writer)
+    const both = Promise.allSettled([this.#removing, removed])
+    this.#removing = both.then(() => undefined)
+    return removed
+  }
+
+  async #remove(writer: WriterId): Promise<void> {
     const own = this.#own.get(writer)
     const foreign = this.#foreign.get(writer)
     const place = own?.place ?? foreign?.place
@@ -123,7 +132,10 @@ export class WriterLogs {
     this.#foreign.delete(writer)
     await own?.close()
     await foreign?.release()
-    if (place && !this.#closed) await this.#storage.deleteCore(place)
+    if (!place || this.#closed) return
+    await this.#storage.deleteCore(place)
+    // Else its space comes back with the writes of others, whenever that is.
+    if (!this.#closed) await this.#storage.db.compactRange()
   }
 
   /**
@@ -180,6 +192,7 @@ export class WriterLogs {
     if (this.#closed) return
     this.#closed = true
     await this.#flushes.idle()
+    await this.#removing
     const logs = [...this.#own.values(), ...this.#foreign.values()]
     await Promise.allSettled(logs.map((log) => log.close()))
     await this.#store.close()
