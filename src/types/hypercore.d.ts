@@ -6,6 +6,8 @@ declare module 'hypercore' {
     readonly paused: boolean
     readonly remoteLength: number
     readonly remoteContiguousLength: number
+    /** Tells the peer how long the log is here. */
+    sendSync(): void
   }
 
   export interface DownloadRange {

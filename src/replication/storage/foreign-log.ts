@@ -118,7 +118,7 @@ export class ForeignLog {
     this.#wake()
     const { length } = this
     const isBehind = this.#core.peers.some((peer) => peer.remoteLength > length)
-    if (isBehind && this.#behindAt === length) this.#rest(false)
+    if (isBehind && this.#behindAt === length) this.#askAgain()
     this.#behindAt = isBehind ? length : -1
   }
 
@@ -165,6 +165,15 @@ export class ForeignLog {
       blocks.push(block)
     }
     return blocks
+  }
+
+  /**
+   * A peer sends what follows once it has heard how long the log is here; hypercore does not say so
+   * when the log was extended while the peer was saying that its own has grown.
+   */
+  #askAgain(): void {
+    this.#rest(false)
+    for (const peer of this.#core.peers) peer.sendSync()
   }
 
   #rest(resting: boolean): void {
