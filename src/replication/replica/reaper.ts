@@ -31,12 +31,16 @@ interface Query {
   closed: Ino[]
 }
 
+/** Rounds in a row in which those found open are left out. */
+const FRESH_ROUNDS_MAX = 10
+
 export class Reaper {
   readonly #components: ReaperComponents
   #query: Query | undefined
   #last = 0
-  /** Found open somewhere in the last round: asked again after the others. */
+  /** Found open somewhere in the last rounds: asked again after the others. */
   #stillOpen = new Set<Ino>()
+  #freshRounds = 0
 
   constructor(components: ReaperComponents) {
     this.#components = components
@@ -47,8 +51,13 @@ export class Reaper {
     if (this.#query) return
     if (all.length === 0) return
     const fresh = all.filter((ino) => !this.#stillOpen.has(ino))
-    const asked = (fresh.length > 0 ? fresh : all).slice(0, ORPHANS_PER_QUERY_MAX)
-    if (fresh.length === 0) this.#stillOpen = new Set()
+    // Where new ones keep coming the others would never have their turn.
+    const isTurnOfAll = fresh.length === 0 || ++this.#freshRounds >= FRESH_ROUNDS_MAX
+    if (isTurnOfAll) {
+      this.#stillOpen = new Set()
+      this.#freshRounds = 0
+    }
+    const asked = (isTurnOfAll ? all : fresh).slice(0, ORPHANS_PER_QUERY_MAX)
     const closed = this.#components.closeForGood(asked)
     for (const ino of asked) this.#stillOpen.add(ino)
     if (closed.length === 0) return

@@ -93,6 +93,20 @@ test('reaper - one round at a time; what is open comes after what is new', async
   t.alike(desk.takeSent(), ['2: 5'], 'asked again when nothing is new')
 })
 
+test('reaper - what was open has its turn also while new ones keep coming', async (t) => {
+  const desk = new Desk()
+  desk.others = []
+  desk.orphans = inos(5)
+  desk.openHere.add(5 as Ino)
+  await desk.reaper.round()
+  desk.openHere.clear()
+  for (let round = 1; round <= 10; round++) {
+    desk.orphans = [...desk.orphans, (100 + round) as Ino]
+    await desk.reaper.round()
+  }
+  t.alike(desk.orphans, [], 'the one that was closed meanwhile is gone as well')
+})
+
 test('reaper - alone it needs no answer', async (t) => {
   const desk = new Desk()
   desk.others = []
