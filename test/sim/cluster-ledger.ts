@@ -90,7 +90,11 @@ export class ClusterLedger {
   bytesOf(op: Op, { writer, seq }: Origin): readonly Slice[] {
     const newest = this.#slices.get(op.ino)
     if (op.type !== 'write' || newest?.writer !== writer || newest.seq !== seq) return []
-    return op.slices.filter(({ length }) => length > INLINE_MAX_BYTES)
+    // An entry may have written there several times.
+    const { segment, offset } = newest.slice
+    return op.slices.filter((slice) => {
+      return slice.length > INLINE_MAX_BYTES && slice.segment === segment && slice.offset === offset
+    })
   }
 
   isStale(ino: Ino, local: readonly number[]): boolean {
