@@ -88,8 +88,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'who stops gives the lead up before a record goes on without it',
-    withinSeeds: 60,
-    parameters: STRANDED,
+    withinSeeds: 1000,
+    parameters: { ...STRANDED, members: 4, hasWitness: true },
     apply: () =>
       swap(
         RegisterNode.prototype,

@@ -129,7 +129,7 @@ export class Nemesis {
   }
 
   /** One member reaches the leader alone, which is cut off with it, or stops while it is slow. */
-  #strand(spanUs: number): void {
+  #strand(anyUs: number): void {
     const world = this.#world
     const { random, parameters, ledger } = world
     const leader = world.members().find(({ id }) => id === ledger.record?.authority)
@@ -137,12 +137,17 @@ export class Nemesis {
     const lonely = random.pick(world.members().filter((member) => member !== leader))
     if (!leader || !lonely) return
     const stops = parameters.leaves && parameters.diskStalls && random.chance(0.5)
+    // Longer than a member that stops waits for the others.
+    const spanUs = stops ? 12 * SECOND_US : anyUs
     world.note(`${lonely.id} reaches ${leader.id} alone for ${spanUs}`)
     world.count('stranded')
     for (const other of others) {
       if (other === lonely) continue
       this.#part(...inOrder(lonely, other), spanUs)
-      if (!stops) this.#part(...inOrder(leader, other), spanUs)
+      // Who stops still reaches a witness, which can vote for another one.
+      if (!stops || world.members().some((m) => m === other)) {
+        this.#part(...inOrder(leader, other), spanUs)
+      }
     }
     if (!stops) return
     this.#stallDisk(lonely, spanUs)

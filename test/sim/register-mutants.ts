@@ -68,7 +68,7 @@ function isRefused(answer: VoterAnswer): boolean {
 export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   {
     name: 'a promise is not saved',
-    withinSeeds: 4000,
+    withinSeeds: 8000,
     apply: () =>
       mutateVoter((answer, request) => {
         const { save: _, ...rest } = answer
