@@ -278,6 +278,7 @@ export class ClusterWorld {
   onPunched({ disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {
     // Who joins meanwhile has all of it; who begins anew asks for what it lacks.
     const live = this.members().filter(({ id, disk: { incarnation } }) => {
+      if (incarnation === 0) return false
       return disk.record.live.includes(makeWriterId(id, incarnation as Incarnation))
     })
     this.#guard(() => checkPunched(hole, live, this.ledger))
