@@ -6,10 +6,11 @@ export interface OpLog {
   /**
    * Applies `op` to the state at once (synchronously, before this call returns) and puts it into
    * the entry being gathered. `payload` holds the bytes of the op's slices when they ride inline
-   * (at most INLINE_MAX_BYTES); it must stay unchanged until the promise settles.
+   * (at most INLINE_MAX_BYTES); it must stay unchanged until the promise settles. `op`, with its names
+   * and values, must never change: its entry may be closed after the process was answered.
    *
-   * Resolves when the entry stands in the local journal (page cache, not fsynced) and has been
-   * handed to every connection. Rejects with EIO when this member lost its right to write.
+   * Resolves when the op is written down on this member (page cache, not fsynced): a crash of this
+   * process does not lose it. It goes to the others a few milliseconds later, or with an fsync. Rejects with EIO when this member lost its right to write.
    */
   submit(op: Op, payload?: Uint8Array): Promise<void>
 

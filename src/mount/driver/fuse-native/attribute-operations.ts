@@ -61,7 +61,9 @@ export function attributeOperations(parts: AdapterParts): AttributeOperations {
       serveValue(parts, Opcode.STATFS, answer, async (ctx) => toStatfs(await fs.statfs(ctx))),
     setxattr: (path, name, value, _position, flags, answer) =>
       serveDone(parts, Opcode.SETXATTR, answer, async (ctx) => {
-        await fs.setxattr(ctx, await lookup.inoOf(ctx, path), bytesOf(name), value, flags)
+        // The library takes its memory back with the answer; the op lives until its entry is closed.
+        const kept = Buffer.from(value)
+        await fs.setxattr(ctx, await lookup.inoOf(ctx, path), bytesOf(name), kept, flags)
       }),
     removexattr: (path, name, answer) =>
       serveDone(parts, Opcode.REMOVEXATTR, answer, async (ctx) => {
