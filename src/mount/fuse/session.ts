@@ -75,7 +75,7 @@ export function negotiate(
   limits: SessionLimits = defaultSessionLimits
 ): Negotiation {
   if (init.major > PROTOCOL_MAJOR) {
-    return { kind: 'again', reply: initReply(init, PROTOCOL_MINOR, 0, 0, limits) }
+    return { kind: 'again', reply: initReply(PROTOCOL_MINOR, 0, 0, limits) }
   }
   if (init.major < PROTOCOL_MAJOR || init.minor < PROTOCOL_MINOR_MIN) {
     const oldest = `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_MIN}`
@@ -97,21 +97,16 @@ export function negotiate(
     incEpoch: minor >= PROTOCOL_MINOR_INC_EPOCH,
     expireOnly: (init.flags2 & InitFlag2.HAS_EXPIRE_ONLY) !== 0
   }
-  return { kind: 'agreed', session, reply: initReply(init, minor, flags, flags2, limits) }
+  return { kind: 'agreed', session, reply: initReply(minor, flags, flags2, limits) }
 }
 
-function initReply(
-  init: BodyOf<'init'>,
-  minor: number,
-  flags: number,
-  flags2: number,
-  limits: SessionLimits
-): InitReply {
+function initReply(minor: number, flags: number, flags2: number, limits: SessionLimits): InitReply {
   return {
     kind: 'init',
     major: PROTOCOL_MAJOR,
     minor,
-    maxReadahead: Math.min(init.maxReadahead, MAX_IO_BYTES),
+    // The kernel takes the least of this and what its device has by then (see read-ahead.ts).
+    maxReadahead: MAX_IO_BYTES,
     flags,
     flags2,
     maxBackground: limits.maxBackground,

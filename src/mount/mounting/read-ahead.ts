@@ -1,7 +1,8 @@
 /**
- * How far the kernel reads ahead in files of a mount. It begins with 128 KiB whatever INIT agrees on, and
- * sends that in one request; larger requests cost less, and while one is copied to the process the
- * next is on its way.
+ * How far the kernel reads ahead in files of a mount. Its device begins with 128 KiB, and INIT can only
+ * lower what the device has by then (process_init_reply in the kernel's fs/fuse/inode.c): this is said
+ * before INIT is answered. Larger requests cost less, and while one is copied to the process the next is
+ * on its way.
  */
 import { writeFileSync } from 'node:fs'
 import { codeOf } from '../channel/channel-error.ts'
