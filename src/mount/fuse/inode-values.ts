@@ -2,6 +2,7 @@
  * A number for each of very many inodes: a hash table with open addressing in two typed arrays. It
  * takes 21 to 43 bytes an inode, a Map several times that, because inode numbers are no small integers.
  */
+import { assert } from '../../fs/assert.ts'
 import type { Ino } from '../../fs/primitives.ts'
 
 const SLOTS_MIN = 1024
@@ -20,12 +21,15 @@ export class InodeValues {
     return this.#size
   }
 
-  get(ino: Ino): number | undefined {
+  /** Undefined for what is no inode, as well. */
+  get(ino: Ino | typeof EMPTY): number | undefined {
+    if (ino === EMPTY) return undefined
     const slot = this.#slotOf(ino)
     return this.#inos[slot] === ino ? this.#values[slot] : undefined
   }
 
   set(ino: Ino, value: number): void {
+    assert(ino > EMPTY, 'no inode number')
     let slot = this.#slotOf(ino)
     if (this.#inos[slot] !== ino) {
       this.#size++
@@ -39,8 +43,8 @@ export class InodeValues {
   }
 
   delete(ino: Ino): void {
+    if (this.get(ino) === undefined) return
     const slot = this.#slotOf(ino)
-    if (this.#inos[slot] !== ino) return
     this.#size--
     this.#close(slot)
     const slots = this.#inos.length

@@ -208,7 +208,7 @@ export class KernelCache implements CachePolicy {
     if (op.type !== 'rename') return undefined
     const waits: Promise<void>[] = []
     // A replaced inode may have come to its name without the kernel's knowledge.
-    for (const ino of [op.ino, op.replaced as Ino]) {
+    for (const ino of op.replaced === 0 ? [op.ino] : [op.ino, op.replaced]) {
       this.#changes.note(ino)
       const dropped = this.#dropAttributes(ino)
       if (dropped !== undefined) waits.push(dropped)

@@ -33,3 +33,12 @@ test('inode values - does what a Map does, while it grows and shrinks', (t) => {
     t.alike(new Map(values.entries()), model)
   }
 })
+
+test('inode values - what is no inode has no value, also where one was taken out', (t) => {
+  const values = new InodeValues()
+  for (let ino = 1; ino <= 500; ino++) values.set(ino as Ino, ino)
+  for (let ino = 1; ino <= 500; ino++) values.delete(ino as Ino)
+  t.is(values.get(0), undefined)
+  values.delete(0 as Ino)
+  t.is(values.size, 0)
+})
