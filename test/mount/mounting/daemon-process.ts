@@ -10,10 +10,10 @@ if (channel !== 'native' && channel !== 'threadpool') throw new Error(`no channe
 const volume = await mountVolume({ mountPoint, source: 'vol,a b', channel })
 const responder = serveTiny(volume.channel)
 await responder.initialised
-console.log('ready')
 process.once('SIGTERM', () => {
   void volume.unmount()
 })
+console.log('ready')
 const error = await responder.closed
 await volume.channel.close()
 console.log(error === undefined ? 'ended' : error.message)
