@@ -27,14 +27,12 @@ const MALLOC = {
 const YOUNG_HEAP_MIB = 8
 /**
  * Baseline code and type feedback from the first call on: a daemon that serves a few hundred requests
- * now and then would run most of them in the interpreter, at twice the time. Costs 5 MiB. In return the
- * optimising compiler may come four times later: at the start it took a quarter of the processor.
+ * now and then would run most of them in the interpreter, at twice the time. Costs 5 MiB.
  */
 const DATA_FLAGS = [
   '--enable-source-maps',
   '--always-sparkplug',
   '--no-lazy-feedback-allocation',
-  `--interrupt-budget=${4 * 67_584}`,
   `--max-semi-space-size=${YOUNG_HEAP_MIB}`
 ]
 /** A witness keeps a record of some kilobytes; source maps alone would cost it 10 MiB. */
