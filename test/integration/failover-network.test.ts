@@ -174,9 +174,14 @@ scenario(
     t.alike(outcomes, ['EIO', 'EIO'], 'neither acknowledges')
     for (const node of cluster.nodes) {
       const { code } = await node.status()
-      const reasons = await reasonsOf(node)
       t.unlike(code, 0, `${node.name}: exit code ${code}`)
-      t.ok(reasons !== '', `${node.name} says why and what to do: ${reasons}`)
+      // Between two incarnations it has nothing to tell for a moment.
+      let reasons = ''
+      await waitFor(`${node.name} says why`, ENDED_LIMIT_MS, async () => {
+        reasons = await reasonsOf(node)
+        return reasons !== ''
+      })
+      t.comment(`${node.name} says why and what to do: ${reasons}`)
     }
     await cluster.network.heal()
     await untilInSync(cluster.nodes)
