@@ -80,6 +80,7 @@ async function main(job: Job): Promise<void> {
       punchHole: undefined,
       defer: deferToTurnEnd,
       kernelCache: { drop: () => undefined, submitted: () => undefined },
+      noteWork: () => {},
       onLive: live,
       onEnded: (reason) => fail(new Error(`the member ended: ${reason}`)),
       onFatal: fail

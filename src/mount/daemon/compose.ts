@@ -19,6 +19,7 @@ import { fuseNativeDriver } from '../driver/fuse-native-driver.ts'
 import { KernelCache } from '../fuse/kernel-cache.ts'
 import { prepareMountPoint } from '../mounting/mount-point.ts'
 import { hasSubmounts } from '../mounting/submounts.ts'
+import { CpuLatency, holdCpuLatency } from './cpu-latency.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
@@ -41,6 +42,7 @@ import { giveRootTo } from './root-owner.ts'
 import { Serving } from './serving.ts'
 import {
   assertChangeable,
+  cpuLatencyOptions,
   incarnationIsolationMs,
   kernelFlags,
   servingOptions
@@ -69,6 +71,7 @@ class MountedNode implements TandemNode {
   readonly #serving: Serving
   readonly #kernelCache: KernelCache
   readonly #memoryRelief: MemoryRelief
+  readonly #cpuLatency: CpuLatency
   #settings: MountSettings
   readonly #startedMs: number
   #incarnation: Incarnation | undefined
@@ -98,13 +101,18 @@ class MountedNode implements TandemNode {
     this.#punchHole =
       addon && ((fd, offset, length) => addon.fallocate(fd, PUNCH_HOLE, offset, length))
     this.#startedMs = this.#clock.monotonicMs()
+    this.#cpuLatency = new CpuLatency(
+      { clock: this.#clock, logger: components.logger, hold: holdCpuLatency },
+      cpuLatencyOptions(options.settings)
+    )
     this.#serving = new Serving(
       {
         clock: this.#clock,
         current: () => (this.#live ? this.#incarnation?.filesystem : undefined),
         stale: () => this.#staleReads(),
         mayAnswer: () => this.#incarnation?.replica.membership.mayAnswer() ?? false,
-        onIsolated: (reason) => this.#mount?.endWaits(reason)
+        onIsolated: (reason) => this.#mount?.endWaits(reason),
+        noteWork: () => this.#cpuLatency.noteWork()
       },
       servingOptions(options.settings)
     )
@@ -223,6 +231,7 @@ class MountedNode implements TandemNode {
     const wasWritable = !this.#settings.readOnly
     this.#settings = settings
     this.#serving.configure(servingOptions(settings))
+    this.#cpuLatency.configure(cpuLatencyOptions(settings))
     if (!settings.readOnly || !wasWritable) return
     const durable = this.#incarnation?.replica.durable().catch((error: unknown) => {
       this.#components.logger.warn(
@@ -264,6 +273,7 @@ class MountedNode implements TandemNode {
         punchHole: this.#punchHole,
         defer: (work) => this.#turnEnd.defer(work),
         kernelCache: this.#kernelCache,
+        noteWork: () => this.#cpuLatency.noteWork(),
         onLive: () => {
           if (isCurrent()) this.#becameLive()
         },
@@ -386,6 +396,7 @@ class MountedNode implements TandemNode {
 
   async #closeAll(options: { readonly orderly: boolean }): Promise<void> {
     this.#memoryRelief.stop()
+    this.#cpuLatency.stop()
     this.#serving.stop()
     const mount = this.#mount
     if (mount) {

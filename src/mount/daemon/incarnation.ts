@@ -42,6 +42,7 @@ export interface IncarnationComponents {
   readonly punchHole: PunchHole | undefined
   readonly defer: Defer
   readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
+  readonly noteWork: () => void
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
@@ -108,6 +109,7 @@ export async function openIncarnation(
           for (const lock of locks) openFiles.poisonLock(lock)
         },
         commandOf,
+        noteWork: components.noteWork,
         onLive: components.onLive,
         onEnded: components.onEnded,
         onFatal: components.onFatal

@@ -28,6 +28,8 @@ export interface MountSettings {
   readonly driver: 'default' | 'fuse-native'
   /** Agreed: file locks hold on this member only. */
   readonly localLocks: boolean
+  /** What is asked of idle processors while there is much to do (cpu-latency.ts). */
+  readonly cpuLatency: 'low' | 'system'
   /** How long an operation waits for the authority before it ends with EIO. */
   readonly isolationTimeoutMs: number
   /** How long `mount` waits for the daemon to be ready. */
@@ -54,6 +56,7 @@ export const DEFAULT_SETTINGS: MountSettings = {
   durability: 'disk',
   driver: 'default',
   localLocks: false,
+  cpuLatency: 'low',
   isolationTimeoutMs: 30_000,
   mountTimeoutMs: 60_000
 }
@@ -91,7 +94,7 @@ interface IdOption {
 interface ChoiceOption {
   readonly kind: 'choice'
   readonly name: string
-  readonly setting: 'onIsolation' | 'durability' | 'driver'
+  readonly setting: 'onIsolation' | 'durability' | 'driver' | 'cpuLatency'
   readonly choices: readonly string[]
   /** Values that are known and not there, with the reason. */
   readonly lacking?: Readonly<Record<string, string>>
@@ -173,6 +176,13 @@ export const MOUNT_OPTIONS: readonly MountOption[] = [
     min: 1,
     max: 3600,
     help: 'mount gives up when the volume is not ready after S seconds'
+  },
+  {
+    kind: 'choice',
+    name: 'cpu_latency',
+    setting: 'cpuLatency',
+    choices: ['low', 'system'],
+    help: 'under load keep idle processors from halting, where the system lets us; or never'
   },
   {
     kind: 'choice',

@@ -25,6 +25,8 @@ export interface ServingComponents {
   readonly mayAnswer: () => boolean
   /** Operations that are under way are not to wait any longer. Never called with `block`. */
   readonly onIsolated: (reason: FsError) => void
+  /** A request has come. */
+  readonly noteWork: () => void
 }
 
 export interface ServingOptions {
@@ -102,6 +104,7 @@ export class Serving implements RequestGate {
   }
 
   beforeServe(ctx: RequestContext, opcode: number): void | Promise<void> {
+    this.#components.noteWork()
     if (this.#isOpen()) return
     if (!this.#isIsolated()) return this.#untilServed(ctx, opcode)
     if (!this.#excuse(ctx, opcode)) return this.#untilServed(ctx, opcode)

@@ -25,6 +25,10 @@ export function servingOptions(settings: MountSettings): ServingOptions {
   return { isolationMs: settings.isolationTimeoutMs, onIsolation: settings.onIsolation }
 }
 
+export function cpuLatencyOptions(settings: MountSettings): { readonly isWanted: boolean } {
+  return { isWanted: settings.cpuLatency === 'low' }
+}
+
 /**
  * How long an incarnation is kept while it is isolated. With `readonly` to the end of the isolation:
  * nobody waits for its end, and the state of the next one is older until it hears from the others.

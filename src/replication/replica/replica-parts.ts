@@ -472,6 +472,7 @@ export class ReplicaParts {
       survey: this.survey,
       roundTrips: this.roundTrips,
       logger: this.#components.logger,
+      noteWork: this.#components.noteWork,
       onHeartbeat: (from, message) => {
         // A witness has neither room nor checkpoints.
         if (!this.membership.knows(from)) return

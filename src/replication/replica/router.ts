@@ -47,6 +47,7 @@ export interface RouterComponents {
   readonly survey: LockSurvey
   readonly roundTrips: RoundTrips
   readonly logger: Logger
+  readonly noteWork: () => void
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
   readonly onSigned: (message: SignedMessage) => void
@@ -94,8 +95,9 @@ export class Router implements ConnectionHandlers {
   }
 
   onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
-    const { peers, logger } = this.#components
+    const { peers, logger, noteWork } = this.#components
     if (!peers.isCurrent(connection)) return
+    noteWork()
     const body = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
     try {
       if (connection.kind === 'bulk') this.#onBulk(connection.member, decodeBulk(type, body))

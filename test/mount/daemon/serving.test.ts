@@ -40,7 +40,8 @@ class World {
         current: () => fs,
         stale: () => (this.hasStale ? stale : undefined),
         mayAnswer: () => this.isLeased,
-        onIsolated: (reason) => this.told.push(reason.code)
+        onIsolated: (reason) => this.told.push(reason.code),
+        noteWork: () => {}
       },
       { isolationMs: LIMIT_MS, onIsolation }
     )
