@@ -18,11 +18,15 @@ interface ImageText {
 
 type SliceText = Omit<Slice, 'sha256'> & { readonly sha256: string }
 
-export class ToyExchange implements Pick<ReplicaPorts['exchange'], 'copy' | 'receive'> {
+export class ToyExchange implements Pick<ReplicaPorts['exchange'], keyof ReplicaPorts['exchange']> {
   readonly #user: DiskUser
 
   constructor(user: DiskUser) {
     this.#user = user
+  }
+
+  copyBytesMax(): number {
+    return 0
   }
 
   async copy(): Promise<StateCopy> {

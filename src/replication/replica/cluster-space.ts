@@ -75,6 +75,13 @@ export class ClusterSpace {
     return this.#local.space.availableBytes < reserveOf(this.#local.space) * 3
   }
 
+  /** The own disk has room for `bytes` beside the reserve. */
+  hasLocalRoom(bytes: number): boolean {
+    this.#refresh(bytes)
+    const { space } = this.#local
+    return this.#left(this.#local) - bytes >= reserveOf(space)
+  }
+
   /** Throws ENOSPC unless every live member has room for `bytes` more. */
   assertRoom(bytes: number): void {
     this.#refresh(bytes)

@@ -195,6 +195,7 @@ export class ReplicaParts {
       links: this.peers,
       copy: () => this.#ports.exchange.copy(),
       mayGive: () => this.membership.phase === 'live' && this.durable.upkeep.hasCommitted,
+      hasRoom: () => this.space.hasLocalRoom(this.#ports.exchange.copyBytesMax()),
       clock,
       logger
     })

@@ -89,7 +89,7 @@ export interface ReplicaPorts {
   /** Bytes that the state names and that are not here yet. */
   readonly due: ReplicaDueSlices
   /** Whole states from and to other members. */
-  readonly exchange: Pick<StateExchange, 'copy' | 'receive'>
+  readonly exchange: Pick<StateExchange, 'copy' | 'copyBytesMax' | 'receive'>
   /** What journal and state together hold at the start. */
   readonly held: Vector
   readonly inoRanges: Pick<StateDirectory, 'nextInoRange'>

@@ -89,6 +89,7 @@ export class StateTransfer {
       return
     }
     if (message.status === 'refused') {
+      this.#components.logger.info({ from }, 'that member does not give its state now')
       this.#giveUp(current, REFUSED_MS)
       return
     }

@@ -16,6 +16,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync
 } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -64,6 +65,12 @@ export class StateExchange {
 
   constructor(components: StateExchangeComponents) {
     this.#components = components
+  }
+
+  /** What a copy takes on the disk at most, as the state is now. */
+  copyBytesMax(): number {
+    const { state } = this.#components.directory
+    return sizeOf(state) + sizeOf(`${state}-wal`)
   }
 
   async copy(): Promise<StateCopy> {
@@ -188,6 +195,10 @@ async function fsyncFile(file: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
 
 function removeDatabase(file: string): void {

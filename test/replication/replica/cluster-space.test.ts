@@ -94,3 +94,10 @@ test('cluster space - short when the reserve is near', (t) => {
   t.is(desk.space.isShort, true)
   t.is(desk.space.local.availableBytes, 3 * RESERVE - 1)
 })
+
+test('cluster space - room on the own disk is what is there beside the reserve', (t) => {
+  const desk = new Desk(RESERVE + 50 * MIB)
+  desk.space.heard(B, { totalBytes: TOTAL, availableBytes: 0 })
+  t.ok(desk.space.hasLocalRoom(50 * MIB))
+  t.absent(desk.space.hasLocalRoom(50 * MIB + 1))
+})

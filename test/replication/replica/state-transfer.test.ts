@@ -183,10 +183,13 @@ class Source {
   readonly logger = new NotedLogger()
   readonly copies: { discarded: boolean }[] = []
   mayGive = true
+  hasRoom = true
+  failure: Error | undefined
   readonly source = new StateSource({
     links: this.links,
     copy: async (): Promise<StateCopy> => {
       const copy = { discarded: false }
+      if (this.failure) throw this.failure
       this.copies.push(copy)
       return {
         totalBytes: STATE.length,
@@ -198,6 +201,7 @@ class Source {
       }
     },
     mayGive: () => this.mayGive,
+    hasRoom: () => this.hasRoom,
     clock: this.clock,
     logger: this.logger
   })
@@ -237,4 +241,46 @@ test('state source - refuses while it is not live, and more than two at once', a
   t.ok(source.copies[1]?.discarded)
   source.clock.advance(30_000)
   t.alike(source.copies[2], { discarded: true }, 'nobody asks for it any more')
+})
+
+test('state source - a copy that cannot be made is refused, and not made again at once', async (t) => {
+  const source = new Source()
+  const ask = async (copy: number) => {
+    const message = await source.ask(B, copy, 0)
+    return message?.type === 'state-part' && message.status
+  }
+  source.failure = Object.assign(new Error('full'), { code: 'ENOSPC' })
+  t.is(await ask(1), 'refused', 'not for ever prepared')
+  t.is(source.source.giving, 0)
+  source.failure = undefined
+  t.is(await ask(1), 'refused')
+  t.is(await ask(2), 'refused')
+  t.is(source.logger.lines.length, 1)
+  source.clock.advance(60_000)
+  t.is(await ask(3), 'preparing')
+  t.is(source.clock.pending, 1)
+})
+
+test('state source - without room for a copy beside what is written none is begun', async (t) => {
+  const source = new Source()
+  source.hasRoom = false
+  for (const copy of [1, 2]) {
+    const message = await source.ask(B, copy, 0)
+    t.is(message?.type === 'state-part' && message.status, 'refused')
+  }
+  t.is(source.logger.lines.length, 1, 'said once')
+  source.hasRoom = true
+  source.clock.advance(60_000)
+  const message = await source.ask(B, 3, 0)
+  t.is(message?.type === 'state-part' && message.status, 'preparing')
+})
+
+test('state source - one part at a time for each member', async (t) => {
+  const source = new Source()
+  await source.ask(B, 1, 0)
+  source.links.hasRoom = false
+  for (let i = 0; i < 3; i++) t.is(await source.ask(B, 1, 0), undefined)
+  source.links.drain()
+  await settle()
+  t.is(source.links.takeBulk().length, 1)
 })
