@@ -323,7 +323,7 @@ export function encodeBulk(message: BulkMessage): WireMessage {
       w.uint(message.segment).uint(message.offset).uint(message.length)
       return { type, parts: [w.finish()] }
     case 'slice-reply':
-      w.uint(message.segment).uint(message.offset)
+      w.uint(message.segment).uint(message.offset).uint(message.length)
       if (!message.data) return { type, parts: [w.u8(0).finish()] }
       return { type, parts: [w.u8(1).finish(), message.data] }
     case 'fetch-state':
@@ -349,9 +349,11 @@ const bulkDecoders: Readonly<Record<number, BulkDecoder>> = {
   }),
   [Bulk['slice-reply']]: (r) => {
     const place = readPlace(r)
+    const length = r.uint(SLICE_MAX_BYTES)
     const isThere = r.u8() === 1
     const data = readData(r, SLICE_MAX_BYTES)
-    return { type: 'slice-reply', ...place, data: isThere ? data : undefined }
+    if (data.length !== (isThere ? length : 0)) throw new DecodeError('misfit slice')
+    return { type: 'slice-reply', ...place, length, data: isThere ? data : undefined }
   },
   [Bulk['fetch-state']]: (r) => ({
     type: 'fetch-state',

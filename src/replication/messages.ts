@@ -233,11 +233,13 @@ export interface SliceFetch {
   readonly length: number
 }
 
-/** Answer to fetch-slice; `data` undefined = this member cannot give it. */
+/** Answer to fetch-slice of that place; `data` undefined = this member cannot give it. */
 export interface SliceReply {
   readonly type: 'slice-reply'
   readonly segment: SegmentId
   readonly offset: number
+  /** What was asked for, and the length of the data. */
+  readonly length: number
   readonly data: Buffer | undefined
 }
 

@@ -159,12 +159,12 @@ const BULK: readonly (readonly [BulkMessage, string])[] = [
     '2: 80808080808004 00 808008'
   ],
   [
-    { type: 'slice-reply', segment: SEGMENT, offset: 0, data: Buffer.from('ab', 'hex') },
-    '3: 80808080808004 00 01 ab'
+    { type: 'slice-reply', segment: SEGMENT, offset: 0, length: 1, data: Buffer.from('ab', 'hex') },
+    '3: 80808080808004 00 01 01 ab'
   ],
   [
-    { type: 'slice-reply', segment: SEGMENT, offset: 0, data: undefined },
-    '3: 80808080808004 00 00'
+    { type: 'slice-reply', segment: SEGMENT, offset: 0, length: 300, data: undefined },
+    '3: 80808080808004 00 ac02 00'
   ],
   [
     { type: 'fetch-state', copy: 2, offset: 300, length: STATE_PART_MAX_BYTES },
@@ -312,7 +312,8 @@ test('message codec - counts and lengths are bounded', (t) => {
   const data = Buffer.alloc(SLICE_MAX_BYTES + 1)
   const bulk: readonly BulkMessage[] = [
     { type: 'slice', ...place, data },
-    { type: 'slice-reply', ...place, data },
+    { type: 'slice-reply', ...place, length: data.length, data },
+    { type: 'slice-reply', ...place, length: 2, data: Buffer.alloc(1) },
     { type: 'fetch-slice', ...place, length: SLICE_MAX_BYTES + 1 },
     { type: 'fetch-state', copy: 1, offset: 0, length: STATE_PART_MAX_BYTES + 1 },
     { ...PART, data: Buffer.alloc(STATE_PART_MAX_BYTES + 1) },

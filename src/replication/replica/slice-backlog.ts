@@ -15,6 +15,7 @@ import type { MemberId } from '../../fs/primitives.ts'
 import type { SliceReply } from '../messages.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import { sliceMatches } from '../storage/segment-store.ts'
+import { systemCode } from '../storage/storage-errors.ts'
 import type { PeerLinks } from './peer-links.ts'
 import type { ReplicaDueSlices } from './replica-ports.ts'
 import type { Slices } from './slices.ts'
@@ -42,6 +43,7 @@ export interface SliceBacklogComponents {
 
 interface Asked {
   readonly from: MemberId
+  readonly length: number
   readonly answer: (data: Buffer | undefined) => void
 }
 
@@ -50,6 +52,7 @@ export class SliceBacklog {
   readonly #asked = new Map<string, Asked>()
   readonly #pauses = new Set<{ timer: Timer; resolve: () => void }>()
   #turn = 0
+  #isFull = false
   #stopped = false
 
   constructor(components: SliceBacklogComponents) {
@@ -79,9 +82,9 @@ export class SliceBacklog {
   }
 
   /** True when the answer was to a question of the backlog. */
-  onReply(from: MemberId, { segment, offset, data }: SliceReply): boolean {
+  onReply(from: MemberId, { segment, offset, length, data }: SliceReply): boolean {
     const asked = this.#asked.get(`${segment}:${offset}`)
-    if (asked?.from !== from) return false
+    if (asked?.from !== from || asked.length !== length) return false
     asked.answer(data)
     return true
   }
@@ -134,7 +137,10 @@ export class SliceBacklog {
   async #fetch(run: readonly Slice[]): Promise<void> {
     const data = await this.#ask(run)
     if (this.#stopped) return
-    if (data && this.#store(run, data)) return
+    if (data && this.#matches(run, data)) {
+      if (!this.#store(run, data)) await this.#pause(RETRY_MS)
+      return
+    }
     // One of them is dead, or damaged there: each by itself, from whoever has it.
     for (const slice of run) {
       const outcome = await this.#components.slices.fetch(slice, this.#components.hadAll)
@@ -156,8 +162,8 @@ export class SliceBacklog {
         resolve(data)
       }
       const timer = this.#components.clock.setTimer(ANSWER_MS, () => answer(undefined))
-      this.#asked.set(key, { from, answer })
       const length = lengthOf(run)
+      this.#asked.set(key, { from, length, answer })
       this.#components.links.sendBulk(from, { type: 'fetch-slice', segment, offset, length })
     })
   }
@@ -168,16 +174,29 @@ export class SliceBacklog {
     return sources[this.#turn++ % sources.length]
   }
 
-  /** False when a slice in it is not what it has to be; nothing is written then. */
-  #store(run: readonly Slice[], data: Buffer): boolean {
+  #matches(run: readonly Slice[], data: Buffer): boolean {
     const [first] = run
     if (first === undefined || data.length !== lengthOf(run)) return false
-    const fits = run.every((slice) => {
+    return run.every((slice) => {
       const from = slice.offset - first.offset
       return sliceMatches(slice, data.subarray(from, from + slice.length))
     })
-    if (!fits) return false
-    this.#components.segments.writeAt(first.segment, first.offset, data)
+  }
+
+  /** False when the disk is full: it stays due. */
+  #store(run: readonly Slice[], data: Buffer): boolean {
+    const [first] = run
+    if (first === undefined) return true
+    try {
+      this.#components.segments.writeAt(first.segment, first.offset, data)
+    } catch (error) {
+      const code = systemCode(error)
+      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+      if (!this.#isFull) this.#components.logger.error({ error }, 'no room for the copied data')
+      this.#isFull = true
+      return false
+    }
+    this.#isFull = false
     for (const slice of run) this.#settle(slice)
     return true
   }

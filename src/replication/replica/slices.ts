@@ -330,7 +330,8 @@ export class Slices implements SliceStore {
 
   #onReply(from: MemberId, message: SliceReply): void {
     const fetch = this.#fetches.get(`${message.segment}:${message.offset}`)
-    if (!fetch?.asked.has(from)) return
+    // A late answer to who asked for more in one piece (the backlog) says nothing of this slice.
+    if (!fetch?.asked.has(from) || message.length !== fetch.slice.length) return
     if (message.data && sliceMatches(fetch.slice, message.data)) {
       const { segment, offset, sha256: sha } = fetch.slice
       const stored = this.#store(segment, offset, message.data, sha)
@@ -388,7 +389,7 @@ export class Slices implements SliceStore {
       if (!links.bulkHasRoom(from)) await links.bulkDrained(from)
       const { segment, offset, length } = message
       const data = segments.readBytes(segment, offset, length)
-      links.sendBulk(from, { type: 'slice-reply', segment, offset, data })
+      links.sendBulk(from, { type: 'slice-reply', segment, offset, length, data })
     } catch (error) {
       logger.error({ from, segment: message.segment, error }, 'slice could not be read for a peer')
     } finally {

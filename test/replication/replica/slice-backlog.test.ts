@@ -28,7 +28,10 @@ class Desk {
   readonly stored = new Map<number, Buffer>()
   readonly unjournaled: SegmentId[] = []
   readonly fetchedAlone: number[] = []
+  readonly logger = new NotedLogger()
+  failure: Error | undefined
   outcome: FetchOutcome = 'here'
+  fatal: unknown
   readonly left: Slice[]
   readonly backlog: SliceBacklog
 
@@ -49,6 +52,7 @@ class Desk {
       },
       segments: {
         writeAt: (_segment, offset, data) => {
+          if (this.failure) throw this.failure
           this.stored.set(offset, Buffer.from(data))
         },
         verifySha: ({ offset }) => (onDisk.includes(offset / BYTES) ? 'ok' : 'missing'),
@@ -67,11 +71,21 @@ class Desk {
       inSync: () => [A],
       hadAll: (member) => member === A,
       clock: this.clock,
-      logger: new NotedLogger(),
+      logger: this.logger,
       onFatal: (reason) => {
-        throw reason
+        this.fatal = reason
       }
     })
+  }
+
+  /** Whatever is asked for is answered rightly, until nothing is. */
+  async serve(): Promise<void> {
+    for (let asked = this.asked(); asked.length > 0; asked = this.asked()) {
+      for (const { from, count } of asked) {
+        const numbers = Array.from({ length: count }, (_, i) => from + i)
+        await this.reply(from, Buffer.concat(numbers.map(bytesOf)))
+      }
+    }
   }
 
   /** The places asked for, in slices. */
@@ -82,8 +96,9 @@ class Desk {
     })
   }
 
-  async reply(from: number, data: Buffer | undefined): Promise<boolean> {
-    const place = { segment: SEGMENT, offset: from * BYTES }
+  async reply(from: number, data: Buffer | undefined, count?: number): Promise<boolean> {
+    const length = count === undefined ? (data?.length ?? BYTES) : count * BYTES
+    const place = { segment: SEGMENT, offset: from * BYTES, length }
     const taken = this.backlog.onReply(A, { type: 'slice-reply', ...place, data })
     await settle()
     return taken
@@ -99,6 +114,7 @@ test('slice backlog - neighbours come together, what is on the disk is not fetch
     { from: 2, count: 3 },
     { from: 6, count: 1 }
   ])
+  t.absent(await desk.reply(2, bytesOf(2)), 'the answer to another question at that place')
   t.ok(await desk.reply(2, Buffer.concat([2, 3, 4].map(bytesOf))))
   t.is(desk.stored.get(2 * BYTES)?.length, 3 * BYTES)
   t.absent(await desk.reply(3, bytesOf(3)), 'nobody asked for that')
@@ -146,4 +162,31 @@ test('slice backlog - once stopped nothing is written', async (t) => {
   await desk.reply(0, bytesOf(0))
   t.is(desk.stored.size, 0)
   t.is(desk.clock.pending, 0)
+})
+
+test('slice backlog - a full disk is said once and tried again, another failure ends it', async (t) => {
+  const desk = new Desk([0, 2, 4].map(sliceOf))
+  desk.failure = Object.assign(new Error('full'), { code: 'ENOSPC' })
+  desk.backlog.start()
+  await settle()
+  const tryAgain = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) {
+      await desk.serve()
+      desk.clock.advance(1000)
+      await settle()
+    }
+  }
+  await tryAgain()
+  t.is(desk.backlog.left.slices, 3)
+  t.is(desk.logger.lines.length, 1)
+  desk.failure = undefined
+  await tryAgain()
+  t.is(desk.backlog.left.slices, 0)
+  t.is(desk.fatal, undefined)
+  const other = new Desk([sliceOf(0)])
+  other.failure = new Error('broken')
+  other.backlog.start()
+  await settle()
+  await other.serve()
+  t.is(other.fatal, other.failure)
 })

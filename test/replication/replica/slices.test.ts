@@ -85,6 +85,8 @@ class MemorySegments {
   }
 }
 
+type Place = Pick<Slice, 'segment' | 'offset' | 'length'>
+
 function make(
   options: Partial<SlicesOptions> = {},
   members: readonly MemberId[] = [B, C],
@@ -112,9 +114,9 @@ function make(
     { ...SLICES_DEFAULTS, ...options }
   )
   if (isRestored) slices.restored()
-  const reply = (from: MemberId, slice: Slice, data: Buffer | undefined): void => {
-    const { segment, offset } = slice
-    slices.onBulk(from, { type: 'slice-reply', segment, offset, data })
+  const reply = (from: MemberId, place: Place, data: Buffer | undefined): void => {
+    const { segment, offset, length } = place
+    slices.onBulk(from, { type: 'slice-reply', segment, offset, length, data })
   }
   return { segments, links, clock, logger, damage, applied, slices, reply, count: () => arrivals }
 }
@@ -268,6 +270,23 @@ test('slices - an answer counts by what was known of its member when it was aske
   t.is(slices.holds(entry, false), false)
 })
 
+test('slices - the answer to another question at the same place says nothing', async (t) => {
+  const { slices, reply } = make({}, [B])
+  const data = bytesOf(1)
+  const slice = sliceOf(data)
+  const entry = entryOf(slice)
+  slices.want(entry, false)
+  // It was asked for this slice and its neighbour in one piece before, and is late.
+  const both = { ...slice, length: 2 * LARGE }
+  reply(B, both, Buffer.concat([data, Buffer.alloc(LARGE)]))
+  reply(B, both, undefined)
+  await settle()
+  t.is(slices.holds(entry, false), false, 'not dead')
+  reply(B, slice, data)
+  await settle()
+  t.is(slices.holds(entry, false), true, 'and still waited for')
+})
+
 test('slices - a silent or vanished member is passed over', async (t) => {
   const { slices, links, clock } = make()
   const entry = entryOf(sliceOf(bytesOf(1)))
@@ -338,7 +357,7 @@ test('slices - nobody is answered before the journal is replayed', async (t) => 
   segments.writeAt(OWN, 0, bytesOf(1, 10))
   slices.restored()
   await settle()
-  const place = { type: 'slice-reply', segment: OWN, offset: 0 } as const
+  const place = { type: 'slice-reply', segment: OWN, offset: 0, length: 10 } as const
   t.alike(links.takeBulk(), [{ to: B, message: { ...place, data: bytesOf(1, 10) } }])
 })
 
@@ -349,7 +368,7 @@ test('slices - serves what stands on the disk, a bounded number at a time', asyn
   slices.onBulk(B, { ...ask, offset: 0 })
   slices.onBulk(B, { ...ask, offset: 10 })
   await settle()
-  const place = { type: 'slice-reply', segment: OWN } as const
+  const place = { type: 'slice-reply', segment: OWN, length: 10 } as const
   t.alike(
     links.takeBulk().map((sent) => sent.message),
     [
