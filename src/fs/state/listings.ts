@@ -5,7 +5,7 @@
 import type { Ino } from '../primitives.ts'
 import type { Dentry } from './dentry-table.ts'
 
-/** Of all directories together; about 250 bytes each. */
+/** Of all directories together; about 250 bytes each. A directory counts as one more. */
 const ENTRIES_MAX = 32_768
 /** Read at a time; a bit more than one answer to the kernel holds. */
 const READ_ENTRIES = 1024
@@ -53,29 +53,36 @@ export class Listings {
   changed(directory: Ino): void {
     const listing = this.#listings.get(directory)
     if (listing === undefined) return
-    this.#entries -= listing.entries.length
+    this.#entries -= listing.entries.length + 1
     this.#listings.delete(directory)
   }
 
   #begin(directory: Ino, base: number): Listing {
     this.changed(directory)
+    this.#makeRoom(1, undefined)
     const listing: Listing = { base, entries: [], complete: false }
     this.#listings.set(directory, listing)
+    this.#entries++
     return listing
   }
 
   /** False when there is no room for more of this directory. */
   #grow(directory: Ino, listing: Listing): boolean {
-    for (const oldest of this.#listings.keys()) {
-      if (this.#entries + READ_ENTRIES <= this.#entriesMax) break
-      if (oldest !== directory) this.changed(oldest)
-    }
-    if (this.#entries + READ_ENTRIES > this.#entriesMax) return false
+    if (!this.#makeRoom(READ_ENTRIES, directory)) return false
     const more = this.#read(directory, lastCookie(listing), READ_ENTRIES)
     for (const dentry of more) listing.entries.push(dentry)
     this.#entries += more.length
     listing.complete = more.length < READ_ENTRIES
     return true
+  }
+
+  /** The oldest go, but for `kept`. False when that is not enough. */
+  #makeRoom(entries: number, kept: Ino | undefined): boolean {
+    for (const oldest of this.#listings.keys()) {
+      if (this.#entries + entries <= this.#entriesMax) return true
+      if (oldest !== kept) this.changed(oldest)
+    }
+    return this.#entries + entries <= this.#entriesMax
   }
 }
 

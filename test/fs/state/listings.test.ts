@@ -75,3 +75,13 @@ test('listings - bounded: the oldest go, what does not fit is read each time', (
   t.is(all(listings, OTHER).length, 1000)
   t.ok(reads.length > before, 'it had to go')
 })
+
+test('listings - bounded in directories, too, however little is in them', (t) => {
+  const { listings, reads } = open({}, 3000)
+  for (let i = 0; i < 6000; i++) listings.list((100 + i) as Ino, 2, 10)
+  t.is(reads.length, 6000)
+  listings.list((100 + 5999) as Ino, 2, 10)
+  t.is(reads.length, 6000, 'the newest are kept')
+  listings.list(100 as Ino, 2, 10)
+  t.is(reads.length, 6001)
+})
