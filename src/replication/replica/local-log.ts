@@ -141,7 +141,6 @@ export class LocalLog {
         this.#finishMerged(gathering)
         state.apply(op, { writer, seq })
         gathering.ops.push(op)
-        gathering.headBytes += headBytes(op)
       }
     } catch (error) {
       // The op may be half applied: the transaction as a whole is not to be trusted any more.
@@ -149,6 +148,8 @@ export class LocalLog {
       throw error
     }
     gathering.unwritten.push(op)
+    // Also of one that was merged: in the open-entry file it stands by itself.
+    gathering.headBytes += headBytes(op)
     if (payload && payload.length > 0) {
       assert(payload.length === opDataBytes(op), 'payload is not the bytes of the op')
       gathering.payloads.push(this.#slab.keep(payload))

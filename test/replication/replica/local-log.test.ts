@@ -1,6 +1,6 @@
 import test from 'brittle'
 import { FsError } from '../../../src/fs/errno.ts'
-import type { Op } from '../../../src/fs/op.ts'
+import type { Op, WriteOp } from '../../../src/fs/op.ts'
 import { OPS_MAX } from '../../../src/fs/op-codec.ts'
 import type { StateMachine } from '../../../src/fs/ports/state-machine.ts'
 import type {
@@ -45,7 +45,8 @@ function open(openEntry?: { put(part: EntryPart): void }) {
   const now = { ms: 0 }
   const applied: Op[] = []
   const turn: (() => void)[] = []
-  const state = { apply: (op: Op) => void applied.push(op) } as unknown as StateMachine
+  const apply = (op: Op) => void applied.push(op)
+  const state = { apply, extend: () => undefined } as unknown as StateMachine
   const log = new LocalLog({
     writer: WRITER,
     state,
@@ -176,4 +177,30 @@ test('local-log - the payload of an entry may be used again when its op is answe
   bytes.fill(9)
   log.flush()
   t.alike([...(journaled[1]?.payload ?? [])], [1, 1, 1, 2, 2, 2])
+})
+
+test('local-log - what the parts of an entry hold is an entry, too, however much was merged', async (t) => {
+  const parts: EntryPart[] = []
+  const { log, journaled, endTurn, now } = open({ put: (part) => parts.push(part) })
+  log.setWritable(true)
+  void log.submit(reap(1))
+  endTurn()
+  now.ms++
+  const payload = Buffer.alloc(3)
+  for (let i = 0; i < 2 * OPS_MAX; i++) {
+    const { slices, ...op } = write(5) as WriteOp
+    const [slice] = slices
+    if (!slice) throw new Error('no slice')
+    void log.submit({ ...op, offset: 3 * i, slices: [{ ...slice, offset: 3 * i }] }, payload)
+    if (i % 100 === 0) endTurn()
+  }
+  endTurn()
+  const left = new Map<Seq, number>()
+  for (const { seq, head } of parts) {
+    const { ops } = decodeEntryHead(Buffer.from(head))
+    left.set(seq, (left.get(seq) ?? 0) + ops.length)
+  }
+  t.ok(left.size > 1)
+  t.ok([...left.values()].every((ops) => ops <= OPS_MAX))
+  t.ok(journaled.length > 2, 'closed before the payload fills it')
 })
