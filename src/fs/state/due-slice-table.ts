@@ -28,6 +28,7 @@ export function noteAllSlicesDue(database: Database): void {
 }
 
 export class DueSliceTable {
+  readonly #database: Database
   readonly #after: Statement
   readonly #delete: Statement
   #slices: number
@@ -35,6 +36,7 @@ export class DueSliceTable {
 
   constructor(database: Database) {
     database.exec(TABLE)
+    this.#database = database
     this.#after = database
       .prepare(
         `SELECT segment, offset, length, crc32, sha256 FROM local_due_slice
@@ -72,5 +74,12 @@ export class DueSliceTable {
     if (this.#delete.run(segment, offset).changes === 0) return
     this.#slices--
     this.#bytes -= length
+  }
+
+  /** Nobody has what is still to come. */
+  giveUp(): void {
+    this.#database.exec('DELETE FROM local_due_slice')
+    this.#slices = 0
+    this.#bytes = 0
   }
 }

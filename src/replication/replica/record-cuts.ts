@@ -1,7 +1,8 @@
 /** What an epoch record says about positions, seen from a member: what it must hold, what it may not. */
-import type { Seq, WriterId } from '../../fs/primitives.ts'
+import type { Epoch, Seq, WriterId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
 import type { Vector } from '../vector.ts'
+import { vectorCovers } from '../vector.ts'
 
 const HELD_WRITERS_MAX = 512
 
@@ -23,6 +24,15 @@ export function isBeyondCuts(
     if (finalSeq !== undefined && appliedOf(writer) > finalSeq) return true
   }
   return false
+}
+
+/** True for a member that has nothing of the volume though there is something. */
+export function lacksState(
+  record: EpochRecord,
+  { stateEpoch, held }: { readonly stateEpoch: Epoch | 0; readonly held: Vector }
+): boolean {
+  if (stateEpoch !== 0 || [...held.values()].some((seq) => seq > 0)) return false
+  return record.forgotten > 0 || !vectorCovers(held, allCuts(record))
 }
 
 /** After many restarts only what can still be cut: a vector in a message is bounded. */

@@ -21,14 +21,13 @@ import type { EpochRecord } from '../record.ts'
 import type { TokenNode } from '../token/token-node.ts'
 import { Turns } from '../turns.ts'
 import type { Vector } from '../vector.ts'
-import { vectorCovers } from '../vector.ts'
 import type { Invitations } from '../volume/invitations.ts'
 import type { CatchUp } from './catch-up.ts'
 import type { LagWatch } from './lag-watch.ts'
 import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
-import { allCuts } from './record-cuts.ts'
+import { lacksState } from './record-cuts.ts'
 import { Repeating } from './repeating.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import { ReplicaParts } from './replica-parts.ts'
@@ -248,10 +247,8 @@ export class Replica implements OpLog {
   }
 
   #lacksState(record: EpochRecord): boolean {
-    if (this.#components.state.position().epoch !== 0) return false
-    const held = this.#ports.held
-    if ([...held.values()].some((seq) => seq > 0)) return false
-    return record.forgotten > 0 || !vectorCovers(held, allCuts(record))
+    const stateEpoch = this.#components.state.position().epoch
+    return lacksState(record, { stateEpoch, held: this.#ports.held })
   }
 
   async #replay(): Promise<void> {

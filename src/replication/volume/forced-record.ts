@@ -5,7 +5,7 @@
  *
  * Its epoch leaves a wide gap to the last one: the others may have made some among themselves.
  */
-import type { Epoch, MemberId, Seq } from '../../fs/primitives.ts'
+import type { Epoch, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
 import type { VoterState } from '../register/voter.ts'
 import type { Vector } from '../vector.ts'
@@ -17,7 +17,13 @@ export function forcedRecord(record: EpochRecord, self: MemberId, held: Vector):
   const epoch = (record.epoch + EPOCH_GAP) as Epoch
   const others = record.members.filter((member) => member.id !== self)
   const { tieBreaker: _, ...kept } = record
-  const cuts = record.live.map((writer) => [writer, (held.get(writer) ?? 0) as Seq] as const)
+  const heldOf = (writer: WriterId): Seq => (held.get(writer) ?? 0) as Seq
+  const cuts = record.live.map((writer) => [writer, heldOf(writer)] as const)
+  // A member that was not in sync may have less than earlier cuts name, and nobody can bring the rest.
+  const history = record.history.map((each) => ({
+    ...each,
+    cuts: each.cuts.map(([writer, cut]) => [writer, Math.min(cut, heldOf(writer)) as Seq] as const)
+  }))
   return {
     ...kept,
     epoch,
@@ -25,12 +31,11 @@ export function forcedRecord(record: EpochRecord, self: MemberId, held: Vector):
     members: record.members.filter((member) => member.id === self),
     live: [],
     inSync: [self],
-    writers: record.writers.map((info) =>
-      info.finalSeq === undefined
-        ? { ...info, finalSeq: (held.get(info.writer) ?? 0) as Seq }
-        : info
-    ),
-    history: [...record.history, { epoch, cuts }],
+    writers: record.writers.map((info) => ({
+      ...info,
+      finalSeq: Math.min(info.finalSeq ?? Number.MAX_SAFE_INTEGER, heldOf(info.writer)) as Seq
+    })),
+    history: [...history, { epoch, cuts }],
     voters: [[self, 1]],
     votersBefore: [[self, 1]],
     removedKeys: [...record.removedKeys, ...others.map((member) => member.publicKey)]

@@ -1,7 +1,10 @@
 import test from 'brittle'
 import type { Epoch, Incarnation, Seq } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
+import { Admission } from '../../../src/replication/admission.ts'
 import type { Ballot } from '../../../src/replication/register/ballot.ts'
+import { allCuts } from '../../../src/replication/replica/record-cuts.ts'
+import { vectorCovers } from '../../../src/replication/vector.ts'
 import { forcedRecord, newestRecord } from '../../../src/replication/volume/forced-record.ts'
 import { validateRecord } from '../../../src/replication/volume/record-codec.ts'
 import { A, B, C, epochRecord, memberInfo } from '../records.ts'
@@ -44,6 +47,43 @@ test('forced record - one member alone, every writer ends at what it holds', (t)
   t.is(record.removedKeys.length, 2, 'the others are refused')
   t.is(record.tieBreaker, undefined)
   t.ok(record.epoch > before.epoch + 1000, 'above what the others may have made meanwhile')
+})
+
+test('forced record - a member that was behind holds all that it says', (t) => {
+  const newer = makeWriterId(A, 2 as Incarnation)
+  const behind = epochRecord({
+    epoch: 5 as Epoch,
+    members: [memberInfo(A), memberInfo(B)],
+    live: [newer, WB],
+    writers: [
+      { writer: WA, coreKey: 'aa'.repeat(32), finalSeq: 9 as Seq },
+      { writer: newer, coreKey: 'cc'.repeat(32) },
+      { writer: WB, coreKey: 'bb'.repeat(32) }
+    ],
+    history: [
+      { epoch: 4 as Epoch, cuts: [[WA, 9 as Seq]] },
+      {
+        epoch: 5 as Epoch,
+        cuts: [
+          [newer, 3 as Seq],
+          [WB, 4 as Seq]
+        ]
+      }
+    ]
+  })
+  const held = new Map([
+    [WA, 6 as Seq],
+    [newer, 7 as Seq],
+    [WB, 2 as Seq]
+  ])
+  const record = forcedRecord(behind, B, held)
+  t.alike(validateRecord(JSON.parse(JSON.stringify(record))), record)
+  t.ok(vectorCovers(held, allCuts(record)), 'so it may lead')
+  t.ok(new Admission({ record, applied: held, epoch: 0 }).atCuts)
+  t.alike(
+    record.writers.map((w) => w.finalSeq),
+    [6, 7, 2]
+  )
 })
 
 test('forced record - it goes on from what the own voter has accepted', (t) => {

@@ -46,7 +46,7 @@ export async function runRecover(
   return 0
 }
 
-function describe({ before, after, wasInSync }: RecoveryPlan): string[] {
+function describe({ before, after, wasInSync, missingBytes }: RecoveryPlan): string[] {
   const [self] = after.members
   const others = before.members.filter((member) => member.id !== self?.id)
   const names = others.map((member) => member.name).join(', ') || 'nobody'
@@ -57,6 +57,9 @@ function describe({ before, after, wasInSync }: RecoveryPlan): string[] {
     wasInSync
       ? 'it was in sync: of what fsync has acknowledged nothing is lost that it knows of'
       : `it was NOT in sync (${inSync.map((member) => member.name).join(', ')} was): whatever was written since it fell behind is lost, also what fsync has acknowledged`,
-    'what the others wrote and it never received is lost'
+    'what the others wrote and it never received is lost',
+    ...(missingBytes === 0
+      ? []
+      : [`${missingBytes} bytes of files never came here: reading them will fail with EIO`])
   ]
 }
