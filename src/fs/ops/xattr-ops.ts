@@ -13,6 +13,8 @@ const LIST_MAX_BYTES = 65536
 const NAMESPACES = ['user.', 'trusted.', 'security.']
 /** As on every FUSE filesystem, SELinux labels files by their mount alone. */
 const NOT_KEPT = 'security.selinux'
+/** `ls -l` asks each file for its access control list, and few have one. */
+const NO_SUCH_ATTRIBUTE = new FsError('ENODATA')
 
 /**
  * EOPNOTSUPP for what is not kept; of system.* there are the access control lists only. Who may
@@ -82,16 +84,16 @@ function assertListRoom(core: Core, ino: Ino, name: Uint8Array): void {
   if (bytes > LIST_MAX_BYTES) throw new FsError('ENOSPC', 'too many attributes')
 }
 
-export async function getxattr(
+export function getxattr(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
   name: Uint8Array
-): Promise<Uint8Array> {
+): Awaitable<Uint8Array> {
   assertXattrName(name)
   return underShared(core, ctx, ino, () => {
     const value = core.state.xattr(ino, name)
-    if (value === undefined) throw new FsError('ENODATA')
+    if (value === undefined) throw NO_SUCH_ATTRIBUTE
     return value
   })
 }

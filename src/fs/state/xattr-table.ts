@@ -15,6 +15,8 @@ const BARE_MAX_INODES = 16_384
 export class XattrTable {
   /** Most inodes have no attribute, and are asked for one whenever something is made or run. */
   readonly #bare = new Set<Ino>()
+  /** There was none at all since this was opened. */
+  #isEmpty: boolean
   readonly #any: Statement
   readonly #select: Statement
   readonly #names: Statement
@@ -33,13 +35,16 @@ export class XattrTable {
     this.#delete = database.prepare('DELETE FROM xattr WHERE ino = ? AND name = ?')
     this.#deleteAll = database.prepare('DELETE FROM xattr WHERE ino = ?')
     this.#all = database.prepare('SELECT ino, name, value FROM xattr ORDER BY ino, name').raw(true)
+    this.#isEmpty = database.prepare('SELECT 1 FROM xattr LIMIT 1').get() === undefined
   }
 
   get(ino: Ino, name: Uint8Array): Uint8Array | undefined {
-    if (this.#bare.has(ino)) return undefined
-    const value = this.#select.get(ino, name) as Uint8Array | undefined
-    if (value === undefined && this.#any.get(ino) === undefined) this.#rememberBare(ino)
-    return value
+    if (this.#isEmpty || this.#bare.has(ino)) return undefined
+    if (this.#any.get(ino) === undefined) {
+      this.#rememberBare(ino)
+      return undefined
+    }
+    return this.#select.get(ino, name) as Uint8Array | undefined
   }
 
   #rememberBare(ino: Ino): void {
@@ -52,6 +57,7 @@ export class XattrTable {
   }
 
   put(ino: Ino, name: Uint8Array, value: Uint8Array): void {
+    this.#isEmpty = false
     this.#bare.delete(ino)
     this.#put.run(ino, name, value)
   }

@@ -1,5 +1,6 @@
 /** Serves the two-step reads of extended attributes: size 0 asks how large the answer is. */
 import { Errno } from '../../fs/errno.ts'
+import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { errorReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
@@ -8,12 +9,14 @@ import type { ServedRequest } from './served-request.ts'
 /** XATTR_LIST_MAX of the kernel. */
 const LIST_MAX_BYTES = 65536
 
-export async function serveGetxattr(
+export function serveGetxattr(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'getxattr'>
-): Promise<Reply> {
-  return sized(await fs.getxattr(request, request.nodeid, body.name), body.size)
+): Awaitable<Reply> {
+  const value = fs.getxattr(request, request.nodeid, body.name)
+  if (!(value instanceof Promise)) return sized(value, body.size)
+  return value.then((found) => sized(found, body.size))
 }
 
 /** Names one after another, each ended by NUL. */

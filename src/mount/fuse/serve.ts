@@ -1,5 +1,6 @@
 /** Request to FilesystemApi to reply. Errors pass through to dispatch.ts, which makes them errno. */
 import { AssertionError } from '../../fs/assert.ts'
+import type { Attr } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
 import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { Opcode } from './abi.ts'
@@ -81,19 +82,20 @@ export function serve(components: ServeComponents, request: ServedRequest): Awai
   }
 }
 
-async function serveAttr(
+function serveAttr(
   { fs, policy }: ServeComponents,
   request: ServedRequest,
   body: Extract<RequestBody, { readonly op: 'getattr' | 'setattr' | 'statx' }>
-): Promise<Reply> {
+): Awaitable<Reply> {
   const ino = request.nodeid
+  const answer = (attr: Attr): Awaitable<Reply> => {
+    const reply: Reply = { kind: body.op === 'statx' ? 'statx' : 'attr', attr, attrValidMs: 0 }
+    const dropping = policy.beforeAnswer(ino)
+    return dropping === undefined ? reply : dropping.then(() => reply)
+  }
   const attr =
-    body.op === 'setattr'
-      ? await fs.setattr(request, ino, body.changes)
-      : await fs.getattr(request, ino)
-  const dropping = policy.beforeAnswer(ino)
-  if (dropping !== undefined) await dropping
-  return { kind: body.op === 'statx' ? 'statx' : 'attr', attr, attrValidMs: 0 }
+    body.op === 'setattr' ? fs.setattr(request, ino, body.changes) : fs.getattr(request, ino)
+  return attr instanceof Promise ? attr.then(answer) : answer(attr)
 }
 
 async function serveQuery(
