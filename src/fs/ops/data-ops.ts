@@ -8,8 +8,8 @@
  */
 import { isDirectory, isRegular } from '../attr.ts'
 import { FsError } from '../errno.ts'
-import type { HandleId, RequestContext } from '../filesystem-api.ts'
-import type { Op } from '../op.ts'
+import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
+import type { Op, Slice } from '../op.ts'
 import { FILE_SIZE_MAX, INLINE_MAX_BYTES } from '../op.ts'
 import type { ByteRange, TokenMode } from '../ports/token-service.ts'
 import { RANGE_END } from '../ports/token-service.ts'
@@ -41,23 +41,23 @@ function assertRange(offset: number, length: number): void {
   if (offset + length > FILE_SIZE_MAX) throw new FsError('EFBIG')
 }
 
-export async function read(
+export function read(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
   handle: HandleId,
   part: { readonly offset: number; readonly length: number }
-): Promise<Uint8Array> {
+): Awaitable<Uint8Array> {
   const { offset, length } = part
   if (offset < 0 || length < 0) throw new FsError('EINVAL', 'offset')
   const range = { start: offset, end: offset + length }
   const want = { ino, mode: readMode(core, ino, handle), range }
   const resolution = { wants: [want] }
-  const plan = await underTokens(
+  const plan = underTokens(
     core,
     ctx,
     () => resolution,
-    () => {
+    (): ReadPlan => {
       const inode = needInode(core, ino)
       core.openFiles.get(ino, handle, ctx.lockOwner)
       assertFile(inode)
@@ -66,8 +66,21 @@ export async function read(
       return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
     }
   )
-  if (plan.end <= offset) return EMPTY
-  return readExtents(core, plan.extents, offset, plan.end)
+  if (plan instanceof Promise) return plan.then((granted) => readPlanned(core, granted, offset))
+  return readPlanned(core, plan, offset)
+}
+
+interface ReadPlan {
+  readonly end: number
+  readonly extents: readonly Extent[]
+}
+
+function readPlanned(
+  core: Core,
+  { end, extents }: ReadPlan,
+  offset: number
+): Awaitable<Uint8Array> {
+  return end <= offset ? EMPTY : readExtents(core, extents, offset, end)
 }
 
 /** Read under a write lock and then written: one hand-over of the token instead of two. */
@@ -77,12 +90,12 @@ function readMode(core: Core, ino: Ino, handle: HandleId): TokenMode {
   return core.sections.expectsWrite(ino, handle, isWritable) ? 'exclusive' : 'shared'
 }
 
-async function readExtents(
+function readExtents(
   core: Core,
   extents: readonly Extent[],
   start: number,
   end: number
-): Promise<Uint8Array> {
+): Awaitable<Uint8Array> {
   const target = Buffer.allocUnsafe(end - start)
   const waits: Promise<void>[] = []
   let at = start
@@ -96,8 +109,7 @@ async function readExtents(
     at = to
   }
   if (at < end) target.fill(0, at - start)
-  if (waits.length > 0) await Promise.all(waits)
-  return target
+  return waits.length === 0 ? target : Promise.all(waits).then(() => target)
 }
 
 /** The bytes a write needs; undefined for the whole inode. */
@@ -116,7 +128,7 @@ function writeRange(
   return { start: Math.min(offset, inode.size), end: RANGE_END }
 }
 
-export async function write(
+export function write(
   core: Core,
   ctx: RequestContext,
   ino: Ino,
@@ -124,18 +136,38 @@ export async function write(
   offset: number,
   data: Uint8Array,
   options: WriteOptions
-): Promise<number> {
+): Awaitable<number> {
   assertFile(needInode(core, ino))
   core.openFiles.get(ino, handle, ctx.lockOwner)
   if (!options.append) assertRange(offset, data.length)
   if (data.length === 0) return 0
   core.opLog.assertSpace(data.length)
-  const slices = await core.slices.append(data)
+  const slices = core.slices.append(data)
+  const place = { ino, handle, offset }
+  if (!(slices instanceof Promise)) return submitWrite(core, ctx, place, data, slices, options)
+  return slices.then((stored) => submitWrite(core, ctx, place, data, stored, options))
+}
+
+interface WritePlace {
+  readonly ino: Ino
+  readonly handle: HandleId
+  /** Without meaning for an append. */
+  readonly offset: number
+}
+
+function submitWrite(
+  core: Core,
+  ctx: RequestContext,
+  { ino, handle, offset }: WritePlace,
+  data: Uint8Array,
+  slices: readonly Slice[],
+  options: WriteOptions
+): Awaitable<number> {
   const resolve = () => {
     const range = writeRange(core, ino, offset, data.length, options)
     return { wants: [range === undefined ? exclusive(ino) : { ...exclusive(ino), range }] }
   }
-  await underTokens(core, ctx, resolve, ({ wants: [want] }) => {
+  const submitted = underTokens(core, ctx, resolve, ({ wants: [want] }) => {
     const inode = needInode(core, ino)
     core.openFiles.get(ino, handle, ctx.lockOwner)
     const at = options.append ? inode.size : offset
@@ -157,5 +189,5 @@ export async function write(
     if (removal === undefined) return done
     return Promise.all([done, core.opLog.submit(removal)]).then(() => undefined)
   })
-  return data.length
+  return submitted instanceof Promise ? submitted.then(() => data.length) : data.length
 }

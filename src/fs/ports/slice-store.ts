@@ -7,10 +7,10 @@ export interface SliceStore {
    * at most INLINE_MAX_BYTES is expected to travel as the op's payload; more is also queued on the
    * bulk connections. In the page cache on return, durable only through `OpLog.durable`.
    *
-   * Resolves at once, or when the bulk queues have room (backpressure). `data` may be reused
-   * when the promise settles. Throws ENOSPC or EIO; nothing refers to the bytes then.
+   * Done when it returns, or, with a promise, when the bulk queues have room (backpressure); `data`
+   * may be reused then. Throws or rejects with ENOSPC or EIO; nothing refers to the bytes then.
    */
-  append(data: Uint8Array): Promise<readonly Slice[]>
+  append(data: Uint8Array): readonly Slice[] | Promise<readonly Slice[]>
 
   /**
    * Copies bytes [from, from + length) of a slice into `target` at `targetOffset`, checked against

@@ -57,7 +57,16 @@ export function homeOf(ino: Ino, { offset, delta, slice }: Extent): Home {
   return { ino, base: offset - delta, slice }
 }
 
+/** What an extent is to be, with the row still what it was. */
+interface Unwritten {
+  readonly ino: Ino
+  readonly offset: number
+  slice: Slice
+}
+
 export class ExtentTable {
+  /** An extent that grows write by write is written to its row when anybody looks. */
+  #unwritten: Unwritten | undefined
   readonly #at: Statement
   readonly #between: Statement
   readonly #insert: Statement
@@ -107,6 +116,7 @@ export class ExtentTable {
   range(ino: Ino, start: number, end: number, limit?: number): Extent[] {
     const extents: Extent[] = []
     if (end <= start || limit === 0) return extents
+    this.flush()
     const first = this.#at.get(ino, start) as ExtentColumns | undefined
     if (first !== undefined && first[0] + first[1] > start) {
       extents.push(fromColumns(first))
@@ -128,6 +138,7 @@ export class ExtentTable {
   }
 
   insert(ino: Ino, extent: Extent): void {
+    this.flush()
     const { slice } = extent
     this.#insert.run(
       ino,
@@ -143,7 +154,22 @@ export class ExtentTable {
   }
 
   /** The extent that begins at `offset` becomes all of `slice`; there is one. */
-  set(ino: Ino, offset: number, { segment, offset: at, length, crc32, sha256 }: Slice): void {
+  set(ino: Ino, offset: number, slice: Slice): void {
+    const unwritten = this.#unwritten
+    if (unwritten?.ino === ino && unwritten.offset === offset) {
+      unwritten.slice = slice
+      return
+    }
+    this.flush()
+    this.#unwritten = { ino, offset, slice }
+  }
+
+  /** Every row is what the methods here say it is. */
+  flush(): void {
+    if (this.#unwritten === undefined) return
+    const { ino, offset, slice } = this.#unwritten
+    this.#unwritten = undefined
+    const { segment, offset: at, length, crc32, sha256 } = slice
     const { changes } = this.#set.run(length, segment, at, length, crc32, sha256, ino, offset)
     assert(changes === 1, `inode ${ino} has no extent at ${offset}`)
   }
@@ -181,6 +207,7 @@ export class ExtentTable {
     return this.#cut(ino, start, end, this.range(ino, start, end))
   }
 
+  /** `overlapping`: as the rows have it. */
   #cut(ino: Ino, start: number, end: number, overlapping: readonly Extent[]): CutResult {
     if (overlapping.length === 0) return NOTHING
     let bytes = 0
@@ -219,11 +246,13 @@ export class ExtentTable {
   }
 
   #holds({ ino, base, slice }: Home): boolean {
+    this.flush()
     const { segment, offset, length } = slice
     return this.#used.get(ino, base, base + length, segment, offset, base) !== undefined
   }
 
   *all(): IterableIterator<Extent & { readonly ino: Ino }> {
+    this.flush()
     for (const row of this.#all.iterate()) {
       const [ino, ...rest] = row as [Ino, ...ExtentColumns]
       yield { ino, ...fromColumns(rest) }

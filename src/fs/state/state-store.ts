@@ -93,6 +93,7 @@ export class StateStore implements StateMachine {
     this.#assertSound()
     try {
       this.tables.inodes.flush()
+      this.tables.extents.flush()
       this.tables.local.setPosition(position)
       this.tables.local.setTotals(this.tables.totals)
       this.database.exec('COMMIT')

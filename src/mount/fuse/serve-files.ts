@@ -60,14 +60,17 @@ export async function serveCopy(
   return { kind: 'written', sizeBytes }
 }
 
-export async function serveRead(
+export function serveRead(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'read'>
-): Promise<Reply> {
-  const data = await fs.read(request, request.nodeid, body.handle, body.offset, body.size)
-  assert(data.length <= body.size, 'read gave more than was asked for')
-  return { kind: 'data', data }
+): Awaitable<Reply> {
+  const reply = (data: Uint8Array): Reply => {
+    assert(data.length <= body.size, 'read gave more than was asked for')
+    return { kind: 'data', data }
+  }
+  const data = fs.read(request, request.nodeid, body.handle, body.offset, body.size)
+  return data instanceof Promise ? data.then(reply) : reply(data)
 }
 
 /**

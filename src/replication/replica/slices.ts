@@ -119,8 +119,8 @@ export class Slices implements SliceStore {
     return this.#repaired
   }
 
-  async append(data: Uint8Array): Promise<readonly Slice[]> {
-    const { segments, links } = this.#components
+  append(data: Uint8Array): readonly Slice[] | Promise<readonly Slice[]> {
+    const { segments } = this.#components
     let slices: readonly Slice[]
     try {
       slices = segments.append(data)
@@ -132,8 +132,13 @@ export class Slices implements SliceStore {
       throw error
     }
     if (data.length <= INLINE_MAX_BYTES) return slices
-    let from = 0
     for (const slice of slices) this.#unjournaled.add(slice.segment)
+    return this.#push(slices, data)
+  }
+
+  async #push(slices: readonly Slice[], data: Uint8Array): Promise<readonly Slice[]> {
+    const { links } = this.#components
+    let from = 0
     for (const slice of slices) {
       const bytes = Buffer.from(data.buffer, data.byteOffset + from, slice.length)
       from += slice.length

@@ -117,3 +117,39 @@ test('extent-table - a slice is freed when its last piece goes, and once', (t) =
   )
   t.alike(extents.cut(FILE, 0, 1000), { bytes: 0, left: [] })
 })
+
+test('extent-table - one that was set is what everybody sees, before and after it is written', (t) => {
+  const looks: Record<string, (extents: ExtentTable) => unknown> = {
+    range: (extents) => extents.range(FILE, 0, SIZE).map((extent) => extent.slice.crc32),
+    'next data': (extents) => [extents.nextData(FILE, 0)?.slice.crc32],
+    all: (extents) => [...extents.all()].map((extent) => extent.slice.crc32),
+    cut: (extents) => extents.cut(FILE, 0, SIZE).left.map((home) => home.slice.crc32),
+    'a write over it': (extents) =>
+      extents.write(FILE, 0, 4, [slice(9, 4)]).left.map((home) => home.slice.crc32),
+    'a write into it': (extents) => {
+      extents.write(FILE, 1, 2, [slice(9, 1)])
+      return [extents.range(FILE, 0, 1)[0]?.slice.crc32]
+    }
+  }
+  for (const [title, look] of Object.entries(looks)) {
+    const { extents, close } = open()
+    extents.append(FILE, 0, [slice(1, 2)])
+    extents.set(FILE, 0, slice(2, 3))
+    extents.set(FILE, 0, slice(3, 4))
+    t.alike(look(extents), [3], title)
+    close()
+  }
+})
+
+test('extent-table - one that was set and then another', (t) => {
+  const { extents, close } = open()
+  t.teardown(close)
+  extents.append(FILE, 0, [slice(1, 2)])
+  extents.append(OTHER, 0, [slice(2, 2)])
+  extents.set(FILE, 0, slice(3, 2))
+  extents.set(OTHER, 0, slice(4, 2))
+  t.alike(
+    [...extents.all()].map((extent) => extent.slice.crc32),
+    [3, 4]
+  )
+})

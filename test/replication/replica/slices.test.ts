@@ -135,7 +135,7 @@ test('slices - large data is pushed ahead, small data is not', async (t) => {
   t.alike(slices.takeUnjournaled(), [])
   links.hasRoom = false
   let isDone = false
-  const done = slices.append(bytesOf(3)).then(() => {
+  const done = Promise.resolve(slices.append(bytesOf(3))).then(() => {
     isDone = true
   })
   await settle()
