@@ -3,7 +3,8 @@ declare module 'hypercore' {
   import type { CorePointer } from 'hypercore-storage'
 
   export interface HypercorePeer {
-    readonly paused: boolean
+    /** Nothing is asked of it any more. */
+    paused: boolean
     readonly remoteLength: number
     readonly remoteContiguousLength: number
     /** Tells the peer how long the log is here. */
@@ -30,7 +31,16 @@ declare module 'hypercore' {
     }
   }
 
-  /** Events: 'append', 'download', 'conflict' (length, fork), 'verification-error' (error), 'close'. */
+  /** How a log of `start` blocks becomes one of `start` + `length`. */
+  export interface HypercoreUpgrade {
+    readonly start: number
+    readonly length: number
+  }
+
+  /**
+   * Events: 'append', 'download', 'conflict' (length, fork), 'close', 'verification-error' (error,
+   * request or null, answer, peer; the latter two as far as an `upgrade` is in them).
+   */
   class Hypercore extends EventEmitter {
     readonly key: Buffer
     readonly discoveryKey: Buffer

@@ -10,6 +10,7 @@ import { mkdirSync } from 'node:fs'
 import type NoiseSecretStream from '@hyperswarm/secret-stream'
 import Corestore from 'corestore'
 import type Hypercore from 'hypercore'
+import type { HypercorePeer, HypercoreUpgrade } from 'hypercore'
 import crypto from 'hypercore-crypto'
 import type { CorePointer } from 'hypercore-storage'
 import HypercoreStorage from 'hypercore-storage'
@@ -27,6 +28,12 @@ import { DamagedFileError, systemCode } from './storage-errors.ts'
 /** Requests in flight for one core and peer; blocks can be 1 MiB. */
 const INFLIGHT_RANGE = [16, 64] as const
 const KEY_BYTES = 32
+
+interface Answer {
+  readonly upgrade?: HypercoreUpgrade | null
+}
+
+type Peer = Pick<HypercorePeer, 'paused'>
 
 export interface WriterLogsComponents {
   readonly dir: string
@@ -224,8 +231,13 @@ export class WriterLogs {
       own?.fail(error)
       this.#report({ kind: 'conflict', writer, error })
     })
-    core.on('verification-error', (reason: unknown) => {
+    core.on('verification-error', (reason: unknown, _request, answer: Answer, peer: Peer) => {
       const error = toError(reason)
+      if (isOvertaken(core, answer)) {
+        this.#logger.debug({ writer, error }, 'answer for a log that was shorter')
+        peer.paused = false
+        return
+      }
       // A block that could not be stored is announced in the same way as one that is wrong.
       const kind = systemCode(error.cause) === undefined ? 'refused' : 'write'
       if (kind === 'write') this.#foreign.get(writer)?.fail(error)
@@ -237,6 +249,14 @@ export class WriterLogs {
     this.#logger.error({ ...failure }, 'log of a writer failed')
     this.#onFailure(failure)
   }
+}
+
+/**
+ * It says how a shorter log is continued: while it was on its way the log here was extended by a
+ * signature (foreign-log.ts), so it fits no more. The peer has done nothing wrong and is asked again.
+ */
+function isOvertaken(core: Hypercore, { upgrade }: Answer): boolean {
+  return upgrade !== null && upgrade !== undefined && upgrade.start < core.length
 }
 
 /** The store has noted the file it is kept in: it knows a copy of itself. */

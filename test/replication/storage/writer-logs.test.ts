@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Duplex } from 'node:stream'
 import NoiseSecretStream from '@hyperswarm/secret-stream'
 import type { Test } from 'brittle'
 import test from 'brittle'
@@ -27,8 +28,58 @@ async function openNode(t: Test, dir: string, queueMaxBlocks = 4096): Promise<No
   return { logs, failures }
 }
 
+/** Messages that carry blocks are larger, those about lengths smaller. */
+const DATA_BYTES = 150
+
+/** What the other end sends can be held back. */
+class Gate extends Duplex {
+  readonly #socket: Socket
+  readonly #held: Buffer[] = []
+  #holdsFrom = Number.POSITIVE_INFINITY
+
+  constructor(socket: Socket) {
+    super()
+    this.#socket = socket
+    socket.on('data', (bytes: Buffer) => {
+      if (this.holds || bytes.length >= this.#holdsFrom) this.#held.push(bytes)
+      else this.push(bytes)
+    })
+    socket.on('close', () => this.destroy())
+  }
+
+  get holds(): boolean {
+    return this.#held.length > 0
+  }
+
+  /** Holds everything back, beginning with a piece of so many bytes. */
+  shut(bytes: number): void {
+    this.#holdsFrom = bytes
+  }
+
+  open(): void {
+    this.#holdsFrom = Number.POSITIVE_INFINITY
+    for (const bytes of this.#held.splice(0)) this.push(bytes)
+  }
+
+  override _read(): void {}
+
+  override _write(bytes: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#socket.write(bytes, done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#socket.destroy()
+    done(error)
+  }
+}
+
 /** Connects two nodes over TCP on loopback with Noise; returns how to cut them apart. */
-async function connectNodes(t: Test, a: Node, b: Node): Promise<() => Promise<void>> {
+async function connectNodes(
+  t: Test,
+  a: Node,
+  b: Node,
+  wrap: (socket: Socket) => Duplex = (socket) => socket
+): Promise<() => Promise<void>> {
   const server = createServer()
   const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve))
   server.listen(0, '127.0.0.1')
@@ -38,7 +89,7 @@ async function connectNodes(t: Test, a: Node, b: Node): Promise<() => Promise<vo
   const client = connect(address.port, '127.0.0.1')
   const socket = await accepted
   server.close()
-  const streams = [new NoiseSecretStream(true, client), new NoiseSecretStream(false, socket)]
+  const streams = [new NoiseSecretStream(true, client), new NoiseSecretStream(false, wrap(socket))]
   const closed = streams.map((stream) => once(stream, 'close'))
   for (const stream of streams) stream.on('error', () => undefined)
   const [first, second] = streams
@@ -170,6 +221,49 @@ test('two nodes - a log is extended by a signature with entries that are here', 
   t.alike(await log.read(450 as Seq), block(450), 'what no signature brought is downloaded')
   t.is(await log.extend(460 as Seq, Buffer.alloc(68), here), false, 'not the signature of this log')
   t.is(log.length, 450)
+  t.alike([...a.failures, ...b.failures], [])
+})
+
+test('two nodes - an answer that an extension has overtaken is no damage', async (t) => {
+  const a = await openNode(t, await t.tmp())
+  const b = await openNode(t, await t.tmp())
+  const own = await a.logs.create(WRITER)
+  let gate: Gate | undefined
+  await connectNodes(t, a, b, (socket) => {
+    gate = new Gate(socket)
+    return gate
+  })
+  if (!gate) throw new Error('no gate')
+  const log = await b.logs.follow(WRITER, own.key)
+  let newest: [Seq, Buffer] | undefined
+  own.watch((length, signature) => {
+    newest = [length, signature]
+  })
+  const extend = async (): Promise<boolean> => {
+    return newest !== undefined && (await log.extend(...newest, block))
+  }
+  const first = new Promise<void>((resolve) => log.deliver(1 as Seq, () => resolve()))
+  await own.append(1 as Seq, blocks(1, 1))
+  await first
+  // After an extension it asks for nothing, until `check` has seen twice that it is behind.
+  gate.shut(0)
+  await own.append(2 as Seq, blocks(2, 3))
+  t.ok(await extend())
+  gate.open()
+  gate.shut(DATA_BYTES)
+  await own.append(4 as Seq, blocks(4, 13))
+  while (!gate.holds && log.length < 13) {
+    log.check()
+    await new Promise((next) => setTimeout(next, 20))
+  }
+  await own.append(14 as Seq, blocks(14, 20))
+  t.ok(await extend(), 'what it has asked for, and more, comes by a signature')
+  gate.open()
+  await own.append(21 as Seq, blocks(21, 25))
+  while (log.length < 25) {
+    log.check()
+    await new Promise((next) => setTimeout(next, 20))
+  }
   t.alike([...a.failures, ...b.failures], [])
 })
 
