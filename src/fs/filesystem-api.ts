@@ -19,6 +19,13 @@ export interface RequestContext {
   readonly signal?: AbortSignal
   /** The owner of the record locks of whoever reads or writes, where that is known. */
   readonly lockOwner?: bigint | undefined
+  /**
+   * Room for the bytes of the answer, used again when that was given; where it is absent, and for
+   * whatever else is read meanwhile, fresh buffers do.
+   */
+  readonly answerRoom?: (sizeBytes: number) => Buffer
+  /** Something may still write to that room when the answer was given: it is not used again. */
+  readonly keepAnswerRoom?: () => void
   /** Set by an operation whose answer is true now and must not be cached, not even for a moment. */
   passing?: boolean
   /** The filesystem that the operation was given to last, where there are several behind one face. */

@@ -253,6 +253,26 @@ test('filesystem - a read waits for slices that have to be fetched, and fails as
   t.is(await errnoOf(() => fs.read(root, ino, handle, 10, 3)), 'ok')
 })
 
+test('filesystem - room for an answer is kept only where something may write to it later', async (t) => {
+  const fixture = await open(t)
+  const { fs, slices } = fixture
+  const { ino, handle } = await makeFile(fixture, 'a')
+  await fs.write(root, ino, handle, 0, name('hello'), PLAIN)
+  const room = Buffer.alloc(5)
+  let kept = 0
+  const ctx = { ...root, answerRoom: () => room, keepAnswerRoom: () => kept++ }
+  t.is(await fs.read(ctx, ino, handle, 0, 100), room)
+  t.is(room.toString(), 'hello')
+  t.is(kept, 0)
+  const read = slices.read.bind(slices)
+  slices.read = async (...args) => {
+    await Promise.resolve()
+    read(...args)
+  }
+  t.is(await fs.read(ctx, ino, handle, 0, 5), room)
+  t.is(kept, 1, 'its bytes came later')
+})
+
 test('filesystem - a file removed while its bytes were on the way answers ESTALE', async (t) => {
   const fixture = await open(t)
   const { fs, slices, state, log } = fixture

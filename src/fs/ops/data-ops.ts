@@ -66,8 +66,9 @@ export function read(
       return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
     }
   )
-  if (plan instanceof Promise) return plan.then((granted) => readPlanned(core, granted, offset))
-  return readPlanned(core, plan, offset)
+  if (plan instanceof Promise)
+    return plan.then((granted) => readPlanned(core, ctx, granted, offset))
+  return readPlanned(core, ctx, plan, offset)
 }
 
 interface ReadPlan {
@@ -77,10 +78,11 @@ interface ReadPlan {
 
 function readPlanned(
   core: Core,
+  ctx: RequestContext,
   { end, extents }: ReadPlan,
   offset: number
 ): Awaitable<Uint8Array> {
-  return end <= offset ? EMPTY : readExtents(core, extents, offset, end)
+  return end <= offset ? EMPTY : readExtents(core, ctx, extents, offset, end)
 }
 
 /** Read under a write lock and then written: one hand-over of the token instead of two. */
@@ -92,11 +94,12 @@ function readMode(core: Core, ino: Ino, handle: HandleId): TokenMode {
 
 function readExtents(
   core: Core,
+  ctx: RequestContext,
   extents: readonly Extent[],
   start: number,
   end: number
 ): Awaitable<Uint8Array> {
-  const target = Buffer.allocUnsafe(end - start)
+  const target = ctx.answerRoom?.(end - start) ?? Buffer.allocUnsafe(end - start)
   const waits: Promise<void>[] = []
   let at = start
   for (const extent of extents) {
@@ -105,7 +108,11 @@ function readExtents(
     if (from > at) target.fill(0, at - start, from - start)
     const inSlice = extent.delta + from - extent.offset
     const wait = core.slices.read(extent.slice, inSlice, to - from, target, from - start)
-    if (wait !== undefined) waits.push(wait)
+    if (wait !== undefined) {
+      // Whatever becomes of the others, this one writes when it can.
+      ctx.keepAnswerRoom?.()
+      waits.push(wait)
+    }
     at = to
   }
   if (at < end) target.fill(0, at - start)

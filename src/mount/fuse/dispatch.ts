@@ -18,6 +18,7 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { FuseChannel } from '../channel/channel.ts'
 import { Opcode, opcodeName } from './abi.ts'
 import { Admission, type AdmissionLimits, defaultAdmissionLimits } from './admission.ts'
+import { AnswerRoom } from './answer-room.ts'
 import { RequestDecoder } from './decode.ts'
 import { ReplyEncoder } from './encode.ts'
 import type { RequestGate } from './gate.ts'
@@ -71,6 +72,7 @@ export class FuseDispatcher {
   readonly #options: DispatcherOptions
   readonly #decoder = new RequestDecoder()
   readonly #encoder = new ReplyEncoder()
+  readonly #answerRoom = new AnswerRoom()
   readonly #requests = new Map<number, ServedRequest>()
   readonly #admission: Admission
   readonly #interrupts: Interrupts
@@ -238,7 +240,8 @@ export class FuseDispatcher {
       costBytes: costOf(decoded),
       startedMs: performance.now(),
       cacheMark: this.#components.policy.mark(),
-      releaseBuffer: keep
+      releaseBuffer: keep,
+      answerRoom: this.#answerRoom
     })
     if (keep === undefined) release()
     if (this.#requests.has(request.key)) {
@@ -418,6 +421,7 @@ export class FuseDispatcher {
     const failed = reply.kind === 'error' || reply.kind === 'absent'
     this.statistics.add(request.opcode, failed, performance.now() - request.startedMs)
     if (!this.#isClosed) this.#deliver(request, reply)
+    request.releaseAnswerRoom()
     if (this.#requests.size === 0) this.#wakeIdle()
   }
 

@@ -1,5 +1,6 @@
 /** One request between its arrival and its answer, as the context the filesystem sees. */
 import type { FilesystemApi, RequestContext } from '../../fs/filesystem-api.ts'
+import type { AnswerRoom } from './answer-room.ts'
 import type { CacheMark } from './policy.ts'
 import type { FuseRequest, RequestBody } from './request.ts'
 
@@ -26,6 +27,8 @@ export class ServedRequest implements RequestContext {
   passing = false
   servedBy: FilesystemApi | undefined
   state: 'waiting' | 'serving' | 'answered' = 'waiting'
+  readonly #rooms: AnswerRoom
+  #room: Buffer | undefined
   #releaseBuffer: (() => void) | undefined
   #controller: AbortController | undefined
   #abortReason: Error | undefined
@@ -37,6 +40,7 @@ export class ServedRequest implements RequestContext {
       readonly startedMs: number
       readonly cacheMark: CacheMark
       readonly releaseBuffer: (() => void) | undefined
+      readonly answerRoom: AnswerRoom
     }
   ) {
     const header = request.header
@@ -53,6 +57,7 @@ export class ServedRequest implements RequestContext {
     this.startedMs = options.startedMs
     this.cacheMark = options.cacheMark
     this.#releaseBuffer = options.releaseBuffer
+    this.#rooms = options.answerRoom
   }
 
   get umask(): number {
@@ -82,6 +87,22 @@ export class ServedRequest implements RequestContext {
     if (this.#abortReason !== undefined) return
     this.#abortReason = reason
     this.#controller?.abort(reason)
+  }
+
+  answerRoom(sizeBytes: number): Buffer {
+    const room = this.#rooms.take(sizeBytes)
+    this.#room = room
+    return room
+  }
+
+  keepAnswerRoom(): void {
+    this.#room = undefined
+  }
+
+  /** The answer was written: its room may be used again. */
+  releaseAnswerRoom(): void {
+    if (this.#room !== undefined) this.#rooms.give(this.#room)
+    this.#room = undefined
   }
 
   /** Gives the channel its buffer back, once. */

@@ -1,6 +1,7 @@
 import test from 'brittle'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
 import { Admission } from '../../../src/mount/fuse/admission.ts'
+import { AnswerRoom } from '../../../src/mount/fuse/answer-room.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
 import { ServedRequest } from '../../../src/mount/fuse/served-request.ts'
@@ -16,7 +17,8 @@ function costing(costBytes: number): ServedRequest {
     costBytes,
     startedMs: 0,
     cacheMark: uncachedPolicy.mark(),
-    releaseBuffer: undefined
+    releaseBuffer: undefined,
+    answerRoom: new AnswerRoom()
   })
 }
 

@@ -1,5 +1,6 @@
 import test from 'brittle'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
+import { AnswerRoom } from '../../../src/mount/fuse/answer-room.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import { Interrupts } from '../../../src/mount/fuse/interrupts.ts'
 import { hasSigkill, killPending } from '../../../src/mount/fuse/kill-pending.ts'
@@ -16,7 +17,8 @@ function served(unique: bigint, pid: number): ServedRequest {
     costBytes: 0,
     startedMs: 0,
     cacheMark: uncachedPolicy.mark(),
-    releaseBuffer: undefined
+    releaseBuffer: undefined,
+    answerRoom: new AnswerRoom()
   })
 }
 

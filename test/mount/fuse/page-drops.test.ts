@@ -1,6 +1,7 @@
 import test from 'brittle'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { Opcode, ReadFlag } from '../../../src/mount/fuse/abi.ts'
+import { AnswerRoom } from '../../../src/mount/fuse/answer-room.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import { PageDrops } from '../../../src/mount/fuse/page-drops.ts'
 import { uncachedPolicy } from '../../../src/mount/fuse/policy.ts'
@@ -20,7 +21,8 @@ function request(opcode: number, body: Uint8Array, ino: Ino = file): ServedReque
     costBytes: 0,
     startedMs: 0,
     cacheMark: uncachedPolicy.mark(),
-    releaseBuffer: undefined
+    releaseBuffer: undefined,
+    answerRoom: new AnswerRoom()
   })
 }
 
