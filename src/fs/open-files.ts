@@ -2,7 +2,8 @@
  * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
  * has said that an orphan is closed here for good, no open of it succeeds here again, and no other
  * operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
- * EIO until it is closed. Knows which lock owners came through which handle, for close and poison.
+ * EIO until it is closed; lost changes of a file that nobody had open are told to the next one here who
+ * syncs it or gives it a name, once. Knows which lock owners came through which handle, for close and poison.
  */
 import { assert } from './assert.ts'
 import { FsError } from './errno.ts'
@@ -30,6 +31,9 @@ interface OpenFileState extends OpenFile {
   locks: readonly HandleLock[]
 }
 
+/** Of more lost files that nobody had open the oldest are not told of. */
+const UNTOLD_MAX = 65_536
+
 const NO_LOCKS: readonly HandleLock[] = []
 
 export class OpenFiles {
@@ -40,6 +44,8 @@ export class OpenFiles {
   readonly #nameless = new Set<Ino>()
   /** Owners of record locks that were lost, of open inodes. */
   readonly #lostOwners = new Map<Ino, Set<bigint>>()
+  /** Changes of them were lost, and nobody was told. */
+  readonly #untold = new Set<Ino>()
   #nextHandle = 1
 
   /** Throws ESTALE for an inode that was declared closed for good. */
@@ -176,11 +182,29 @@ export class OpenFiles {
   /** The inode does not exist any more (its number is never used again): nothing to remember. */
   forget(ino: Ino): void {
     this.#closedForGood.delete(ino)
+    this.#untold.delete(ino)
   }
 
-  /** All handles now open on the inode answer EIO until they are closed. */
+  /** All handles now open on the inode answer EIO until they are closed; for none see `assertTold`. */
   poisonInode(ino: Ino): void {
-    for (const file of this.#byInode.get(ino) ?? []) file.poisoned = true
+    const files = this.#byInode.get(ino)
+    if (files) for (const file of files) file.poisoned = true
+    else this.#noteUntold(ino)
+  }
+
+  /**
+   * For whoever relies on what the inode contains. Throws EIO, once, when changes of it were lost
+   * while nobody here had it open.
+   */
+  assertTold(ino: Ino): void {
+    if (this.#untold.delete(ino)) throw new FsError('EIO', `changes of inode ${ino} were lost`)
+  }
+
+  #noteUntold(ino: Ino): void {
+    this.#untold.add(ino)
+    if (this.#untold.size <= UNTOLD_MAX) return
+    const oldest = this.#untold.keys().next()
+    if (!oldest.done) this.#untold.delete(oldest.value)
   }
 
   /** Everything that is open now: what was lost is not known. */

@@ -178,6 +178,30 @@ test('filesystem - handles of an inode that is gone answer ESTALE', async (t) =>
   t.is(await errnoOf(() => fs.release(ino, handle)), 'EBADF')
 })
 
+test('filesystem - lost changes of a file that nobody has open are told once', async (t) => {
+  const fixture = await open(t)
+  const { fs } = fixture
+  const { ino, handle } = await makeFile(fixture, 'temporary')
+  const whole = await makeFile(fixture, 'file')
+  for (const file of [{ ino, handle }, whole]) await fs.release(file.ino, file.handle)
+  const rename = () =>
+    fs.rename(root, ROOT_INO, name('temporary'), ROOT_INO, name('file'), NO_FLAGS)
+  fs.poisonInode(ino)
+  t.is(await errnoOf(rename), 'EIO')
+  t.is((await fs.lookup(root, ROOT_INO, name('file'))).ino, whole.ino, 'not replaced')
+  t.is(await errnoOf(rename), 'ok')
+  fs.poisonInode(ino)
+  const link = () => fs.link(root, ino, ROOT_INO, name('other'))
+  t.is(await errnoOf(link), 'EIO')
+  t.is(await errnoOf(link), 'ok')
+  fs.poisonInode(ino)
+  const reader = await fs.open(root, ino, 2)
+  t.is((await fs.read(root, ino, reader, 0, 1)).length, 0, 'what is there can be read')
+  t.is(await errnoOf(() => fs.fsync(root, ino, reader, false)), 'EIO')
+  t.is(await errnoOf(() => fs.fsync(root, ino, reader, false)), 'ok')
+  await fs.release(ino, reader)
+})
+
 test('filesystem - a poisoned handle answers EIO until it is closed', async (t) => {
   const fixture = await open(t)
   const { fs } = fixture

@@ -88,3 +88,28 @@ test('open-files - poison is for handles open now, not for later ones', (t) => {
   )
   files.close(A, old)
 })
+
+test('open-files - what was lost of a file nobody had open is remembered until told or removed', (t) => {
+  const files = new OpenFiles()
+  const isTold = (ino: Ino): boolean => {
+    try {
+      files.assertTold(ino)
+      return true
+    } catch {
+      return false
+    }
+  }
+  const handle = files.open(A, 0, false)
+  files.poisonInode(A)
+  files.close(A, handle)
+  t.ok(isTold(A), 'its handle has told it')
+  files.poisonInode(B)
+  t.absent(isTold(B))
+  t.ok(isTold(B), 'once')
+  files.poisonInode(B)
+  files.forget(B)
+  t.ok(isTold(B))
+  for (let ino = 1; ino <= 65_537; ino++) files.poisonInode(ino as Ino)
+  t.ok(isTold(1 as Ino), 'bounded')
+  t.absent(isTold(2 as Ino))
+})

@@ -255,6 +255,7 @@ export function link(
         throw new FsError('ENOENT', 'file was removed')
       }
       if (inode.nlink >= core.linkMax) throw new FsError('EMLINK')
+      core.openFiles.assertTold(ino)
       core.opLog.assertSpace(METADATA_OP_BYTES)
       const done = core.opLog.submit({
         type: 'link',

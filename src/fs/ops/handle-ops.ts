@@ -72,6 +72,7 @@ function assertGood(core: Core, ino: Ino, handle: HandleId): void {
 export async function fsync(core: Core, ino: Ino, handle: HandleId): Promise<void> {
   core.openFiles.get(ino, handle)
   needInode(core, ino)
+  core.openFiles.assertTold(ino)
   await core.opLog.durable()
   core.openFiles.get(ino, handle)
 }

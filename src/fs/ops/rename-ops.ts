@@ -84,6 +84,8 @@ async function run(
   if (replaced !== undefined && !flags.exchange) assertReplaceable(core, moved, replaced)
   const across = parent !== newParent
   if (across) assertLinkRoom(core, request, to, moved, replaced)
+  // Written anew under another name and put in place: it must not replace what is whole.
+  core.openFiles.assertTold(moved.ino)
   core.opLog.assertSpace(METADATA_OP_BYTES)
   const cookie = core.state.nextCookie(newParent)
   const time = now(core)

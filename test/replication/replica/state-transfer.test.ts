@@ -27,14 +27,18 @@ class Joiner {
   discarded = 0
   received = 0
   unfit: string | undefined
+  failure: Error | undefined
+  failsAt: 'begin' | 'write' = 'write'
   readonly transfer = new StateTransfer({
     self: C,
     links: this.links,
     record: () => record,
     receive: () => {
       let bytes = Buffer.alloc(0)
+      if (this.failure && this.failsAt === 'begin') throw this.failure
       return {
         write: (data) => {
+          if (this.failure) throw this.failure
           bytes = Buffer.concat([bytes, data])
         },
         finish: async (sum, unfit) => {
@@ -144,6 +148,26 @@ test('state transfer - what differs from what was said is refused, another is as
     t.alike(joiner.logger.lines, ['state of that member cannot be taken'])
     joiner.clock.advance(300)
     t.alike(await joiner.serve(), [A, A, A, A])
+    t.is(joiner.received, 1)
+  }
+})
+
+test('state transfer - a full disk here is said, what was there removed, and tried again', async (t) => {
+  for (const failsAt of ['begin', 'write'] as const) {
+    const joiner = new Joiner()
+    joiner.failsAt = failsAt
+    joiner.failure = Object.assign(new Error('full'), { code: 'ENOSPC' })
+    joiner.transfer.start()
+    for (let i = 0; i < 3; i++) {
+      await joiner.serve()
+      joiner.clock.advance(300)
+    }
+    t.is(joiner.logger.lines.length, 2, 'each of two sources once in ten seconds')
+    t.is(joiner.discarded > 0, failsAt === 'write')
+    t.is(joiner.received, 0)
+    joiner.failure = undefined
+    joiner.clock.advance(10_000)
+    t.is((await joiner.serve()).length, 4)
     t.is(joiner.received, 1)
   }
 })
