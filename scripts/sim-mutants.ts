@@ -17,6 +17,8 @@ interface Candidate {
   readonly withinSeeds: number
   /** What was wrong with that seed, or undefined. */
   readonly run: (seed: number) => Promise<Error | undefined>
+  /** The same with no rule broken. */
+  readonly runHonest: (seed: number) => Promise<Error | undefined>
 }
 
 const TOKEN_STEPS = 200
@@ -43,28 +45,46 @@ function candidates(): Readonly<Record<string, readonly Candidate[]>> {
   return {
     tokens: MUTANTS.map((mutant) => ({
       ...{ name: mutant.name, firstSeed: 1, withinSeeds: mutant.withinSeeds },
-      run: async (seed) => errorOf(runTokens(seed, TOKEN_STEPS, mutant))
+      run: async (seed) => errorOf(runTokens(seed, TOKEN_STEPS, mutant)),
+      runHonest: async (seed) => errorOf(runTokens(seed, TOKEN_STEPS))
     })),
     locks: LOCK_MUTATIONS.map((make) => ({
       ...{ name: make().name, firstSeed: 1, withinSeeds: LOCK_SEEDS },
-      run: async (seed) => (await runLocks(seed, LOCK_STEPS, make())).error
+      run: async (seed) => (await runLocks(seed, LOCK_STEPS, make())).error,
+      runHonest: async (seed) => (await runLocks(seed, LOCK_STEPS)).error
     })),
     register: REGISTER_MUTANTS.map(({ name, withinSeeds, apply }) => ({
       ...{ name, firstSeed: 1, withinSeeds },
-      run: (seed) => under(apply, async () => errorOf(runRegister(seed, REGISTER_STEPS)))
+      run: (seed) => under(apply, async () => errorOf(runRegister(seed, REGISTER_STEPS))),
+      runHonest: async (seed) => errorOf(runRegister(seed, REGISTER_STEPS))
     })),
     cluster: CLUSTER_MUTANTS.map((mutant) => ({
       ...{ name: mutant.name, firstSeed: mutant.firstSeed ?? 1, withinSeeds: mutant.withinSeeds },
       run: (seed) =>
         under(mutant.apply, async () => {
           return errorOf(await runCluster(seed, mutant.steps ?? CLUSTER_STEPS, mutant))
-        })
+        }),
+      runHonest: async (seed) => {
+        const { steps = CLUSTER_STEPS, parameters = {} } = mutant
+        return errorOf(await runCluster(seed, steps, { parameters }))
+      }
     }))
   }
 }
 
+export interface MutantOptions {
+  /** Those alone with this in their name. */
+  readonly only: string | undefined
+  /** In the place of what each mutant states. */
+  readonly firstSeed: number | undefined
+  readonly seeds: number | undefined
+}
+
 /** Of the named simulations, or of all; true when every mutant is caught. */
-export async function runMutants(names: readonly string[]): Promise<boolean> {
+export async function runMutants(
+  names: readonly string[],
+  { only = '', firstSeed, seeds }: MutantOptions
+): Promise<boolean> {
   const all = candidates()
   const unknown = names.find((name) => !(name in all))
   if (unknown !== undefined) {
@@ -73,22 +93,34 @@ export async function runMutants(names: readonly string[]): Promise<boolean> {
   let missed = 0
   let caught = 0
   for (const name of names.length > 0 ? names : Object.keys(all)) {
-    for (const candidate of all[name] ?? []) {
+    for (const stated of (all[name] ?? []).filter((one) => one.name.includes(only))) {
+      const candidate = {
+        ...stated,
+        firstSeed: firstSeed ?? stated.firstSeed,
+        withinSeeds: seeds ?? stated.withinSeeds
+      }
+      const startMs = performance.now()
       const found = await firstFailure(candidate)
       if (found) caught++
       else missed++
       const how = found ? `seed ${found.seed}: ${found.error.message.split('\n')[0]}` : 'NOT CAUGHT'
-      console.log(`${name}: ${candidate.name} (within ${candidate.withinSeeds}): ${how}`)
+      const seconds = ((performance.now() - startMs) / 1000).toFixed(1)
+      console.log(
+        `${name}: ${candidate.name} (within ${candidate.withinSeeds}): ${seconds} s, ${how}`
+      )
     }
   }
   console.log(`${caught} of ${caught + missed} mutants caught`)
   return missed === 0
 }
 
-async function firstFailure({ firstSeed, withinSeeds, run }: Candidate) {
+async function firstFailure({ name, firstSeed, withinSeeds, run, runHonest }: Candidate) {
   for (let seed = firstSeed; seed < firstSeed + withinSeeds; seed++) {
     const error = await run(seed)
-    if (error) return { seed, error }
+    if (!error) continue
+    const other = await runHonest(seed)
+    if (other) throw new Error(`sim: seed ${seed} of "${name}" fails with no rule broken: ${other}`)
+    return { seed, error }
   }
   return undefined
 }

@@ -1,8 +1,8 @@
 /**
  * Runs a simulation over many seeds: `node dist/scripts/sim.js [tokens|register|cluster] [--seed N]
  * [--seeds K] [--steps M] [--explain]`. Prints one line for each failing seed and one for all;
- * exits 1 when one failed. `sim.js mutants [tokens|locks|register|cluster]...` breaks one rule after
- * the other instead; each has to be caught.
+ * exits 1 when one failed. `sim.js mutants [tokens|locks|register|cluster]... [--only TEXT]
+ * [--seed N] [--seeds K]` breaks one rule after the other instead; each has to be caught.
  */
 import { parseArgs } from 'node:util'
 import { explainCluster, runCluster } from '../test/sim/cluster-run.ts'
@@ -50,20 +50,28 @@ async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      seed: { type: 'string', default: '1' },
-      seeds: { type: 'string', default: '1000' },
+      seed: { type: 'string' },
+      seeds: { type: 'string' },
+      only: { type: 'string' },
       steps: { type: 'string' },
       explain: { type: 'boolean', default: false }
     }
   })
   const name = positionals[0] ?? 'tokens'
-  if (name === 'mutants') return (await runMutants(positionals.slice(1))) ? 0 : 1
+  const given = (option: 'seed' | 'seeds'): number | undefined => {
+    const text = values[option]
+    return text === undefined ? undefined : number(option, text)
+  }
+  if (name === 'mutants') {
+    const options = { only: values.only, firstSeed: given('seed'), seeds: given('seeds') }
+    return (await runMutants(positionals.slice(1), options)) ? 0 : 1
+  }
   const simulation = SIMULATIONS[name]
   if (!simulation || positionals.length > 1) {
     throw new Error(`sim: one of ${Object.keys(SIMULATIONS).join(', ')}, not ${positionals}`)
   }
-  const first = number('seed', values.seed)
-  const seeds = number('seeds', values.seeds)
+  const first = given('seed') ?? 1
+  const seeds = given('seeds') ?? 1000
   const steps = values.steps === undefined ? simulation.steps : number('steps', values.steps)
   const totals = new Map<string, number>()
   let failed = 0

@@ -20,6 +20,11 @@ const RECOVERY_US = 3 * SECOND_US
 /** A change of epoch takes so many messages and syncs one after the other, on a slow machine. */
 const SLOW_STEPS = 10
 const POLL_US = 50_000
+const SERVING_POLL_US = 300_000
+/** So long a member comes back, over a disk that stands still. */
+const SLOW_RETURN_US = 15 * SECOND_US
+/** Everybody waits so long for one that joins. */
+const JOINER_US = 2 * SECOND_US
 /** For connections that come one after the other, and what was lost meanwhile. */
 const SETTLE_US = 2 * SECOND_US
 
@@ -117,7 +122,9 @@ export class Aftermath {
     const { nowUs } = world.scheduler
     if (others.every((member) => served.has(member))) {
       world.count(`recoveredIn${Math.ceil((nowUs - startUs) / SECOND_US)}s`)
-      this.#awaitProgress(nowUs + PATIENCE_US, new Set())
+      const isAway = !victim.process && !world.ledger.record?.inSync.includes(victim.id)
+      if (world.parameters.returnsSlowly && isAway) this.#awaitSlowReturn(victim, others)
+      else this.#awaitProgress(nowUs + PATIENCE_US, new Set())
       return
     }
     if (nowUs - startUs > this.#recoveryUs()) {
@@ -138,6 +145,51 @@ export class Aftermath {
       world.background(done)
     }
     world.scheduler.after(POLL_US, () => this.#awaitRecovery(victim, others, run))
+  }
+
+  /** Nobody is kept waiting by a member that comes back on a disk that stands still. */
+  #awaitSlowReturn(victim: SimNode, others: readonly SimMember[]): void {
+    const world = this.#world
+    const endUs = world.scheduler.nowUs + SLOW_RETURN_US
+    world.note(`${victim.id}: disk stands still`)
+    victim.disk.stalledUntilUs = endUs
+    world.count('slowReturns')
+    let running = others.length
+    for (const member of others) {
+      this.#keepServing(member, endUs, () => {
+        if (--running === 0) this.#awaitProgress(world.scheduler.nowUs + PATIENCE_US, new Set())
+      })
+    }
+  }
+
+  #keepServing(member: SimMember, endUs: number, onEnd: () => void): void {
+    const world = this.#world
+    const { scheduler } = world
+    const limitUs = this.#recoveryUs() + JOINER_US
+    let servedUs = scheduler.nowUs
+    let isProbed = false
+    const look = (): void => {
+      if (scheduler.nowUs > endUs) {
+        onEnd()
+        return
+      }
+      if (scheduler.nowUs - servedUs > limitUs) {
+        const what = `${member.id} does not serve for ${limitUs / SECOND_US} s`
+        world.fail(new LivenessError(`${what} for a joiner: ${world.describeMembers()}`))
+        return
+      }
+      const probe = isProbed ? undefined : this.#probe(member)
+      if (probe) {
+        isProbed = true
+        const done = probe.then((isServed) => {
+          isProbed = false
+          if (isServed) servedUs = scheduler.nowUs
+        })
+        world.background(done)
+      }
+      scheduler.after(SERVING_POLL_US, look)
+    }
+    look()
   }
 
   #recoveryUs(): number {

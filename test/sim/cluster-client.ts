@@ -26,6 +26,7 @@ export interface ClientComponents {
 
 const FILE_TYPE = 0o100644
 const PROBED_INO = 1999 as Ino
+const BURST_MAX = 6
 const LARGE_BYTES = INLINE_MAX_BYTES + 8
 
 export class SimClient {
@@ -79,8 +80,8 @@ export class SimClient {
     const { random, pickIno } = this.#draw()
     const dice = random.below(100)
     if (dice < 35) await this.#read(pickIno)
-    else if (dice < 60) await this.#write('small', pickIno)
-    else if (dice < 72) await this.#write('inline', pickIno)
+    else if (dice < 60) await this.#writeSome('small', pickIno)
+    else if (dice < 72) await this.#writeSome('inline', pickIno)
     else if (dice < 80) await this.#write('large', pickIno)
     else if (dice < 95) await this.#sync()
     else await this.#createAndUnlink()
@@ -99,6 +100,13 @@ export class SimClient {
   async #acquire(ino: Ino, mode: TokenMode) {
     const { replica } = this.#components
     return await replica.tokens.acquire([{ ino, mode }])
+  }
+
+  /** One after the other without a pause, or one alone. */
+  async #writeSome(kind: 'small' | 'inline', ino: Ino): Promise<void> {
+    const { random, parameters } = this.#components.world
+    const times = random.chance(parameters.bursts) ? random.between(2, BURST_MAX) : 1
+    for (let i = 0; i < times; i++) await this.#write(kind, ino)
   }
 
   async #write(kind: 'small' | 'inline' | 'large', ino: Ino): Promise<void> {

@@ -1,13 +1,29 @@
-/** What may be taken off a disk, seen from the outside (RULES 1, 11). */
+/** What must be on a disk, and what may be taken off it, seen from the outside (RULES 1, 9-11). */
 import type { MemberId, SegmentId } from '../../src/fs/primitives.ts'
-
 import type { SealedEntry } from '../../src/replication/entry.ts'
 import { openEntry } from '../../src/replication/entry-codec.ts'
+import type { EpochRecord } from '../../src/replication/record.ts'
 import { isForgotten } from '../../src/replication/record-history.ts'
 import type { Vector } from '../../src/replication/vector.ts'
 import type { Disk } from './cluster-disk.ts'
 import { SafetyError } from './cluster-faults.ts'
 import type { ClusterLedger } from './cluster-ledger.ts'
+
+/** Who counts as in sync holds all up to the cuts when the record is chosen, durably. */
+export function checkAtCuts(
+  { id, disk }: { readonly id: MemberId; readonly disk: Disk },
+  record: EpochRecord
+): void {
+  const held = disk.durablyHeld()
+  for (const { epoch, cuts } of record.history) {
+    for (const [writer, seq] of cuts) {
+      const has = held.get(writer) ?? 0
+      if (has >= seq) continue
+      const what = `only ${has} of ${writer} durably, the cut of epoch ${epoch} is ${seq}`
+      throw new SafetyError(`member ${id} is in sync in epoch ${record.epoch} with ${what}`)
+    }
+  }
+}
 
 /**
  * Of what leaves the journal, nothing is there alone. What the member has not applied, for lack of

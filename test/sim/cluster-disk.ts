@@ -24,14 +24,27 @@ import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.t
 import type { EntryPart, ReadPart } from '../../src/replication/storage/open-entry.ts'
 import { joinParts } from '../../src/replication/storage/open-entry.ts'
 import type { SliceState } from '../../src/replication/storage/segment-store.ts'
+import type { Vector } from '../../src/replication/vector.ts'
 import type { SimProcess } from './cluster-faults.ts'
 import type { Image } from './cluster-state.ts'
 import { StateDisk } from './cluster-state.ts'
 import type { Random } from './random.ts'
 
-interface Stored {
+/** Bytes in a segment; what is written over them is another one. */
+class Stored {
   readonly bytes: Uint8Array
   synced: boolean
+  #sha256: Buffer | undefined
+
+  constructor(bytes: Uint8Array, synced: boolean) {
+    this.bytes = bytes
+    this.synced = synced
+  }
+
+  isNamed(sha256: Uint8Array): boolean {
+    this.#sha256 ??= hash('sha256', this.bytes, 'buffer')
+    return this.#sha256.equals(sha256)
+  }
 }
 
 interface LogFile {
@@ -107,6 +120,16 @@ export class Disk {
     return held
   }
 
+  /** The same with what no power cut takes. */
+  durablyHeld(): Vector {
+    const held = new Map<WriterId, Seq>(this.state.oldest.position.applied)
+    const durable = Math.max(0, this.journalDurable - this.journalStart)
+    for (const { writer, seq } of this.journal.slice(0, durable)) {
+      if (seq === (held.get(writer) ?? 0) + 1) held.set(writer, seq)
+    }
+    return held
+  }
+
   hasPayload(writer: WriterId, seq: Seq): boolean {
     return this.journal.some(
       (entry) => entry.writer === writer && entry.seq === seq && entry.payload.length > 0
@@ -115,7 +138,7 @@ export class Disk {
 
   holds(slice: Slice): boolean {
     const stored = this.segments.get(slice.segment)?.get(slice.offset)
-    return stored !== undefined && hash('sha256', stored.bytes, 'buffer').equals(slice.sha256)
+    return stored !== undefined && stored.isNamed(slice.sha256)
   }
 
   log(writer: WriterId): LogFile {
@@ -262,7 +285,7 @@ export class ToySegments implements ReplicaSegments {
     const before = slices.get(offset)
     // Whatever a power cut leaves of the same bytes in the same place, it is those bytes.
     const isSame = before !== undefined && Buffer.from(before.bytes).equals(bytes)
-    slices.set(offset, { bytes: Uint8Array.from(bytes), synced: isSame && before.synced })
+    slices.set(offset, new Stored(Uint8Array.from(bytes), isSame && before.synced))
     this.#unsynced.add(segment)
   }
 
@@ -288,7 +311,7 @@ export class ToySegments implements ReplicaSegments {
   verifySha(slice: Slice): SliceState {
     const stored = this.#slices(slice.segment).get(slice.offset)
     if (!stored) return 'missing'
-    return hash('sha256', stored.bytes, 'buffer').equals(slice.sha256) ? 'ok' : 'damaged'
+    return stored.isNamed(slice.sha256) ? 'ok' : 'damaged'
   }
 
   markUnsynced(segment: SegmentId): void {

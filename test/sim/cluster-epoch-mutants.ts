@@ -41,6 +41,13 @@ const STRANDED: ClusterMutant['parameters'] = {
   ...{ memberChanges: false, dieAtSave: 0, killsHealthy: false, driftMax: 0.005 }
 }
 
+/** Nearly every epoch change is disturbed, and takes long. */
+const DISTURBED: ClusterMutant['parameters'] = {
+  ...{ members: 5, hasWitness: false, lockers: 0, clients: 2, thinkMaxUs: 100_000, bursts: 0.3 },
+  ...{ partitions: true, diskStalls: true, freezes: false, powerCuts: false, leaves: false },
+  ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.3, aimed: 0.4, killsHealthy: false }
+}
+
 export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a lease has no end',
@@ -196,6 +203,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'any answer to a seal counts, not the one to the last',
     withinSeeds: 2000,
+    steps: 20,
+    parameters: DISTURBED,
     apply: () => {
       const rounds = new WeakMap<EpochAuthority, Map<MemberId, number>>()
       return swap(
@@ -221,6 +230,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a seal of a leader that was replaced is obeyed',
     withinSeeds: 2000,
+    steps: 20,
+    parameters: DISTURBED,
     apply: () => {
       let ballot = 0
       return swap(

@@ -148,7 +148,10 @@ export class SimMember {
     const net = this.#world.network(kind)
     const connection = new ToyConnection(
       {
-        send: (type, body) => net.send(this.id, peer, { type, body }),
+        send: (type, body) => {
+          net.send(this.id, peer, { type, body })
+          if (kind === 'control') this.#world.onControlSent(this.id, peer, type)
+        },
         close: () => net.disconnect(this.id, peer)
       },
       { member: peer, kind, dialed: this.id > peer }

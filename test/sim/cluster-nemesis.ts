@@ -5,6 +5,11 @@ import type { ClusterWorld, SimNode } from './cluster-world.ts'
 
 const SECOND_US = 1_000_000
 const TOGETHER_US = 50_000
+/** Just longer than a lease, and longer than what follows its end. */
+const STRAGGLER_BACK_US = [1_500_000, 3_500_000] as const
+const FLICKERS_MAX = 4
+const FLICKER_US = 400_000
+const STRAGGLER_AWAY_US = [3_000_000, 7_000_000] as const
 
 export class Nemesis {
   readonly #world: ClusterWorld
@@ -66,19 +71,58 @@ export class Nemesis {
     const { random, parameters } = world
     const node = this.#pick()
     const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
-    const dice = random.below(11)
+    const dice = random.below(12)
     if (dice === 1 && parameters.freezes) this.#freeze(node, spanUs)
     else if (dice === 2 && parameters.leaves) this.#leave(node, spanUs)
     else if (dice === 3 && parameters.diskStalls) this.#stallDisk(node, spanUs)
     else if (dice === 4 && parameters.memberChanges) this.#changeMembers()
     else if (dice === 5 && parameters.partitions) this.#isolate(node, spanUs)
     else if (dice === 10 && parameters.partitions) this.#strand(spanUs)
+    else if (dice === 11 && parameters.partitions) this.#straggle(node)
     else if (dice > 7 && parameters.partitions) this.#split(spanUs)
     else if (dice > 5 && parameters.partitions) this.#cut(spanUs)
     else this.crash(node, parameters.powerCuts && random.chance(0.6), spanUs)
     if (parameters.powerCuts && random.chance(0.1)) {
       for (const other of world.members()) this.crash(other, true, spanUs)
     }
+  }
+
+  /** One more thing goes wrong in the middle of an epoch change. */
+  onSeal(from: MemberId, to: MemberId): void {
+    const { random, parameters, scheduler } = this.#world
+    if (!this.#isAtWork || !random.chance(parameters.atSeals)) return
+    scheduler.after(random.below(random.pick([1000, 50_000, 400_000])), () => {
+      if (this.#isAtWork) this.#disturb(from, to)
+    })
+  }
+
+  #disturb(from: MemberId, to: MemberId): void {
+    const world = this.#world
+    const { random, parameters } = world
+    const nodes = world.nodes()
+    const leader = nodes.find(({ id }) => id === from)
+    const sealed = nodes.find(({ id }) => id === to)
+    if (!leader || !sealed) return
+    const spanUs = random.below(2 * SECOND_US)
+    const dice = random.below(8)
+    world.note(`${from}/${to}: disturbed ${dice} while it is sealed, for ${spanUs}`)
+    world.count('disturbed')
+    if (dice === 3 && parameters.diskStalls) this.#stallDisk(sealed, spanUs)
+    else if (dice === 4) {
+      const other = random.pick(nodes)
+      if (other !== leader) this.#part(...inOrder(leader, other), random.below(spanUs + 1))
+    } else if (dice === 5) this.crash(random.pick([leader, sealed]), parameters.powerCuts, spanUs)
+    else if (dice > 5) this.#straggle(leader)
+    else {
+      if (dice !== 1) this.#stall(from, to, spanUs)
+      if (dice !== 2) this.#stall(to, from, spanUs)
+    }
+  }
+
+  #stall(from: MemberId, to: MemberId, spanUs: number): void {
+    const world = this.#world
+    const untilUs = world.scheduler.nowUs + spanUs
+    for (const kind of KINDS) world.network(kind).stall(from, to, untilUs)
   }
 
   #pick(): SimNode {
@@ -115,6 +159,29 @@ export class Nemesis {
       if (a === node || b === node) this.#part(a, b, spanUs)
     }
     this.#world.count('isolations')
+  }
+
+  /** Cut off, it meets some of the others again while they are about to go on without it. */
+  #straggle(node: SimNode): void {
+    const world = this.#world
+    const { random, parameters, scheduler } = world
+    const others = world.nodes().filter((other) => other !== node)
+    if (others.length === 0) return
+    for (const other of others) {
+      const [fromUs, toUs] = random.chance(0.5) ? STRAGGLER_BACK_US : STRAGGLER_AWAY_US
+      this.#part(...inOrder(node, other), random.between(fromUs, toUs))
+    }
+    for (let i = random.below(FLICKERS_MAX); i > 0; i--) {
+      scheduler.after(random.between(...STRAGGLER_BACK_US), () => {
+        this.#part(...inOrder(node, random.pick(others)), random.below(FLICKER_US))
+      })
+    }
+    // An epoch change takes as long as the slowest disk.
+    if (parameters.diskStalls) {
+      this.#stallDisk(random.pick(others), random.between(...STRAGGLER_AWAY_US))
+    }
+    world.note(`${node.id} straggles`)
+    world.count('straggled')
   }
 
   /** In two, anyhow. */
@@ -157,13 +224,12 @@ export class Nemesis {
   #cut(spanUs: number): void {
     const world = this.#world
     const [a, b] = world.random.pick(world.pairs())
-    const untilUs = world.scheduler.nowUs + spanUs
     const how = world.random.below(5)
     world.note(`${a.id}/${b.id}: cut ${how} for ${spanUs}`)
     world.count('cuts')
     if (how < 2) {
       const [from, to] = how === 0 ? [a, b] : [b, a]
-      for (const kind of KINDS) world.network(kind).stall(from.id, to.id, untilUs)
+      this.#stall(from.id, to.id, spanUs)
     } else if (how === 2) {
       world.network(world.random.pick(KINDS)).disconnect(a.id, b.id)
     } else this.#part(a, b, spanUs)

@@ -43,8 +43,14 @@ export function drawClusterParameters(random: Random) {
     together: random.pick([0, 0.3]),
     /** That it hits whoever leads. */
     aimed: random.pick([0, 0.4]),
+    /** That one more thing goes wrong when a member is sealed. */
+    atSeals: random.pick([0, 0, 0.1]),
+    /** That a program writes several times in a row. */
+    bursts: random.pick([0, 0.3]),
     /** In the end one member of the healthy cluster dies. */
-    killsHealthy: random.chance(0.5)
+    killsHealthy: random.chance(0.5),
+    /** It comes back on a disk that stands still. */
+    returnsSlowly: random.chance(0.3)
   }
 }
 

@@ -5,18 +5,20 @@
  */
 
 import type { LogFields, Logger } from '../../src/fs/ports/logger.ts'
-import type { Incarnation, Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { Epoch, Incarnation, Ino, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeWriterId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
+import { encodeControl } from '../../src/replication/message-codec.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
 import { isForgotten } from '../../src/replication/record-history.ts'
+import { NO_BALLOT } from '../../src/replication/register/ballot.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
 import type { Replica } from '../../src/replication/replica/replica.ts'
 import type { FramedKind } from '../../src/replication/transport/peer-connection.ts'
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
 import { Aftermath, PATIENCE_US } from './cluster-aftermath.ts'
 import type { Disk } from './cluster-disk.ts'
-import { checkPruned, checkPunched } from './cluster-disk-checks.ts'
+import { checkAtCuts, checkPruned, checkPunched } from './cluster-disk-checks.ts'
 import { KilledError, LivenessError, SafetyError, type SimProcess } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
 import { ClusterLocks } from './cluster-locks.ts'
@@ -30,6 +32,7 @@ import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
 import { Scheduler } from './scheduler.ts'
+import { Settling } from './settling.ts'
 import { Trace } from './trace.ts'
 
 interface Packet {
@@ -64,6 +67,9 @@ export interface ClusterResult {
 }
 
 const SECOND_US = 1_000_000
+const SEAL_TYPE = encodeControl({
+  ...{ type: 'seal', ballot: NO_BALLOT, epoch: 1 as Epoch, round: 1, cuts: new Map() }
+}).type
 const EVENTS_MAX = 800_000
 const INO_BASE = 1000
 
@@ -82,6 +88,7 @@ export class ClusterWorld {
   readonly #counters = new Map<string, number>()
   readonly #nemesis: Nemesis
   readonly #steps: number
+  readonly #settling = new Settling()
   #failure: Error | undefined
   #over = false
   /** What was begun before the end is done or has failed. */
@@ -199,6 +206,11 @@ export class ClusterWorld {
     }
   }
 
+  /** What a member says to another one. */
+  onControlSent(from: MemberId, to: MemberId, type: number): void {
+    if (type === SEAL_TYPE) this.#nemesis.onSeal(from, to)
+  }
+
   onRecordSaved(id: MemberId, record: EpochRecord): void {
     this.#guard(() => this.#chosen.onBelieved(id, record))
   }
@@ -234,6 +246,7 @@ export class ClusterWorld {
       if (record.forgotten > 0) this.count('forgotten')
       for (const member of this.#members.values()) {
         this.#checkRemembered(member, record)
+        if (record.inSync.includes(member.id)) checkAtCuts(member, record)
         const { replica } = member
         if (!replica || !member.process || record.live.includes(replica.writer)) continue
         if (!this.ledger.isEnded(replica.writer) || !replica.membership.mayAnswer()) continue
@@ -308,7 +321,7 @@ export class ClusterWorld {
     const start = this.random.below(5 * SECOND_US)
     this.scheduler.after(start, () => this.#nemesis.begin(this.#steps))
     while (this.#failure === undefined && this.scheduler.runNext()) {
-      await turn()
+      await this.#settling.turn()
       this.#guard(() => this.locks.check())
       if (++this.#events > EVENTS_MAX) throw new LivenessError('too many events')
       if (this.#isQuiet && this.#isSettled()) break
@@ -453,9 +466,4 @@ function describe(fields: LogFields): string {
   return JSON.stringify(fields, (_, value: unknown) =>
     value instanceof Error ? value.message : value instanceof Map ? [...value] : value
   )
-}
-
-/** Lets everything that waits for promises alone go on. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
