@@ -138,7 +138,7 @@ export class Disk {
 
   holds(slice: Slice): boolean {
     const stored = this.segments.get(slice.segment)?.get(slice.offset)
-    return stored !== undefined && stored.isNamed(slice.sha256)
+    return stored?.isNamed(slice.sha256) ?? false
   }
 
   log(writer: WriterId): LogFile {

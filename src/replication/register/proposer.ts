@@ -83,6 +83,8 @@ export class Proposer {
   #heard: Ballot
   /** Who would promise, or has promised, `#ballot`. */
   #yes = new Set<MemberId>()
+  /** Whose ballots they had promised before. */
+  #ownersBefore = new Set<MemberId>()
   /** What the promises told of. */
   #top: Accepted | undefined
   #proposal: Proposal | undefined
@@ -111,6 +113,14 @@ export class Proposer {
   /** The one it leads with, or has led with last. */
   get ballot(): Ballot {
     return this.#leadBallot
+  }
+
+  /**
+   * Whose ballots the voters had promised before the last one this member has won: whoever won a
+   * ballot in between is among them, its own earlier attempts as well.
+   */
+  get ownersBefore(): ReadonlySet<MemberId> {
+    return this.#ownersBefore
   }
 
   /** Milliseconds until another attempt makes sense. */
@@ -167,6 +177,7 @@ export class Proposer {
     this.#phase = 'probing'
     this.#attemptEndMs = nowMs + ATTEMPT_MS
     this.#yes = new Set()
+    this.#ownersBefore = new Set()
     this.#top = undefined
     this.#ballot = ballotAbove(this.#heard, this.#self)
     this.#heard = this.#ballot
@@ -187,7 +198,7 @@ export class Proposer {
       case 'would':
         return this.#onWould(from)
       case 'promise':
-        return this.#onPromise(from, reply.accepted, nowMs)
+        return this.#onPromise(from, reply, nowMs)
       case 'accepted':
         return this.#onAccepted(from, reply.epoch, nowMs)
       default:
@@ -205,9 +216,14 @@ export class Proposer {
     return this.#toVoters([voters], { type: 'prepare', ballot: this.#ballot, epoch })
   }
 
-  #onPromise(from: MemberId, accepted: Accepted | undefined, nowMs: number): ProposerEffect[] {
+  #onPromise(
+    from: MemberId,
+    { accepted, before: ballotBefore }: VoterReply & { type: 'promise' },
+    nowMs: number
+  ): ProposerEffect[] {
     if (this.#phase !== 'preparing') return []
     this.#yes.add(from)
+    if (ballotBefore !== NO_BALLOT) this.#ownersBefore.add(ballotOwner(ballotBefore))
     const effects: ProposerEffect[] = []
     if (accepted && accepted.record.epoch > this.#known.epoch && isNewer(accepted, this.#top)) {
       const before = this.#neededVoters()

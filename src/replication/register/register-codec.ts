@@ -34,7 +34,7 @@ export function encodeRegister(message: RegisterMessage): Buffer {
     case 'yield':
       return w.finish()
     case 'promise':
-      w.u8(message.accepted ? 1 : 0)
+      w.uint(message.before).u8(message.accepted ? 1 : 0)
       if (message.accepted) {
         w.uint(message.accepted.ballot).text(formatRecord(message.accepted.record))
       }
@@ -71,8 +71,9 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
     case Type.would:
       return { type: 'would', ballot }
     case Type.promise: {
+      const before = readBallot(r)
       const accepted = r.u8() === 1 ? { ballot: readBallot(r), record: readRecord(r) } : undefined
-      return { type: 'promise', ballot, accepted }
+      return { type: 'promise', ballot, before, accepted }
     }
     case Type.accept:
       return { type: 'accept', ballot, record: readRecord(r) }

@@ -15,8 +15,16 @@ export type RegisterMessage =
   | { readonly type: 'prepare'; readonly ballot: Ballot; readonly epoch: Epoch }
   /** Answer to a probe. */
   | { readonly type: 'would'; readonly ballot: Ballot }
-  /** Durable at the voter; with what it accepted beyond the epoch it was asked with. */
-  | { readonly type: 'promise'; readonly ballot: Ballot; readonly accepted: Accepted | undefined }
+  /**
+   * Durable at the voter; with what it accepted beyond the epoch it was asked with. `before`: the
+   * ballot it had promised until then.
+   */
+  | {
+      readonly type: 'promise'
+      readonly ballot: Ballot
+      readonly before: Ballot
+      readonly accepted: Accepted | undefined
+    }
   | { readonly type: 'accept'; readonly ballot: Ballot; readonly record: EpochRecord }
   /** Durable at the voter. */
   | { readonly type: 'accepted'; readonly ballot: Ballot; readonly epoch: Epoch }

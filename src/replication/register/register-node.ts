@@ -75,6 +75,11 @@ export class RegisterNode {
     return this.#proposer.ballot
   }
 
+  /** See `Proposer.ownersBefore`. */
+  get ownersBefore(): ReadonlySet<MemberId> {
+    return this.#proposer.ownersBefore
+  }
+
   /** What is left of this member's own lease as the leader, margin taken off. */
   leaseLeftMs(): number {
     return this.#proposer.leaseLeftMs(this.#components.clock.monotonicMs())

@@ -104,7 +104,7 @@ export class Voter {
     }
     if (request.type === 'probe') return { reply: { type: 'would', ballot } }
     const news = accepted && accepted.record.epoch > epoch ? accepted : undefined
-    const reply = { type: 'promise', ballot, accepted: news } as const
+    const reply = { type: 'promise', ballot, before: promised, accepted: news } as const
     if (isSaidAgain) return { reply }
     this.#state = { ...this.#state, promised: ballot }
     return { save: this.#state, reply }

@@ -4,7 +4,10 @@
  *
  * Invariants: no lease promised here outlives the leader's own; without a lease of its own the
  * leader declares nobody lost (it may be the one that is cut off). The leases an earlier leader has
- * given are over when a ballot is won: they were nested in its own (register/voter.ts).
+ * given are over when a ballot is won: they were nested in its own (register/voter.ts). Nobody gets
+ * a lease, nor has the leader one, before the first record it makes: somebody may have won a ballot
+ * in between, and what it proposed to a minority may still be chosen, with cuts that lack what
+ * would be served now.
  */
 import { unreachable } from '../../fs/assert.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
@@ -35,6 +38,8 @@ export interface LeaderComponents {
   readonly links: Pick<PeerLinks, 'sendControl'>
   readonly clock: Clock
   readonly logger: Logger
+  /** The newest record hands the lead to this member, and nobody can have led in between. */
+  readonly isHandedOver: boolean
   /** What is left of the leader's own lease, margin taken off. */
   readonly leaseLeftMs: () => number
   /** The last epoch this member's durable checkpoint has passed. */
@@ -55,13 +60,20 @@ export class LeaderDuties {
   readonly #tardySinceMs = new Map<MemberId, number>()
   readonly #joinPausedUntilMs = new Map<MemberId, number>()
   readonly #ledSinceMs: number
+  #mayServe: boolean
   #remindedMs: number
 
   constructor(components: LeaderComponents, options: LeaseOptions) {
     this.#components = components
     this.#options = options
+    this.#mayServe = components.isHandedOver
     this.#ledSinceMs = components.clock.monotonicMs()
     this.#remindedMs = this.#ledSinceMs
+  }
+
+  /** Members are served under this lead. */
+  get mayServe(): boolean {
+    return this.#mayServe
   }
 
   get hasSuccessor(): boolean {
@@ -82,6 +94,7 @@ export class LeaderDuties {
   chosen(record: EpochRecord): boolean {
     const { proposed } = this.#components.epochs
     if (!proposed || !isSameRecord(proposed, record)) return false
+    this.#mayServe = true
     this.step({ type: 'chosen', epoch: record.epoch })
     return true
   }
@@ -102,7 +115,8 @@ export class LeaderDuties {
     this.step({ type: 'passed', member: from, epoch: message.checkpointEpoch })
     const isLive = record.live.some((w) => memberOf(w) === from)
     if (!isLive || message.epoch !== record.epoch || epochs.isLost(from)) return
-    if (record.authority !== this.#components.self || !ownsUpToNotes(from, nowMs)) return
+    if (!this.#mayServe || record.authority !== this.#components.self) return
+    if (!ownsUpToNotes(from, nowMs)) return
     const leaseMs = Math.floor(Math.min(this.#options.leaseMs, leaseLeftMs()))
     if (leaseMs <= 0) return
     promises.promise(from, nowMs, leaseMs)

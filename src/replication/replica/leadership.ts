@@ -4,9 +4,11 @@
  *
  * Invariants: no number of a seal is used twice by an incarnation, over all its terms. A member
  * that wins a ballot makes a record before anybody is served under its lead (tokens and locks begin
- * anew with it), unless the newest record hands the lead to it.
+ * anew with it), unless the newest record hands the lead to it and no voter that promised has
+ * promised anything since to a member that can lead in that record.
  */
 import type { MemberId } from '../../fs/primitives.ts'
+import { memberOf } from '../../fs/primitives.ts'
 import { EpochAuthority } from '../epoch/epoch-authority.ts'
 import type { LeaseOptions } from '../lease.ts'
 import type { HelloMessage } from '../messages.ts'
@@ -59,17 +61,17 @@ export class Leadership {
    */
   begin(record: EpochRecord, hellos: ReadonlyMap<MemberId, HelloMessage>, isSealed: boolean): void {
     const { self, writer, coreKey, held, links } = this.#components
-    const duties = this.#makeDuties(record)
+    const isLive = record.live.includes(writer)
+    const isHandedOver = isLive && !isSealed && this.#isHandedOver(record)
+    const duties = this.#makeDuties(record, isHandedOver)
     this.#duties = duties
     for (const member of links.connected()) {
       links.sendControl(member, { type: 'record', record, leads: true })
     }
     for (const [member, hello] of hellos) duties.hello(member, hello)
     duties.step({ type: 'hello', member: self, writer, coreKey, held: held() })
-    const isLive = record.live.includes(writer)
     if (!isLive) duties.join(self, 'in-sync')
-    const isHandedOver = record.authority === self && this.#ledEpoch !== record.epoch
-    if (!isHandedOver || isSealed || !isLive) duties.step({ type: 'force' })
+    if (!isHandedOver) duties.step({ type: 'force' })
     this.#ledEpoch = record.epoch
   }
 
@@ -81,11 +83,22 @@ export class Leadership {
     return duties?.hasProposed ?? false
   }
 
-  #makeDuties(record: EpochRecord): LeaderDuties {
+  /**
+   * Whoever led before has left with that record: a ballot of a member that is live in it was won,
+   * or tried, later.
+   */
+  #isHandedOver(record: EpochRecord): boolean {
+    const { self, register } = this.#components
+    if (record.authority !== self || this.#ledEpoch === record.epoch) return false
+    return !record.live.some((writer) => register.ownersBefore.has(memberOf(writer)))
+  }
+
+  #makeDuties(record: EpochRecord, isHandedOver: boolean): LeaderDuties {
     const { self, links, register, sealSelf } = this.#components
     return new LeaderDuties(
       {
         ...this.#components,
+        isHandedOver,
         epochs: new EpochAuthority(record, self, { firstRound: this.#lastRound }),
         leaseLeftMs: () => register.leaseLeftMs(),
         sendSeal: (member, seal) => {

@@ -33,6 +33,7 @@ export interface MembershipComponents {
     RegisterNode,
     | 'leads'
     | 'ballot'
+    | 'ownersBefore'
     | 'leaseLeftMs'
     | 'start'
     | 'stop'

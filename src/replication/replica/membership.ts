@@ -118,7 +118,9 @@ export class Membership {
   /** What is left of the right to answer; the authority's own comes from the voters. */
   leaseLeftMs(): number {
     const { admission, self, register, lease, clock } = this.#components
-    if (admission.record.authority === self) return register.leaseLeftMs()
+    if (admission.record.authority === self) {
+      return this.#duties?.mayServe ? register.leaseLeftMs() : 0
+    }
     return lease.leftMs(clock.monotonicMs())
   }
 

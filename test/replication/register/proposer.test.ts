@@ -1,6 +1,7 @@
 import test from 'brittle'
 import type { Epoch, MemberId } from '../../../src/fs/primitives.ts'
 import type { EpochRecord, VoterWeight } from '../../../src/replication/record.ts'
+import { NO_BALLOT } from '../../../src/replication/register/ballot.ts'
 import type { VoterReply } from '../../../src/replication/register/proposer.ts'
 import { Proposer } from '../../../src/replication/register/proposer.ts'
 import { isMajority } from '../../../src/replication/register/voters.ts'
@@ -95,6 +96,30 @@ test('proposer - a duel ends with one leader', (t) => {
   council.pass(3000, A, B, C)
   const leaders = [A, B, C].filter((m) => council.proposer(m).leaseLeftMs(council.nowMs) > 0)
   t.is(leaders.length, 1)
+})
+
+test('proposer - whoever wins knows who may have led in between', (t) => {
+  const council = trio()
+  council.step(A, { type: 'resign' })
+  council.campaign(B)
+  t.alike([...council.proposer(B).ownersBefore], [A], 'A stopped and B took over at once')
+  // C leads meanwhile, heard by A, and what it proposes is accepted by itself alone.
+  council.part(B, A)
+  council.part(B, C)
+  council.pass(PROMISE_MS + 300, A, B, C)
+  council.campaign(C)
+  council.part(C, A)
+  council.propose(C, nextRecord(recordOf(A, B, C)))
+  council.cut.clear()
+  council.part(C, A)
+  council.part(C, B)
+  council.pass(PROMISE_MS + 300, A, B, C)
+  for (let i = 0; i < 3 && !council.proposer(B).leads; i++) {
+    council.campaign(B)
+    council.pass(700, A, B)
+  }
+  t.ok(council.proposer(B).leads)
+  t.ok(council.proposer(B).ownersBefore.has(C), 'said by A, which has promised C its ballot')
 })
 
 test('proposer - what may have been chosen is proposed again', (t) => {
@@ -275,7 +300,7 @@ test('proposer - a promise that was given up counts no more, however late it is 
     const ballot = ballotOf(counter, A)
     proposer.step({ type: 'campaign', promised: ballotOf(counter - 1, A), nowMs: 0 })
     hear({ type: 'would', ballot }, A, B)
-    hear({ type: 'promise', ballot, accepted: undefined }, A, B)
+    hear({ type: 'promise', ballot, before: NO_BALLOT, accepted: undefined }, A, B)
     t.is(proposer.leads, true)
   }
   const renewed = (counter: number) =>
@@ -316,11 +341,11 @@ test('proposer - a record that waits for a higher ballot is not forgotten', (t) 
     proposer.step({ type: 'reply', from, reply, nowMs: 0 })
   hear(B, refusal)
   for (const from of [A, C]) hear(from, { type: 'would', ballot: higher })
-  hear(A, { type: 'promise', ballot: higher, accepted: { ballot, record: second } })
+  hear(A, { type: 'promise', ballot: higher, before: ballot, accepted: { ballot, record: second } })
   // The record of which the own voter told becomes known, the next one is proposed, then it wins.
   proposer.step({ type: 'known', record: second })
   proposer.step({ type: 'propose', record: nextRecord(second) })
-  const asked = hear(C, { type: 'promise', ballot: higher, accepted: undefined })
+  const asked = hear(C, { type: 'promise', ballot: higher, before: ballot, accepted: undefined })
   const epochs = asked.flatMap((e) =>
     e.type === 'send' && e.message.type === 'accept' ? [e.message.record.epoch] : []
   )

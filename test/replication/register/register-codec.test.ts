@@ -2,7 +2,7 @@ import test from 'brittle'
 import { DecodeError } from '../../../src/fs/byte-codec.ts'
 import type { Epoch } from '../../../src/fs/primitives.ts'
 import type { Ballot } from '../../../src/replication/register/ballot.ts'
-import { BALLOT_MAX } from '../../../src/replication/register/ballot.ts'
+import { BALLOT_MAX, NO_BALLOT } from '../../../src/replication/register/ballot.ts'
 import { decodeRegister, encodeRegister } from '../../../src/replication/register/register-codec.ts'
 import type { RegisterMessage } from '../../../src/replication/register/register-message.ts'
 import { formatRecord } from '../../../src/replication/volume/record-codec.ts'
@@ -24,10 +24,13 @@ const MESSAGES: readonly (readonly [RegisterMessage, string])[] = [
   [{ type: 'probe', ballot, epoch }, '01 8104 ac02'],
   [{ type: 'prepare', ballot, epoch }, '02 8104 ac02'],
   [{ type: 'would', ballot }, '03 8104'],
-  [{ type: 'promise', ballot, accepted: undefined }, '04 8104 00'],
+  [{ type: 'promise', ballot, before: NO_BALLOT, accepted: undefined }, '04 8104 00 00'],
   [
-    { type: 'promise', ballot, accepted: { ballot: ballotOf(1, B), record } },
-    `04 8104 01 8202 ${RECORD}`
+    {
+      ...{ type: 'promise', ballot, before: ballotOf(3, B) },
+      accepted: { ballot: ballotOf(1, B), record }
+    },
+    `04 8104 8206 01 8202 ${RECORD}`
   ],
   [{ type: 'accept', ballot, record }, `05 8104 ${RECORD}`],
   [{ type: 'accepted', ballot, epoch }, '06 8104 ac02'],

@@ -1,5 +1,6 @@
 import test from 'brittle'
 import type { Epoch } from '../../../src/fs/primitives.ts'
+import { NO_BALLOT } from '../../../src/replication/register/ballot.ts'
 import type { VoterRequest, VoterState } from '../../../src/replication/register/voter.ts'
 import { FRESH_VOTER, Voter } from '../../../src/replication/register/voter.ts'
 import { A, B, C, epochRecord, memberInfo } from '../records.ts'
@@ -42,7 +43,7 @@ test('voter - a probe leaves nothing behind, a promise is kept first', (t) => {
   const ballot = ballotOf(1, A)
   t.alike(booth.ask(A, { type: 'probe', ballot, epoch: ONE }), { reply: { type: 'would', ballot } })
   t.is(booth.saved, undefined)
-  t.alike(booth.prepare(1, A), { type: 'promise', ballot, accepted: undefined })
+  t.alike(booth.prepare(1, A), { type: 'promise', ballot, before: NO_BALLOT, accepted: undefined })
   t.is(booth.saved?.promised, ballot)
 })
 
@@ -107,6 +108,7 @@ test('voter - what was accepted is told to the next candidate', (t) => {
   t.alike(promise, {
     type: 'promise',
     ballot: ballotOf(2, B),
+    before: ballot,
     accepted: { ballot, record: third }
   })
 })

@@ -28,7 +28,7 @@ class Leader {
   ownLeaseMs = 10_000
   keepsUp = true
 
-  constructor() {
+  constructor({ isHandedOver = true } = {}) {
     const live = [A, B, C].map(writer)
     const record = epochRecord({
       members: [A, B, C].map((id) => memberInfo(id)),
@@ -45,6 +45,7 @@ class Leader {
         links: this.links,
         clock: this.clock,
         logger: new NotedLogger(),
+        isHandedOver,
         leaseLeftMs: () => this.ownLeaseMs,
         passedEpoch: () => 1 as Epoch,
         sendSeal: (to, seal) => this.seals.push({ to, seal }),
@@ -83,6 +84,23 @@ test('leader-duties - a lease is no longer than what the leader has itself', (t)
   t.is(leader.heartbeat(B), 700)
   leader.ownLeaseMs = 0
   t.is(leader.heartbeat(B), undefined)
+})
+
+test('leader-duties - who wins the lead again serves nobody before its first record', (t) => {
+  // Another one may have led since: what a minority accepted from it may still be chosen.
+  const leader = new Leader({ isHandedOver: false })
+  leader.duties.step({ type: 'force' })
+  t.is(leader.heartbeat(B), undefined)
+  t.is(leader.duties.mayServe, false)
+  for (const { to, seal } of leader.seals.splice(0)) {
+    const { epoch, round } = seal
+    leader.duties.step({ type: 'sealed', member: to, epoch, round, held: NOTHING })
+  }
+  const [second] = leader.proposed
+  t.is(leader.heartbeat(B), undefined, 'it is proposed, not chosen')
+  t.ok(second && leader.duties.chosen(second))
+  t.is(leader.heartbeat(B, 2), leaseMs)
+  t.is(leader.duties.mayServe, true)
 })
 
 test('leader-duties - no lease of another epoch, nor for who owes an answer to a note', (t) => {
