@@ -80,8 +80,8 @@ export async function openIncarnation(
       logger.warn({ why }, 'of the state database only the structure was checked')
   })
   const checkpointer = new Checkpointer({ state })
-  const alternative = await discoveryRoute(volume, clock, logger)
   try {
+    const alternative = await discoveryRoute(volume, clock, logger)
     let filesystem: Filesystem | undefined
     const replica = await openReplica(
       {
@@ -175,8 +175,7 @@ export async function setStateAside(
   const directory = new StateDirectory(stateDir)
   await poisonLost(directory, openFiles, clock)
   mkdirSync(directory.salvage, { recursive: true, mode: 0o700 })
-  const number = readdirSync(directory.salvage).length + 1
-  const aside = join(directory.salvage, `state-${String(number).padStart(4, '0')}`)
+  const aside = join(directory.salvage, nextStateFolder(readdirSync(directory.salvage)))
   mkdirSync(aside, { mode: 0o700 })
   for (const suffix of ['', '-wal', '-shm', '-sums']) {
     moveIfThere(`${directory.state}${suffix}`, join(aside, `state.db${suffix}`))
@@ -185,6 +184,12 @@ export async function setStateAside(
   // Later ones forget where the writers of today end.
   copyFileSync(directory.record, join(aside, 'record'))
   logger.warn({ aside }, 'state put aside: it is built anew from the other members')
+}
+
+/** Some of the earlier ones may have been removed. */
+function nextStateFolder(names: readonly string[]): string {
+  const numbers = names.map((name) => Number(/^state-(\d{4,})$/.exec(name)?.[1] ?? 0))
+  return `state-${String(Math.max(0, ...numbers) + 1).padStart(4, '0')}`
 }
 
 async function poisonLost(
