@@ -1,7 +1,7 @@
 /**
  * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
- * has said that an orphan is closed here for good, no open of it succeeds here again, and no other
- * operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
+ * has said that an orphan is closed here for good, no open of it succeeds in this incarnation, and no
+ * other operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
  * EIO until it is closed; lost changes of a file that nobody had open are told to the next one here who
  * syncs it or gives it a name, once. Knows which lock owners came through which handle, for close and poison.
  */
@@ -177,6 +177,14 @@ export class OpenFiles {
 
   isClosedForGood(ino: Ino): boolean {
     return this.#closedForGood.has(ino)
+  }
+
+  /**
+   * What this member has said of closed inodes is void with its incarnation: their removal is in what the
+   * next one has applied before it serves, or never was, and neither may be that they lost their names.
+   */
+  incarnationEnded(): void {
+    this.#closedForGood.clear()
   }
 
   /** The inode does not exist any more (its number is never used again): nothing to remember. */

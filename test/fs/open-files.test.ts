@@ -113,3 +113,17 @@ test('open-files - what was lost of a file nobody had open is remembered until t
   t.ok(isTold(1 as Ino), 'bounded')
   t.absent(isTold(2 as Ino))
 })
+
+test('open-files - closed for good is said for one incarnation', (t) => {
+  const files = new OpenFiles()
+  t.alike(files.closedForGood([A]), [A])
+  t.is(
+    codeOf(() => files.open(A, 0, false)),
+    'ESTALE'
+  )
+  // The rename that took its name was cut off with the incarnation: it is a file like any other.
+  files.incarnationEnded()
+  t.absent(files.isClosedForGood(A))
+  files.open(A, 0, false)
+  t.is(files.handleCount, 1)
+})

@@ -74,6 +74,7 @@ export async function openIncarnation(
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
+  openFiles.incarnationEnded()
   if (installReceived(directory.state)) logger.info({}, 'state of another member put in place')
   const state = openState(directory.state, {
     onUnchecked: (why) =>
