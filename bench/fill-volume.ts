@@ -80,7 +80,7 @@ async function main(job: Job): Promise<void> {
       punchHole: undefined,
       defer: deferToTurnEnd,
       kernelCache: { drop: () => undefined, submitted: () => undefined },
-      noteWork: () => {},
+      noteTraffic: () => {},
       onLive: live,
       onEnded: (reason) => fail(new Error(`the member ended: ${reason}`)),
       onFatal: fail

@@ -309,7 +309,7 @@ export class SimMember {
       },
       onLocksLost: (locks: readonly LostLock[]) => this.#onLocksLost(locks, current()),
       commandOf: () => undefined,
-      noteWork: () => {},
+      noteTraffic: () => {},
       onLive: () => world.onLive(this, current()),
       onEnded: (reason: EndReason) => this.#ended(process, current(), reason),
       onFatal: (error: Error) => {

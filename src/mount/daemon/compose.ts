@@ -21,6 +21,7 @@ import { prepareMountPoint } from '../mounting/mount-point.ts'
 import { hasSubmounts } from '../mounting/submounts.ts'
 import { CpuLatency, holdCpuLatency } from './cpu-latency.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
+import { collectYoungObjects, DeadBuffers } from './dead-buffers.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
@@ -72,6 +73,7 @@ class MountedNode implements TandemNode {
   readonly #kernelCache: KernelCache
   readonly #memoryRelief: MemoryRelief
   readonly #cpuLatency: CpuLatency
+  readonly #deadBuffers = new DeadBuffers({ collectYoung: collectYoungObjects })
   #settings: MountSettings
   readonly #startedMs: number
   #incarnation: Incarnation | undefined
@@ -273,7 +275,10 @@ class MountedNode implements TandemNode {
         punchHole: this.#punchHole,
         defer: (work) => this.#turnEnd.defer(work),
         kernelCache: this.#kernelCache,
-        noteWork: () => this.#cpuLatency.noteWork(),
+        noteTraffic: (sizeBytes) => {
+          this.#cpuLatency.noteWork()
+          this.#deadBuffers.noteBytes(sizeBytes)
+        },
         onLive: () => {
           if (isCurrent()) this.#becameLive()
         },

@@ -42,7 +42,7 @@ export interface IncarnationComponents {
   readonly punchHole: PunchHole | undefined
   readonly defer: Defer
   readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
-  readonly noteWork: () => void
+  readonly noteTraffic: (sizeBytes: number) => void
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
@@ -110,7 +110,7 @@ export async function openIncarnation(
           for (const lock of locks) openFiles.poisonLock(lock)
         },
         commandOf,
-        noteWork: components.noteWork,
+        noteTraffic: components.noteTraffic,
         onLive: components.onLive,
         onEnded: components.onEnded,
         onFatal: components.onFatal

@@ -31,6 +31,7 @@ const YOUNG_HEAP_MIB = 8
  */
 const DATA_FLAGS = [
   '--enable-source-maps',
+  '--expose-gc',
   '--always-sparkplug',
   '--no-lazy-feedback-allocation',
   `--max-semi-space-size=${YOUNG_HEAP_MIB}`

@@ -2,6 +2,7 @@
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { SealedEntry } from '../entry.ts'
+import type { WireMessage } from '../message-codec.ts'
 import { encodeBulk, encodeControl } from '../message-codec.ts'
 import type { BulkMessage, ControlMessage } from '../messages.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
@@ -25,11 +26,14 @@ export interface PeersComponents {
   readonly clock: Clock
   /** What is said to a member is said behind all that was answered here: closes the open entry. */
   readonly beforeSaid?: () => void
+  /** A message with so many bytes of content goes out. */
+  readonly noteTraffic?: (sizeBytes: number) => void
 }
 
 export class Peers implements PeerLinks {
   readonly #clock: Clock
   readonly #beforeSaid: (() => void) | undefined
+  readonly #noteTraffic: ((sizeBytes: number) => void) | undefined
   readonly #pushes = new Map<MemberId, Push>()
   readonly #control = new Map<MemberId, PeerConnection>()
   readonly #bulk = new Map<MemberId, PeerConnection>()
@@ -37,6 +41,7 @@ export class Peers implements PeerLinks {
   constructor(components: PeersComponents) {
     this.#clock = components.clock
     this.#beforeSaid = components.beforeSaid
+    this.#noteTraffic = components.noteTraffic
   }
 
   add(connection: PeerConnection): void {
@@ -101,17 +106,24 @@ export class Peers implements PeerLinks {
   #send(member: MemberId, message: ControlMessage): boolean {
     const connection = this.#control.get(member)
     if (!connection) return false
-    const { type, parts } = encodeControl(message)
-    connection.send(type, parts)
+    this.#sendParts(connection, encodeControl(message))
     return true
   }
 
   sendBulk(member: MemberId, message: BulkMessage): boolean {
     const connection = this.#bulk.get(member)
     if (!connection) return false
-    const { type, parts } = encodeBulk(message)
-    connection.send(type, parts)
+    this.#sendParts(connection, encodeBulk(message))
     return true
+  }
+
+  #sendParts(connection: PeerConnection, { type, parts }: WireMessage): void {
+    if (this.#noteTraffic) {
+      let sizeBytes = 0
+      for (const part of parts) sizeBytes += part.length
+      this.#noteTraffic(sizeBytes)
+    }
+    connection.send(type, parts)
   }
 
   async controlDrained(member: MemberId): Promise<void> {

@@ -28,8 +28,8 @@ export interface ReplicaComponents {
   readonly onLocksLost: (locks: readonly LostLock[]) => void
   /** Name of a local process, for reports. */
   readonly commandOf: (pid: number) => string | undefined
-  /** A message of another member has come. */
-  readonly noteWork: () => void
+  /** A message with so many bytes of content came from another member, or goes to one. */
+  readonly noteTraffic: (sizeBytes: number) => void
   readonly onLive: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void

@@ -100,7 +100,11 @@ export class ReplicaParts {
     this.#ports = ports
     this.#life = life
     this.#self = volume.self.id
-    this.peers = new Peers({ clock, beforeSaid: () => this.localLog.flush() })
+    this.peers = new Peers({
+      clock,
+      beforeSaid: () => this.localLog.flush(),
+      noteTraffic: components.noteTraffic
+    })
     this.roundTrips = new RoundTrips({ clock })
     this.admission = new Admission({ record: volume.record, ...state.position() })
     this.waits = new AppliedWaits(() => this.admission.applied)
@@ -473,7 +477,7 @@ export class ReplicaParts {
       survey: this.survey,
       roundTrips: this.roundTrips,
       logger: this.#components.logger,
-      noteWork: this.#components.noteWork,
+      noteTraffic: this.#components.noteTraffic,
       onHeartbeat: (from, message) => {
         // A witness has neither room nor checkpoints.
         if (!this.membership.knows(from)) return

@@ -47,7 +47,7 @@ export interface RouterComponents {
   readonly survey: LockSurvey
   readonly roundTrips: RoundTrips
   readonly logger: Logger
-  readonly noteWork: () => void
+  readonly noteTraffic: (sizeBytes: number) => void
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
   readonly onAck: (from: MemberId, message: AckMessage) => void
   readonly onSigned: (message: SignedMessage) => void
@@ -95,9 +95,9 @@ export class Router implements ConnectionHandlers {
   }
 
   onMessage(connection: PeerConnection, type: number, payload: Uint8Array): void {
-    const { peers, logger, noteWork } = this.#components
+    const { peers, logger, noteTraffic } = this.#components
     if (!peers.isCurrent(connection)) return
-    noteWork()
+    noteTraffic(payload.length)
     const body = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
     try {
       if (connection.kind === 'bulk') this.#onBulk(connection.member, decodeBulk(type, body))
