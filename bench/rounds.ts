@@ -46,12 +46,16 @@ export class Rounds {
   }
 
   /**
-   * Before the rounds one pass of one process warms every system up: servers run for weeks, and
-   * caches, compiled code and allocators are those of a process that has worked before.
+   * Before the rounds one pass of one process, and one of two nodes on one file where that is asked
+   * for, warm every system up: servers run for weeks, and caches, compiled code and allocators are
+   * those of a process that has worked before.
    */
   async run(): Promise<Cell[]> {
-    const [single] = SHAPES.filter(({ name }) => name === 'one')
-    if (single !== undefined) await this.#runShape(single, WARM_UP)
+    const { shapes } = this.#options
+    for (const shape of SHAPES) {
+      const isAsked = shape.name === 'shared' && shapes.has('shared')
+      if (shape.name === 'one' || isAsked) await this.#runShape(shape, WARM_UP)
+    }
     for (let round = 0; round < this.#options.rounds; round++) {
       for (const shape of SHAPES) {
         if (this.#options.shapes.has(shape.name)) await this.#runShape(shape, round)
