@@ -1,5 +1,5 @@
 import test from 'brittle'
-import type { Epoch, Incarnation, MemberId, Seq } from '../../src/fs/primitives.ts'
+import type { Epoch, Incarnation, MemberId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeWriterId } from '../../src/fs/primitives.ts'
 import { Admission } from '../../src/replication/admission.ts'
 import type { EpochCuts, WriterInfo } from '../../src/replication/record.ts'
@@ -99,13 +99,16 @@ test('record history - of each member the last writer is remembered', (t) => {
   t.alike(last, [writerOf(A, 3), writerOf(B, 5), writerOf(C, 1)])
 })
 
+/** All of A, and of these starts of B what they wrote until they ended. */
+function appliedOf(...startsOfB: readonly number[]): Map<WriterId, Seq> {
+  const applied = new Map([[writerOf(A, 1), 10 as Seq]])
+  for (const start of startsOfB) applied.set(writerOf(B, start), start as Seq)
+  return applied
+}
+
 test('record history - entries of forgotten writers are void, positions leave them out', (t) => {
   const record = forgetPassed(restarts(10), BOTH, () => 9)
-  const applied = new Map([
-    [writerOf(A, 1), 10 as Seq],
-    [writerOf(B, 5), 5 as Seq],
-    [writerOf(B, 9), 9 as Seq]
-  ])
+  const applied = appliedOf(5, 9)
   const admission = new Admission({ record, applied, epoch: 9 as Epoch })
   t.is(admission.passedEpoch, 10)
   const ofWriter = (incarnation: number) => {
@@ -127,11 +130,7 @@ test('record history - entries of forgotten writers are void, positions leave th
 
 test('record history - an older state never passes what is forgotten', (t) => {
   const record = forgetPassed(restarts(10), BOTH, () => 8)
-  const applied = new Map([
-    [writerOf(A, 1), 10 as Seq],
-    [writerOf(B, 8), 8 as Seq],
-    [writerOf(B, 9), 9 as Seq]
-  ])
+  const applied = appliedOf(8, 9)
   const admission = new Admission({ record, applied, epoch: 7 as Epoch })
   t.is(admission.passedEpoch, 7)
   t.absent(admission.atCuts)

@@ -1,24 +1,13 @@
 import type { Database, Statement } from 'better-sqlite3'
 import { assert } from '../assert.ts'
-import type { Attr, TimeSpec } from '../attr.ts'
+import type { Attr } from '../attr.ts'
 import { isDirectory } from '../attr.ts'
 import type { Ino } from '../primitives.ts'
 
 /** A row of `inode`; a value, replaced as a whole when it changes. */
-export interface Inode {
-  readonly ino: Ino
-  readonly mode: number
-  readonly nlink: number
-  readonly uid: number
-  readonly gid: number
-  readonly rdev: number
-  readonly size: number
+export interface Inode extends Omit<Attr, 'blocks'> {
   /** Bytes of the file that hold data. */
   readonly bytes: number
-  readonly atime: TimeSpec
-  readonly mtime: TimeSpec
-  readonly ctime: TimeSpec
-  readonly btime: TimeSpec
   /** Directories: where their dentry is (the root: itself). Others: 0. */
   readonly parent: Ino | 0
   /** Directories: the largest readdir cookie ever used. */

@@ -1,9 +1,9 @@
 /** What `status` tells, gathered from the parts of a running node. */
 
-import { incarnationOf, memberOf } from '../../fs/primitives.ts'
-import type { MemberInfo } from '../../replication/record.ts'
+import { incarnationOf } from '../../fs/primitives.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
-import type { MemberStatus, NodeStatus } from './node-api.ts'
+import { memberStatus } from './member-status.ts'
+import type { NodeStatus } from './node-api.ts'
 import { nameOf, quorumStatus, quorumWarnings } from './quorum-status.ts'
 
 export interface StatusSource {
@@ -46,7 +46,11 @@ export function nodeStatus(source: StatusSource): NodeStatus {
     leaseLeftMs: Math.floor(replica.membership.leaseLeftMs()),
     lastFailover: lastFailover(replica, source.nowMs),
     catchUp: replica.lags.progress() ?? null,
-    members: record.members.map((member) => memberStatus(replica, member)),
+    members: record.members.map((member) => ({
+      ...memberStatus(quorum, member),
+      lag: member.id === self ? null : (replica.lags.lagOf(member.id) ?? null),
+      roundTripMs: replica.roundTripMs(member.id) ?? null
+    })),
     tokens: {
       exclusive: tokens.member.held,
       notes: tokens.member.states,
@@ -56,25 +60,6 @@ export function nodeStatus(source: StatusSource): NodeStatus {
     space: { ...replica.space(), inodes: source.inodes },
     damage: replica.damage,
     warnings: [...source.warnings, ...quorumWarnings(quorum)]
-  }
-}
-
-function memberStatus(replica: Replica, member: MemberInfo): MemberStatus {
-  const { record, self } = replica
-  const isSelf = member.id === self
-  const connected = replica.peers.connected().includes(member.id)
-  return {
-    id: member.id,
-    name: member.name,
-    role: member.role,
-    self: isSelf,
-    authority: record.authority === member.id,
-    live: record.live.some((w) => memberOf(w) === member.id),
-    inSync: record.inSync.includes(member.id),
-    connection: isSelf ? 'self' : connected ? 'connected' : 'disconnected',
-    address: member.addresses[0] ?? null,
-    lag: isSelf ? null : (replica.lags.lagOf(member.id) ?? null),
-    roundTripMs: replica.roundTripMs(member.id) ?? null
   }
 }
 

@@ -1,8 +1,8 @@
 /** What `status` tells of a witness. */
-import { memberOf } from '../../fs/primitives.ts'
 import type { MemberInfo } from '../../replication/record.ts'
 import type { Witness } from '../../replication/witness/witness.ts'
-import type { MemberStatus, NodeStatus } from './node-api.ts'
+import { memberStatus } from './member-status.ts'
+import type { NodeStatus } from './node-api.ts'
 import { nameOf, quorumStatus, quorumWarnings } from './quorum-status.ts'
 
 export interface WitnessFacts {
@@ -15,22 +15,6 @@ export function witnessStatus(witness: Witness, facts: WitnessFacts): NodeStatus
   const { record } = witness
   const { self } = facts
   const connected = witness.connected()
-  const members = record.members.map((member): MemberStatus => {
-    const isSelf = member.id === self.id
-    return {
-      id: member.id,
-      name: member.name,
-      role: member.role,
-      self: isSelf,
-      authority: record.authority === member.id,
-      live: record.live.some((w) => memberOf(w) === member.id),
-      inSync: record.inSync.includes(member.id),
-      connection: isSelf ? 'self' : connected.includes(member.id) ? 'connected' : 'disconnected',
-      address: member.addresses[0] ?? null,
-      lag: null,
-      roundTripMs: witness.roundTripMs(member.id) ?? null
-    }
-  })
   const quorum = { record, self: self.id, connected }
   return {
     version: 1,
@@ -54,7 +38,11 @@ export function witnessStatus(witness: Witness, facts: WitnessFacts): NodeStatus
     leaseLeftMs: null,
     lastFailover: null,
     catchUp: null,
-    members,
+    members: record.members.map((member) => ({
+      ...memberStatus(quorum, member),
+      lag: null,
+      roundTripMs: witness.roundTripMs(member.id) ?? null
+    })),
     tokens: null,
     locks: null,
     space: null,

@@ -14,12 +14,13 @@ import type { EpochRecord, MemberInfo } from '../record.ts'
 import { RegisterNode } from '../register/register-node.ts'
 import { RoundTrips } from '../round-trips.ts'
 import type { TokenNode } from '../token/token-node.ts'
-import { type Vector, vectorCovers } from '../vector.ts'
+import type { Vector } from '../vector.ts'
 import { Invitations } from '../volume/invitations.ts'
 import { AppliedWaits } from './applied-waits.ts'
 import { CatchUp } from './catch-up.ts'
 import { ClusterSpace } from './cluster-space.ts'
 import { makeLockNode, makeTokenNode } from './coherence-nodes.ts'
+import { DataParts } from './data-parts.ts'
 import { DurableParts } from './durable-parts.ts'
 import { InodeNumbers } from './inode-numbers.ts'
 import { Intake } from './intake.ts'
@@ -39,10 +40,6 @@ import { RecentEntries } from './recent-entries.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
 import { Router } from './router.ts'
-import { SliceBacklog } from './slice-backlog.ts'
-import { Slices } from './slices.ts'
-import { StateSource } from './state-source.ts'
-import { StateTransfer } from './state-transfer.ts'
 
 const RECENT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -63,10 +60,7 @@ export class ReplicaParts {
   readonly waits: AppliedWaits
   readonly inos: InodeNumbers
   readonly space: ClusterSpace
-  readonly slices: Slices
-  readonly backlog: SliceBacklog
-  readonly source: StateSource
-  readonly transfer: StateTransfer
+  readonly data: DataParts
   readonly localLog: LocalLog
   readonly intake: Intake
   readonly durable: DurableParts
@@ -113,10 +107,7 @@ export class ReplicaParts {
       local: () => ports.segments.freeSpace(),
       nowMs: () => clock.monotonicMs()
     })
-    this.slices = this.#makeSlices()
-    this.backlog = this.#makeBacklog()
-    this.source = this.#makeSource()
-    this.transfer = this.#makeTransfer()
+    this.data = this.#makeDataParts()
     this.localLog = this.#makeLocalLog()
     this.intake = this.#makeIntake()
     this.durable = this.#makeDurableParts()
@@ -136,7 +127,7 @@ export class ReplicaParts {
       applied: () => this.admission.applied,
       heldBy: (member) => this.catchUp.heldBy(member),
       ownLag: () => this.catchUp.lag(),
-      stateLeftBytes: () => this.transfer.bytesLeft ?? this.backlog.left.bytes,
+      stateLeftBytes: () => this.data.bytesLeft,
       recent: this.#recent,
       nowMs: () => clock.monotonicMs()
     })
@@ -152,74 +143,27 @@ export class ReplicaParts {
     this.connections = this.#makeConnections()
   }
 
-  #makeSlices(): Slices {
-    const { clock, logger } = this.#components
-    return new Slices({
-      segments: this.#ports.segments,
-      links: this.peers,
+  #makeDataParts(): DataParts {
+    const { state, clock, logger } = this.#components
+    const { segments, due, exchange } = this.#ports
+    const { reportDamage, onFatal } = this.#life
+    return new DataParts({
+      state,
       clock,
       logger,
-      self: this.#self,
-      hasApplied: (member, { writer, seq }) => {
-        if (!this.admission.record.inSync.includes(member)) return false
-        if (this.admission.isAgreed({ writer, seq })) return true
-        return (this.catchUp.heldBy(member)?.get(writer) ?? 0) >= seq
-      },
-      onArrived: () => this.intake.pump(),
-      onDamage: this.#life.reportDamage
-    })
-  }
-
-  #makeBacklog(): SliceBacklog {
-    const { clock, logger, state } = this.#components
-    const begun = new Map(state.position().applied)
-    const { due, segments } = this.#ports
-    return new SliceBacklog({
-      due,
       segments,
-      slices: this.slices,
-      links: this.peers,
-      inSync: () => this.admission.record.inSync,
-      hadAll: (member) => {
-        const { record } = this.admission
-        const held = this.catchUp.heldBy(member)
-        if (!record.inSync.includes(member) || held === undefined) return false
-        // Of the others it has all up to their cuts.
-        return vectorCovers(held, liveVector(record, begun))
-      },
-      clock,
-      logger,
-      onFatal: this.#life.onFatal
-    })
-  }
-
-  #makeSource(): StateSource {
-    const { clock, logger } = this.#components
-    return new StateSource({
-      links: this.peers,
-      copy: () => this.#ports.exchange.copy(),
-      mayGive: () => this.membership.phase === 'live' && this.durable.upkeep.hasCommitted,
-      hasRoom: () => this.space.hasLocalRoom(this.#ports.exchange.copyBytesMax()),
-      clock,
-      logger
-    })
-  }
-
-  #makeTransfer(): StateTransfer {
-    const { clock, logger } = this.#components
-    return new StateTransfer({
+      due,
+      exchange,
       self: this.#self,
-      links: this.peers,
-      record: this.#record,
-      receive: () => this.#ports.exchange.receive(),
-      unfit: ({ epoch }) => {
-        const { forgotten } = this.admission.record
-        if (epoch > forgotten) return undefined
-        return `it is of epoch ${epoch}, and how those up to ${forgotten} ended is forgotten`
-      },
-      clock,
-      logger,
-      onReceived: () => this.membership.onStateReceived()
+      admission: this.admission,
+      peers: this.peers,
+      space: this.space,
+      heldBy: (member) => this.catchUp.heldBy(member),
+      onArrived: () => this.intake.pump(),
+      mayGiveState: () => this.membership.phase === 'live' && this.durable.upkeep.hasCommitted,
+      onStateReceived: () => this.membership.onStateReceived(),
+      onDamage: reportDamage,
+      onFatal
     })
   }
 
@@ -267,7 +211,7 @@ export class ReplicaParts {
       state,
       shelf,
       recent: this.#recent,
-      slices: this.slices,
+      slices: this.data.slices,
       self: this.#self,
       onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
       logger,
@@ -297,8 +241,8 @@ export class ReplicaParts {
       peers: this.peers,
       waits: this.waits,
       space: this.space,
-      slices: this.slices,
-      lacksData: () => this.backlog.left.slices > 0,
+      slices: this.data.slices,
+      lacksData: () => this.data.lacksData,
       flushOwn: () => this.localLog.flush(),
       onFatal: this.#life.onFatal
     })
@@ -404,8 +348,8 @@ export class ReplicaParts {
         saveRecord: this.#ports.saveRecord,
         lacksState,
         passedEpoch: () => this.durable.upkeep.checkpointed.epoch,
-        fetchState: () => this.transfer.start(),
-        lacksData: () => this.backlog.left.slices > 0,
+        fetchState: () => this.data.transfer.start(),
+        lacksData: () => this.data.lacksData,
         onRecord,
         replay,
         seal,
@@ -468,10 +412,7 @@ export class ReplicaParts {
       register: this.register,
       intake: this.intake,
       catchUp: this.catchUp,
-      slices: this.slices,
-      backlog: this.backlog,
-      source: this.source,
-      transfer: this.transfer,
+      data: this.data,
       tokens: this.tokens,
       locks: this.locks,
       survey: this.survey,

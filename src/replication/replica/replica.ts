@@ -69,7 +69,7 @@ export class Replica implements OpLog {
   }
 
   get slices(): SliceStore {
-    return this.#parts.slices
+    return this.#parts.data.slices
   }
 
   get tokens(): TokenService {
@@ -212,10 +212,7 @@ export class Replica implements OpLog {
     parts.localLog.setWritable(false)
     parts.intake.stop()
     parts.follower.stop()
-    parts.slices.close()
-    parts.backlog.stop()
-    parts.source.stop()
-    parts.transfer.stop()
+    parts.data.stop()
     parts.durable.clusterSync.stop()
     parts.orphans.stop()
     this.#repeating.stop()
@@ -252,7 +249,7 @@ export class Replica implements OpLog {
   }
 
   async #replay(): Promise<void> {
-    const { intake, slices, waits, durable, backlog } = this.#parts
+    const { intake, data, waits, durable } = this.#parts
     const turns = new Turns(this.#components.clock)
     let entries = 0
     for (const { entry } of this.#ports.journal.entries()) {
@@ -263,12 +260,12 @@ export class Replica implements OpLog {
       if (this.#closed) return
     }
     this.#replayed = true
-    slices.restored()
+    data.slices.restored()
     intake.open()
     waits.settle()
     this.#components.logger.info({ entries }, 'journal replayed')
     durable.upkeep.start()
-    backlog.start()
+    data.backlog.start()
   }
 
   async #seal(): Promise<void> {

@@ -23,14 +23,11 @@ import type { ConnectionHandlers } from '../transport/connections.ts'
 import type { PeerConnection } from '../transport/peer-connection.ts'
 import type { Vector } from '../vector.ts'
 import type { CatchUp } from './catch-up.ts'
+import type { DataParts } from './data-parts.ts'
 import type { Intake } from './intake.ts'
 import type { LockSurvey } from './lock-survey.ts'
 import type { Membership } from './membership.ts'
 import type { Peers } from './peers.ts'
-import type { SliceBacklog } from './slice-backlog.ts'
-import type { Slices } from './slices.ts'
-import type { StateSource } from './state-source.ts'
-import type { StateTransfer } from './state-transfer.ts'
 
 export interface RouterComponents {
   readonly peers: Peers
@@ -38,10 +35,7 @@ export interface RouterComponents {
   readonly register: Pick<RegisterNode, 'receive'>
   readonly intake: Intake
   readonly catchUp: CatchUp
-  readonly slices: Slices
-  readonly backlog: SliceBacklog
-  readonly source: StateSource
-  readonly transfer: StateTransfer
+  readonly data: Pick<DataParts, 'slices' | 'backlog' | 'source' | 'transfer'>
   readonly tokens: TokenNode
   readonly locks: LockNode
   readonly survey: LockSurvey
@@ -110,7 +104,7 @@ export class Router implements ConnectionHandlers {
   }
 
   #onBulkClosed(member: MemberId): void {
-    const { slices, backlog, source, transfer } = this.#components
+    const { slices, backlog, source, transfer } = this.#components.data
     slices.onPeerGone(member)
     backlog.gone(member)
     source.gone(member)
@@ -118,7 +112,7 @@ export class Router implements ConnectionHandlers {
   }
 
   #onBulk(from: MemberId, message: BulkMessage): void {
-    const { slices, backlog, source, transfer } = this.#components
+    const { slices, backlog, source, transfer } = this.#components.data
     switch (message.type) {
       case 'fetch-state':
         source.onFetch(from, message)

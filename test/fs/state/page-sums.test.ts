@@ -3,38 +3,13 @@ import { join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
 import type { Test } from 'brittle'
 import test from 'brittle'
-import type { Epoch, Ino, Seq } from '../../../src/fs/primitives.ts'
-import { Checkpointer } from '../../../src/fs/state/checkpointer.ts'
 import { openState } from '../../../src/fs/state/open-state.ts'
 import { StateDamagedError } from '../../../src/fs/state/state-damaged-error.ts'
-import type { StateStore } from '../../../src/fs/state/state-store.ts'
-import { name, WRITER } from '../fixture.ts'
+import { WRITER } from '../fixture.ts'
+import { commitFiles, openCheckpointed } from './checkpointed.ts'
 
 const PAGE_BYTES = 4096
 const FILES = ['state.db', 'state.db-wal', 'state.db-sums'] as const
-
-/** Makes files and commits. */
-function fill(state: StateStore, seq: number, count = 100): void {
-  for (let i = seq * 1000; i < seq * 1000 + count; i++) {
-    state.apply(
-      {
-        type: 'create',
-        parent: 1 as Ino,
-        name: name(`name-${i}`),
-        ino: (2 ** 45 + i) as Ino,
-        mode: 0o100644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        target: new Uint8Array(0),
-        cookie: 3 + i,
-        time: { sec: 1, nsec: 1 }
-      },
-      { writer: WRITER, seq: seq as Seq }
-    )
-  }
-  state.commit({ epoch: 1 as Epoch, applied: new Map([[WRITER, seq as Seq]]) })
-}
 
 /** The files as a crash would leave them; `from` may give some of them from an earlier moment. */
 function copyFiles(directory: string, to: string, only: readonly string[] = FILES): string {
@@ -66,7 +41,7 @@ function reopen(t: Test, directory: string, seq: number, digest: string): string
 test('page sums - a bit flipped in any page is found when the state is opened', async (t) => {
   const directory = await t.tmp()
   const state = openState(directory)
-  fill(state, 1, 300)
+  commitFiles(state, 1, 300)
   const digest = state.digest()
   state.close()
   const file = join(directory, 'state.db')
@@ -84,17 +59,13 @@ test('page sums - a bit flipped in any page is found when the state is opened', 
 })
 
 test('page sums - a crash after any step leaves it sound', async (t) => {
-  const directory = await t.tmp()
+  const { directory, state, checkpointer } = await openCheckpointed(t, { walLimitBytes: 32 * 1024 })
   const scratch = await t.tmp()
-  const state = openState(directory)
-  const checkpointer = new Checkpointer({ state }, { walLimitBytes: 32 * 1024 })
-  t.teardown(() => state.close(), { order: 2 })
-  t.teardown(() => checkpointer.close(), { order: 1 })
   let copies = 0
   let resets = 0
   let salts = ''
   for (let seq = 1; seq <= 12; seq++) {
-    fill(state, seq, 20 + seq)
+    commitFiles(state, seq, 20 + seq)
     const digest = state.digest()
     const committed = copyFiles(directory, join(scratch, String(copies++)))
     if (seq % 2 === 0) await checkpointer.run()
@@ -113,15 +84,11 @@ test('page sums - a crash after any step leaves it sound', async (t) => {
 })
 
 test('page sums - damage after a crash is found, where the WAL does not replace the page', async (t) => {
-  const directory = await t.tmp()
-  const state = openState(directory)
-  const checkpointer = new Checkpointer({ state })
-  t.teardown(() => state.close(), { order: 2 })
-  t.teardown(() => checkpointer.close(), { order: 1 })
-  fill(state, 1, 300)
+  const { directory, state, checkpointer } = await openCheckpointed(t)
+  commitFiles(state, 1, 300)
   await checkpointer.run()
   t.ok(readFileSync(join(directory, 'state.db')).length > PAGE_BYTES * 10)
-  fill(state, 2, 1)
+  commitFiles(state, 2, 1)
   const crashed = copyFiles(directory, join(await t.tmp(), 'crashed'))
   const file = join(crashed, 'state.db')
   const other = new BetterSqlite3(file)
@@ -137,14 +104,10 @@ test('page sums - damage after a crash is found, where the WAL does not replace 
 })
 
 test('page sums - frames that were durable and are gone are damage', async (t) => {
-  const directory = await t.tmp()
-  const state = openState(directory)
-  const checkpointer = new Checkpointer({ state })
-  t.teardown(() => state.close(), { order: 2 })
-  t.teardown(() => checkpointer.close(), { order: 1 })
-  fill(state, 1, 300)
+  const { directory, state, checkpointer } = await openCheckpointed(t)
+  commitFiles(state, 1, 300)
   await checkpointer.run()
-  fill(state, 2, 1)
+  commitFiles(state, 2, 1)
   const digest = state.digest()
   const scratch = await t.tmp()
   const sound = copyFiles(directory, join(scratch, 'sound'))
@@ -157,7 +120,7 @@ test('page sums - frames that were durable and are gone are damage', async (t) =
 test('page sums - without a sound file of sums the structure is checked, and new ones are made', async (t) => {
   const directory = await t.tmp()
   const state = openState(directory)
-  fill(state, 1)
+  commitFiles(state, 1)
   const digest = state.digest()
   state.close()
   const why = ['there are no checksums of its pages']
