@@ -33,12 +33,11 @@ import type { Random } from './random.ts'
 /** Bytes in a segment; what is written over them is another one. */
 class Stored {
   readonly bytes: Uint8Array
-  synced: boolean
+  synced = false
   #sha256: Buffer | undefined
 
-  constructor(bytes: Uint8Array, synced: boolean) {
+  constructor(bytes: Uint8Array) {
     this.bytes = bytes
-    this.synced = synced
   }
 
   isNamed(sha256: Uint8Array): boolean {
@@ -283,10 +282,11 @@ export class ToySegments implements ReplicaSegments {
     assert(!this.#user.process.isDead, 'a dead process writes')
     const slices = this.#slices(segment)
     const before = slices.get(offset)
-    // Whatever a power cut leaves of the same bytes in the same place, it is those bytes.
-    const isSame = before !== undefined && Buffer.from(before.bytes).equals(bytes)
-    slices.set(offset, new Stored(Uint8Array.from(bytes), isSame && before.synced))
     this.#unsynced.add(segment)
+    // Whatever a power cut leaves of the same bytes in the same place, it is those bytes; also
+    // where they are being synced.
+    if (before !== undefined && Buffer.from(before.bytes).equals(bytes)) return
+    slices.set(offset, new Stored(Uint8Array.from(bytes)))
   }
 
   readSync(

@@ -3,7 +3,8 @@
  * durable and says what that is.
  *
  * Invariants: between the answer to a seal and the next record nothing beyond the answer is
- * admitted of a live writer. A newer seal replaces the one that is carried out; a seal under a
+ * admitted of a live writer; the same seal again gets the same answer, which the leader may have
+ * used already. A newer seal replaces the one that is carried out; a seal under a
  * lower ballot than one seen before is not obeyed. Nothing is served in an epoch whose successor a
  * seal has announced. RULES 10: what is said to be held is durable here.
  */
@@ -40,11 +41,11 @@ export interface OwnSealsComponents {
   readonly answer: (to: MemberId, message: SealedMessage) => void
 }
 
-/** Who gave it, under which number, and whether it is answered. */
+/** Who gave it, under which number, and what was answered. */
 interface Given {
   readonly from: MemberId
   readonly round: number
-  answered: boolean
+  answer: SealedMessage | undefined
 }
 
 export class OwnSeals {
@@ -78,14 +79,18 @@ export class OwnSeals {
     return this.#announced > epoch
   }
 
-  /** Undefined when the seal is void or carried out already. Rejects with what cannot be made durable. */
+  /** Undefined when the seal is void, carried out or answered already. Rejects with what cannot be made durable. */
   take(from: MemberId, message: SealMessage): Promise<void> | undefined {
     const { ballot, epoch, round } = message
     // The record before it comes on the same connection, ahead of the seal.
     if (epoch !== this.#components.admission.record.epoch + 1) return undefined
     if (ballot < this.#ballot) return undefined
-    const same = this.#given?.from === from && this.#given.round === round
-    if (same && !this.#given?.answered) return undefined
+    const given = this.#given
+    if (given?.from === from && given.round === round) {
+      const { mayAnswer, answer } = this.#components
+      if (given.answer && mayAnswer()) answer(from, given.answer)
+      return undefined
+    }
     this.#ballot = ballot
     return this.carryOut(from, message)
   }
@@ -95,7 +100,7 @@ export class OwnSeals {
     const { limitIntake, fetchSlices, mayAnswer, answer } = this.#components
     const current = ++this.#current
     if (!mayAnswer()) return
-    const given = { from, round, answered: false }
+    const given: Given = { from, round, answer: undefined }
     this.#given = given
     this.#sinceMs = clock.monotonicMs()
     this.#announced = Math.max(this.#announced, epoch)
@@ -117,8 +122,8 @@ export class OwnSeals {
     if (current !== this.#current || !mayAnswer()) return
     const held = new Map<WriterId, Seq>()
     for (const writer of admission.record.live) held.set(writer, (durable.get(writer) ?? 0) as Seq)
-    given.answered = true
-    answer(from, { type: 'sealed', epoch, round, held })
+    given.answer = { type: 'sealed', epoch, round, held }
+    answer(from, given.answer)
   }
 
   /**

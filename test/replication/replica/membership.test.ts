@@ -310,6 +310,25 @@ test('membership - a seal is answered in its round', async (t) => {
   desk.membership.stop()
 })
 
+test('membership - a seal that comes again gets the same answer and lifts no limit', async (t) => {
+  // The leader may have made the cuts of the first answer when it is reminded.
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.told(recordOf(2, [A]))
+  await settle()
+  desk.sealed(7)
+  await settle()
+  const [answer] = desk.take('sealed')
+  t.is(answer?.round, 7)
+  const limits = desk.limits.length
+  t.ok(desk.limits.at(-1), 'nothing beyond the answer is admitted')
+  desk.sealed(7)
+  await settle()
+  t.alike(desk.take('sealed'), [answer])
+  t.is(desk.limits.length, limits)
+  desk.membership.stop()
+})
+
 test('membership - a record that was proposed here and comes from elsewhere is served once', async (t) => {
   const desk = await authority()
   join(desk, 2)
