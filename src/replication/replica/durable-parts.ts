@@ -105,6 +105,7 @@ export class DurableParts {
         flushLogs: async () => {
           await logs.flush()
         },
+        flushOwn: this.#components.flushOwn,
         sync: this.localSync,
         applied: () => admission.applied,
         position: () => ({ epoch: admission.passedEpoch, applied: admission.remembered }),

@@ -26,6 +26,8 @@ export interface UpkeepComponents {
   readonly checkpoint: () => Promise<StatePosition>
   /** Resolves when the hypercores' blocks so far are durable. */
   readonly flushLogs: () => Promise<void>
+  /** Own ops gathered so far get their entry. */
+  readonly flushOwn: () => void
   readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
   readonly applied: () => Vector
   /** What a commit now contains. */
@@ -165,14 +167,16 @@ export class Upkeep {
   /**
    * Slices are freed in another order on another member when two parts of one are overwritten at
    * the same time; so it is not the freeing entry alone that must be safe, but everything applied
-   * when the slices were looked at.
+   * when the slices were looked at. That includes what the entry that is still open has freed.
    */
   async #punch(): Promise<void> {
     const { state, segments, applied, epoch, checkpointedEverywhere, clock, logger } =
       this.#components
+    const { flushOwn } = this.#components
     if (!segments.canPunch) return
     const batch = this.#dead
     if (!batch || batch.epoch !== epoch()) {
+      flushOwn()
       const slices = state.freedSlices(this.#options.punchesPerRound)
       const vector = new Map(applied())
       this.#dead = slices.length > 0 ? { slices, vector, epoch: epoch() } : undefined

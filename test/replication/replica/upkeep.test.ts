@@ -1,0 +1,79 @@
+import test from 'brittle'
+import type { FreedSlice } from '../../../src/fs/ports/state-machine.ts'
+import type { Epoch, Incarnation, Seq } from '../../../src/fs/primitives.ts'
+import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
+import type { UpkeepComponents } from '../../../src/replication/replica/upkeep.ts'
+import { Upkeep } from '../../../src/replication/replica/upkeep.ts'
+import type { Vector } from '../../../src/replication/vector.ts'
+import { A } from '../records.ts'
+import { HandClock, NotedLogger, settle } from './support.ts'
+
+const WRITER = makeWriterId(A, 1 as Incarnation)
+const ONE = 1 as Epoch
+
+function vectorAt(seq: number): Vector {
+  return new Map([[WRITER, seq as Seq]])
+}
+
+test('upkeep - what an open entry has freed waits for the checkpoint of that entry', async (t) => {
+  const clock = new HandClock()
+  const punched: number[] = []
+  const asked: number[] = []
+  let isOpen = true
+  let covered = 1
+  const segment = makeSegmentId(WRITER, 0)
+  // Entry 2 is still being gathered: applied to the state, not yet counted as applied.
+  const freed: FreedSlice = {
+    segment,
+    offset: 0,
+    length: 10,
+    origin: { writer: WRITER, seq: 2 as Seq }
+  }
+  const position = { epoch: ONE, applied: vectorAt(1) }
+  const components = {
+    state: {
+      position: () => position,
+      commit: () => {},
+      freedSlices: () => (punched.length === 0 ? [freed] : []),
+      forgetFreed: () => {}
+    },
+    journal: { appended: 1, stats: () => ({ sizeBytes: 0 }) },
+    segments: {
+      canPunch: true,
+      syncUnsynced: async () => {},
+      punch: async (_segment: number, offset: number) => punched.push(offset)
+    },
+    checkpoint: async () => position,
+    flushLogs: async () => {},
+    flushOwn: () => {
+      isOpen = false
+    },
+    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
+    applied: () => vectorAt(isOpen ? 1 : 2),
+    position: () => position,
+    epoch: () => ONE,
+    checkpointedEverywhere: (vector: Vector) => {
+      const seq = vector.get(WRITER) ?? 0
+      asked.push(seq)
+      return seq <= covered
+    },
+    isSpaceShort: () => false,
+    clock,
+    logger: new NotedLogger(),
+    onFatal: (error: Error) => t.fail(error.message)
+  }
+  const upkeep = new Upkeep(components as unknown as UpkeepComponents)
+  upkeep.start()
+  const round = async () => {
+    clock.advance(60_000)
+    await settle()
+  }
+  await round()
+  await round()
+  t.alike(asked, [2])
+  t.alike(punched, [], 'a power cut now leads back to entry 1, which needs the slice')
+  covered = 2
+  await round()
+  t.alike(punched, [0])
+  await upkeep.stop()
+})
