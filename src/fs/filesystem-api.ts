@@ -44,6 +44,13 @@ export interface DirEntry {
   readonly cookie: number
 }
 
+/**
+ * Takes one entry of a listing, or returns false: that entry is then not consumed, and the last. The
+ * attributes of an inode can be had from `attributes`, during the call, where nobody has to be asked
+ * or waited for.
+ */
+export type AcceptEntry = (entry: DirEntry, attributes: (ino: Ino) => Attr | undefined) => boolean
+
 export interface SetAttrRequest {
   readonly mode?: number
   readonly uid?: number
@@ -213,14 +220,14 @@ export interface FilesystemApi {
   opendir(ctx: RequestContext, ino: Ino): Awaitable<HandleId>
   /**
    * Entries after `cookie` (0 = from the start, "." and ".." included) until `accept` returns
-   * false (that entry is not consumed). Entries that exist throughout appear exactly once.
+   * false. Entries that exist throughout appear exactly once.
    */
   readdir(
     ctx: RequestContext,
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    accept: (entry: DirEntry) => boolean
+    accept: AcceptEntry
   ): Awaitable<void>
   fsyncdir(ctx: RequestContext, ino: Ino, handle: HandleId): Awaitable<void>
   releasedir(ino: Ino, handle: HandleId): Awaitable<void>

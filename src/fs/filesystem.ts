@@ -6,9 +6,9 @@
  */
 import type { Attr } from './attr.ts'
 import type {
+  AcceptEntry,
   Awaitable,
   CopyRequest,
-  DirEntry,
   FilesystemApi,
   HandleId,
   LockInTheWay,
@@ -206,7 +206,7 @@ export class Filesystem implements FilesystemApi {
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    accept: (entry: DirEntry) => boolean
+    accept: AcceptEntry
   ): Awaitable<void> {
     return readdir(this.#core, ctx, ino, handle, { cookie, accept })
   }

@@ -51,4 +51,78 @@ scenario('caching - nothing old on either node', { programs: ['python3'] }, volu
   t.is(stdout, 'done\n', `${count} changes, seed ${seed}`)
 })
 
+/** Lists all folders over and over, and looks at what it finds. */
+const listerScript = `
+import os, sys
+while True:
+    for folder in range(int(sys.argv[2])):
+        for entry in os.scandir(sys.argv[1] + '/l%d' % folder):
+            try: entry.stat(follow_symlinks=False)
+            except FileNotFoundError: pass
+`
+
+/**
+ * While that runs on both nodes, one process changes one folder at a time, on either node, at any
+ * moment of it, and then looks on both. Folders take turns, so that what is listed of the others may be
+ * cached. Prints what was wrong.
+ */
+const changerScript = `
+import os, random, subprocess, sys, time
+here, there, count, lister = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[5]
+draw = random.Random(int(sys.argv[4]))
+sides = [here, there]
+folders, files = 6, 300
+for folder in range(folders):
+    os.mkdir(here + '/l%d' % folder)
+    for n in range(files): open(here + '/l%d/f%d-0' % (folder, n), 'w').close()
+version = [[0] * files for folder in range(folders)]
+listers = [subprocess.Popen([sys.executable, '-c', lister, side, str(folders)]) for side in sides]
+def seen(path):
+    try: return os.lstat(path)
+    except FileNotFoundError: return None
+try:
+    for n in range(count):
+        time.sleep(0.5 + draw.random() * 0.3)
+        folder, by = n % folders, draw.randrange(2)
+        for each in draw.sample(range(files), 5):
+            base = '/l%d/f%d-' % (folder, each)
+            version[folder][each] += 1
+            old, new = base + str(version[folder][each] - 1), base + str(version[folder][each])
+            for side in sides: seen(side + new)
+            mode = draw.randrange(0o400, 0o700)
+            os.chmod(sides[by] + old, mode)
+            for side in sides:
+                if seen(side + old).st_mode & 0o777 != mode: print(n, side, by, old, 'an old mode')
+            if draw.randrange(2):
+                os.rename(sides[by] + old, sides[by] + new)
+            else:
+                os.unlink(sides[by] + old)
+                os.close(os.open(sides[by] + new, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                os.chmod(sides[by] + new, mode)
+            for side in sides:
+                if seen(side + old): print(n, side, by, old, 'is still there')
+                found = seen(side + new)
+                if not found: print(n, side, by, new, 'is not there')
+                elif found.st_mode & 0o777 != mode: print(n, side, by, new, 'is another file')
+    early = [each.poll() for each in listers]
+    if early != [None, None]: print('a lister ended', early)
+finally:
+    for each in listers: each.kill(), each.wait()
+for folder in range(folders):
+    names = sorted('f%d-%d' % pair for pair in enumerate(version[folder]))
+    for side in sides:
+        if sorted(os.listdir(side + '/l%d' % folder)) != names: print(side, folder, 'listed wrongly')
+print('done')
+`
+
+scenario('caching - listings while they change', { programs: ['python3'] }, volume, async (t) => {
+  const { a, pathA, pathB } = await volume.pair()
+  const count = size(4, 1000)
+  const sides = [pathA(''), pathB('')]
+  const argv = ['python3', '-c', changerScript, ...sides, String(count), String(seed), listerScript]
+  const { stdout, stderr } = await a.call('exec', { argv }, 1_800_000)
+  t.is(stderr, '')
+  t.is(stdout, 'done\n', `${count} changes, seed ${seed}`)
+})
+
 finishVolume(volume)

@@ -3,8 +3,8 @@
  * allows it, to what was left of it (serving.ts).
  */
 import type {
+  AcceptEntry,
   CopyRequest,
-  DirEntry,
   FilesystemApi,
   HandleId,
   RenameFlags,
@@ -165,7 +165,7 @@ export class CurrentFilesystem implements FilesystemApi {
     ino: Ino,
     handle: HandleId,
     cookie: number,
-    accept: (entry: DirEntry) => boolean
+    accept: AcceptEntry
   ) {
     return this.#serving.read(ctx, (fs) => fs.readdir(ctx, ino, handle, cookie, accept))
   }

@@ -219,6 +219,8 @@ export const Size = {
   INIT_IN_MIN: 16,
   INIT_IN_EXT: 20,
   DIRENT: 24,
+  /** struct fuse_direntplus without the name. */
+  DIRENT_PLUS: 152,
   FORGET_ONE: 16,
   WRITE_IN: 40
 } as const

@@ -51,13 +51,13 @@ function write(reader: BodyReader): RequestBody {
   return { op: 'write', handle, offset, data: reader.bytes(size), writeFlags, flags, lockOwner }
 }
 
-function readdir(reader: BodyReader): RequestBody {
+function readdir(reader: BodyReader, plus: boolean): RequestBody {
   const handle = reader.handle()
   const cookie = reader.u64()
   if (cookie === undefined) throw new DecodeError(Errno.EINVAL, 'cookie was never given out')
   const size = ioSize(reader)
   reader.skip(20)
-  return { op: 'readdir', handle, cookie, size }
+  return { op: 'readdir', handle, cookie, size, plus }
 }
 
 function flush(reader: BodyReader): RequestBody {
@@ -133,7 +133,8 @@ export const fileDecoders: DecoderTable = {
   [Opcode.COPY_FILE_RANGE]: copy,
   [Opcode.COPY_FILE_RANGE_64]: copy,
   [Opcode.OPENDIR]: (reader) => ({ op: 'opendir', flags: openFlags(reader) }),
-  [Opcode.READDIR]: readdir,
+  [Opcode.READDIR]: (reader) => readdir(reader, false),
+  [Opcode.READDIRPLUS]: (reader) => readdir(reader, true),
   [Opcode.FSYNCDIR]: (reader) => fsync(reader, 'fsyncdir'),
   [Opcode.RELEASEDIR]: releasedir
 }

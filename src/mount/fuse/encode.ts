@@ -7,12 +7,15 @@ import { assert, unreachable } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
 import type { LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
+import type { Ino } from '../../fs/primitives.ts'
 import { LockTypeCode, Size, STATX_MASK } from './abi.ts'
 import type { InitReply, Reply } from './reply.ts'
 
 const HIGH = 2 ** 32
 const BODY = Size.OUT_HEADER
 const SCRATCH_BYTES = 512
+/** Of struct fuse_entry_out, up to its attributes. */
+export const ENTRY_HEAD_BYTES = 40
 /** st_blksize; the kernel also uses it as the block size of its page cache bookkeeping. */
 const BLOCK_BYTES = 4096
 /** Longest validity given to the kernel, so that seconds stay a small number. */
@@ -70,7 +73,7 @@ function wholeValidMs(validMs: number): number {
   return Math.min(Math.floor(validMs), VALID_MS_MAX)
 }
 
-/** struct fuse_entry_out. Inode numbers are never reused, so the generation stays 0. */
+/** struct fuse_entry_out. */
 function writeEntry(
   buffer: Buffer,
   attr: Attr,
@@ -78,15 +81,26 @@ function writeEntry(
   attrValidMs: number,
   at: number
 ): void {
+  writeEntryHead(buffer, attr.ino, entryValidMs, attrValidMs, at)
+  writeAttr(buffer, attr, at + ENTRY_HEAD_BYTES)
+}
+
+/** What stands before the attributes. Inode numbers are never reused: the generation stays 0. */
+export function writeEntryHead(
+  buffer: Buffer,
+  nodeid: Ino,
+  entryValidMs: number,
+  attrValidMs: number,
+  at: number
+): void {
   const entryMs = wholeValidMs(entryValidMs)
   const attrMs = wholeValidMs(attrValidMs)
-  writeU64(buffer, attr.ino, at)
+  writeU64(buffer, nodeid, at)
   writeU64(buffer, 0, at + 8)
   writeU64(buffer, Math.floor(entryMs / 1000), at + 16)
   writeU64(buffer, Math.floor(attrMs / 1000), at + 24)
   buffer.writeUInt32LE((entryMs % 1000) * 1_000_000, at + 32)
   buffer.writeUInt32LE((attrMs % 1000) * 1_000_000, at + 36)
-  writeAttr(buffer, attr, at + 40)
 }
 
 /** struct fuse_entry_out without an inode: a name that is not there. */
@@ -189,13 +203,8 @@ export class ReplyEncoder {
     if (reply.kind === 'absent' && reply.entryValidMs === 0) {
       return this.#error(uniqueLow, uniqueHigh, Errno.ENOENT)
     }
-    if (reply.kind === 'data') {
-      const sizeBytes = BODY + reply.data.length
-      writeOutHeader(this.#scratch, sizeBytes, 0, uniqueLow, uniqueHigh)
-      const header = this.#view(BODY)[0]
-      assert(header !== undefined, 'a view has one part')
-      return reply.data.length === 0 ? [header] : [header, reply.data]
-    }
+    if (reply.kind === 'data') return this.#data(uniqueLow, uniqueHigh, reply.data)
+    if (reply.kind === 'listing') return this.#data(uniqueLow, uniqueHigh, reply.listing.bytes())
     const sizeBytes = BODY + this.#writeBody(reply)
     writeOutHeader(this.#scratch, sizeBytes, 0, uniqueLow, uniqueHigh)
     return this.#view(sizeBytes)
@@ -205,6 +214,13 @@ export class ReplyEncoder {
     assert(errno > 0 && errno < 512, 'errno the kernel does not take')
     writeOutHeader(this.#scratch, BODY, -errno, uniqueLow, uniqueHigh)
     return this.#view(BODY)
+  }
+
+  #data(uniqueLow: number, uniqueHigh: number, data: Uint8Array): readonly Uint8Array[] {
+    writeOutHeader(this.#scratch, BODY + data.length, 0, uniqueLow, uniqueHigh)
+    const header = this.#view(BODY)[0]
+    assert(header !== undefined, 'a view has one part')
+    return data.length === 0 ? [header] : [header, data]
   }
 
   #view(sizeBytes: number): readonly Uint8Array[] {
@@ -217,7 +233,7 @@ export class ReplyEncoder {
   }
 
   /** Writes the body behind the header and returns its size. */
-  #writeBody(reply: Exclude<Reply, { readonly kind: 'error' | 'data' }>): number {
+  #writeBody(reply: Exclude<Reply, { readonly kind: 'error' | 'data' | 'listing' }>): number {
     const out = this.#scratch
     switch (reply.kind) {
       case 'ok':

@@ -6,10 +6,11 @@
  * - An answer is cacheable only if nothing it is about was dropped since its request arrived. The
  *   kernel took its attribute version and its epoch before it sent the request, so it refuses by
  *   itself what was on its way when the drop came (RULES 26) - but only where it compares them:
- *   attributes are given a validity in answers to LOOKUP and GETATTR alone. The kernel drops nothing
- *   of an inode it does not know yet, so a drop is repeated until it does or has let go of it.
+ *   attributes are given a validity in answers to LOOKUP, GETATTR and READDIRPLUS alone. The kernel
+ *   drops nothing of an inode it does not know yet, so a drop is repeated until it does or has let
+ *   go of it.
  * - A drop, of attributes or names, waits for no other request: the note it belongs to is
- *   acknowledged at once (RULES 29, 30, 31). Names go by the epoch of the whole mount.
+ *   acknowledged at once (RULES 29, 30, 31). Names: kernel-names.ts.
  * - A validity never outlives the lease (RULES 23).
  * - What this mount itself changes is dropped before it is answered, where an older answer may
  *   still be on its way and the kernel does not compare.
@@ -17,17 +18,17 @@
  * Only for kernels with NOTIFY_INC_EPOCH; with others nothing is cached.
  */
 import type { TimeSpec } from '../../fs/attr.ts'
-import { Errno } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { FuseChannel } from '../channel/channel.ts'
-import { ChannelError } from '../channel/channel-error.ts'
 import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
 import { DropLog } from './drop-log.ts'
+import { KERNEL_CLOCK_MS, KernelNames } from './kernel-names.ts'
 import { KnownInodes } from './known-inodes.ts'
-import { KernelNotifier } from './notify.ts'
+import type { Listing } from './listing.ts'
+import { ignoreUnmounted, isUnmounted, KernelNotifier } from './notify.ts'
 import { PageDrops } from './page-drops.ts'
 import type { CacheMark, CachePolicy } from './policy.ts'
 import type { CreateReply, EntryReply, Reply } from './reply.ts'
@@ -48,18 +49,10 @@ export interface KernelCacheComponents {
   readonly inodeOf: (ino: Ino) => { readonly size: number; readonly ctime: TimeSpec } | undefined
 }
 
-/** The kernel counts in jiffies and rounds up. */
-const KERNEL_CLOCK_MS = 50
 /** Less is not worth the bookkeeping. */
 const VALID_MIN_MS = 100
 /** Names of a directory that another member changed this lately are not cached. */
 const CONTENDED_MS = 1000
-/** After all names were forgotten none are given for so long: at most two epochs a second. */
-const EPOCH_PAUSE_MS = 500
-/** While names are given, mounts below are looked for this often. */
-const LOOK_MS = 1000
-/** With a mount below no names are given for so long; then it is looked again. */
-const SUBMOUNT_PAUSE_MS = 10_000
 /** A file whose last change is this far back is read through the page cache. */
 const QUIET_MS = 2000
 const PAGE_BYTES = 4096
@@ -79,8 +72,6 @@ export class KernelCache implements CachePolicy {
   /** Changes of this mount's own that the kernel does not count itself. */
   readonly #changes = new DropLog()
   readonly #known = new KnownInodes()
-  /** Directories of which names were given since the last epoch. */
-  readonly #named = new Set<Ino>()
   readonly #pages: PageDrops
   /** Attributes on their way out of the kernel. */
   readonly #dropping = new Map<Ino, Promise<void>>()
@@ -91,15 +82,8 @@ export class KernelCache implements CachePolicy {
   readonly #mapped = new Set<Ino>()
   /** When an inode was dropped last. */
   readonly #contended = new Map<Ino, number>()
-  /** When the last of the names given runs out. */
-  #namesEndMs = 0
-  /** No names are given before. */
-  #namesPauseMs = 0
-  /** Something was mounted below when it was last looked. */
-  #foundBelow = false
-  /** Mounts below were looked for then. */
-  #lookedMs = Number.NEGATIVE_INFINITY
   #notifier: KernelNotifier | undefined
+  #names: KernelNames | undefined
 
   constructor(components: KernelCacheComponents) {
     this.#components = components
@@ -107,12 +91,18 @@ export class KernelCache implements CachePolicy {
   }
 
   begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void {
-    if (session.incEpoch) this.#notifier = new KernelNotifier(channel)
+    if (!session.incEpoch) return
+    const { clock, logger, hasSubmounts } = this.#components
+    const notifier = new KernelNotifier(channel)
+    this.#notifier = notifier
+    const validMs = (): number => this.#validMs()
+    this.#names = new KernelNames({ clock, logger, notifier, hasSubmounts, validMs })
   }
 
   arrived(request: ServedRequest): void {
     const { body, nodeid } = request
     if (this.#notifier === undefined) return
+    this.#names?.arrived(request)
     this.#pages.arrived(request)
     if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) this.#mapped.add(nodeid)
   }
@@ -123,6 +113,13 @@ export class KernelCache implements CachePolicy {
 
   beforeAnswer(ino: Ino): Promise<void> | undefined {
     return this.#pages.dropping(ino)
+  }
+
+  beforeAttributes(ino: Ino): Promise<void> | undefined {
+    const settled = this.#names?.settled(ino)
+    const dropping = this.#pages.dropping(ino)
+    if (settled === undefined) return dropping
+    return Promise.all([settled, dropping]).then(() => undefined)
   }
 
   written(ino: Ino): Promise<void> | undefined {
@@ -144,6 +141,9 @@ export class KernelCache implements CachePolicy {
         if (request.opcode === Opcode.SETATTR) break
         reply.attrValidMs = this.#attrValidMs(request, request.nodeid)
         break
+      case 'listing':
+        this.#completeListing(request, reply.listing)
+        break
       case 'open':
         if (reply.regular) reply.openFlags = this.#openFlags(request)
         break
@@ -156,11 +156,12 @@ export class KernelCache implements CachePolicy {
 
   undelivered(reply: Reply): void {
     if (reply.kind === 'entry' || reply.kind === 'create') this.forgotten(reply.attr.ino, 1)
+    if (reply.kind === 'listing') for (const ino of reply.listing.given) this.forgotten(ino, 1)
   }
 
   forgotten(ino: Ino, lookups: number): void {
     if (!this.#known.forgotten(ino, lookups)) return
-    this.#named.delete(ino)
+    this.#names?.forgotten(ino)
     this.#mapped.delete(ino)
     this.#pages.forgotten(ino)
   }
@@ -170,7 +171,6 @@ export class KernelCache implements CachePolicy {
    * When it returns, or its promise resolves, no system call is answered from it any more.
    */
   drop(inos: readonly Ino[]): void | Promise<void> {
-    let named = false
     const waits: Promise<void>[] = []
     for (const ino of inos) {
       this.#drops.note(ino)
@@ -178,9 +178,8 @@ export class KernelCache implements CachePolicy {
       for (const dropped of [this.#dropAttributes(ino), this.#pages.drop(ino)]) {
         if (dropped !== undefined) waits.push(dropped)
       }
-      if (this.#named.has(ino)) named = true
     }
-    const forgotten = named ? this.#dropNames() : undefined
+    const forgotten = this.#names?.drop(inos)
     if (forgotten !== undefined) waits.push(forgotten)
     if (waits.length > 0) return Promise.all(waits).then(() => undefined)
   }
@@ -191,7 +190,7 @@ export class KernelCache implements CachePolicy {
     if (this.#notifier === undefined) return
     // READs that hold pages are answered only after this: nobody waits for pages here.
     this.#pages.beginAll()
-    await this.#dropNames()
+    await this.#names?.dropAll()
     const inos = this.#known.withAttributes()
     for (let at = 0; at < inos.length; at += DROP_BATCH) {
       const batch = inos.slice(at, at + DROP_BATCH)
@@ -248,39 +247,47 @@ export class KernelCache implements CachePolicy {
     return inode.size <= PAGE_BYTES || Math.abs(ageMs) >= QUIET_MS
   }
 
+  /**
+   * Entries of a listing are given with all they need to be used without another question, or not at
+   * all: then the kernel looks them up, one by one, when they are used.
+   */
+  #completeListing(request: ServedRequest, listing: Listing): void {
+    const { body, nodeid } = request
+    const names = this.#names
+    if (names === undefined || body.op !== 'readdir') return
+    const { handle, cookie } = body
+    const begins = cookie === 0
+    const isAgain = names.isListedAgain(nodeid, handle, begins)
+    const validMs = names.mayList(handle) ? this.#nameValidMs(request) : 0
+    if (validMs === 0) return
+    for (let index = 0; index < listing.inos.length; index++) {
+      const ino = listing.inos[index]
+      if (ino === undefined || (isAgain && this.#known.hasAttributes(ino))) continue
+      if (!this.#isNewest(request, ino)) continue
+      this.#known.lookedUp(ino)
+      this.#known.giveAttributes(ino)
+      listing.give(index, validMs, validMs)
+    }
+    if (listing.given.length === 0) return
+    names.listing({ directory: nodeid, handle, thread: request.pid, validMs }, begins)
+  }
+
   #attrValidMs(request: ServedRequest, ino: Ino): number {
-    const { drops, changes } = request.cacheMark
-    if (request.passing) return 0
-    if (this.#notifier === undefined || this.#drops.droppedSince(ino, drops)) return 0
-    if (this.#changes.droppedSince(ino, changes)) return 0
+    if (!this.#isNewest(request, ino)) return 0
     const validMs = this.#validMs()
     return validMs > 0 && this.#known.giveAttributes(ino) ? validMs : 0
   }
 
+  /** What was found of the inode when the request was served may still be kept. */
+  #isNewest({ passing, cacheMark }: ServedRequest, ino: Ino): boolean {
+    if (passing || this.#names === undefined || this.#names.isSettling(ino)) return false
+    if (this.#drops.droppedSince(ino, cacheMark.drops)) return false
+    return !this.#changes.droppedSince(ino, cacheMark.changes)
+  }
+
   #nameValidMs({ nodeid, cacheMark }: ServedRequest): number {
-    if (this.#notifier === undefined || this.#drops.droppedSince(nodeid, cacheMark.drops)) {
-      return 0
-    }
-    if (this.#isContended(nodeid)) return 0
-    const validMs = this.#mayGiveNames() ? this.#validMs() : 0
-    if (validMs === 0) return 0
-    this.#named.add(nodeid)
-    this.#namesEndMs = Math.max(this.#namesEndMs, this.#components.clock.monotonicMs() + validMs)
-    return validMs
-  }
-
-  #mayGiveNames(): boolean {
-    const nowMs = this.#components.clock.monotonicMs()
-    if (nowMs < this.#namesPauseMs) return false
-    if (nowMs - this.#lookedMs >= LOOK_MS) this.#lookBelow(nowMs, this.#foundBelow)
-    return nowMs >= this.#namesPauseMs
-  }
-
-  #lookBelow(nowMs: number, everywhere: boolean): boolean {
-    this.#lookedMs = nowMs
-    this.#foundBelow = this.#components.hasSubmounts(everywhere)
-    if (this.#foundBelow) this.#namesPauseMs = nowMs + SUBMOUNT_PAUSE_MS
-    return this.#foundBelow
+    if (this.#names === undefined || this.#drops.droppedSince(nodeid, cacheMark.drops)) return 0
+    return this.#isContended(nodeid) ? 0 : this.#names.give(nodeid)
   }
 
   #validMs(): number {
@@ -300,9 +307,9 @@ export class KernelCache implements CachePolicy {
       case 'rename':
         this.#dropNow(body.newParent)
         this.#dropNow(nodeid)
-        // A name takes its validity with it.
-        this.#named.add(body.newParent)
-        this.#named.add(nodeid)
+        // An exchange moves names both ways.
+        this.#names?.movedTo(body.newParent)
+        this.#names?.movedTo(nodeid)
         break
       case 'create':
       case 'mkdir':
@@ -330,26 +337,6 @@ export class KernelCache implements CachePolicy {
     const notifier = this.#notifier
     if (notifier === undefined || !this.#known.takeAttributes(ino)) return
     ignoreUnmounted(() => notifier.invalAttributesNow(ino))
-  }
-
-  /**
-   * An epoch makes the kernel let go of every name at its next use, and of mounts below it. While
-   * there are any, the names given are left to run out, and no more are given.
-   */
-  #dropNames(): Promise<void> | undefined {
-    const { clock } = this.#components
-    const nowMs = clock.monotonicMs()
-    if (this.#lookBelow(nowMs, true)) {
-      const leftMs = this.#namesEndMs - nowMs + KERNEL_CLOCK_MS
-      if (leftMs > 0) return new Promise((resolve) => clock.setTimer(leftMs, resolve))
-      this.#named.clear()
-      return undefined
-    }
-    this.#named.clear()
-    this.#namesPauseMs = nowMs + EPOCH_PAUSE_MS
-    const notifier = this.#notifier
-    if (notifier !== undefined) ignoreUnmounted(() => notifier.incEpochNow())
-    return undefined
   }
 
   async #invalidatePages(ino: Ino): Promise<void> {
@@ -405,19 +392,5 @@ export class KernelCache implements CachePolicy {
   #isContended(ino: Ino): boolean {
     const atMs = this.#contended.get(ino)
     return atMs !== undefined && this.#components.clock.monotonicMs() - atMs < CONTENDED_MS
-  }
-}
-
-/** A kernel without the mount has nothing cached any more. */
-function isUnmounted(error: unknown): boolean {
-  const errno = error instanceof ChannelError ? error.errno : 0
-  return errno === Errno.ENOTCONN || errno === Errno.ENODEV
-}
-
-function ignoreUnmounted(notify: () => void): void {
-  try {
-    notify()
-  } catch (error) {
-    if (!isUnmounted(error)) throw error
   }
 }

@@ -52,6 +52,10 @@ export class KnownInodes {
     return true
   }
 
+  hasAttributes(ino: Ino): boolean {
+    return (this.#inodes.get(ino) ?? 0) % LOOKUP === 1
+  }
+
   /** True when attributes were given since the last time. */
   takeAttributes(ino: Ino): boolean {
     const value = this.#inodes.get(ino)

@@ -4,9 +4,11 @@
  * kernel may hold one until other requests are answered.
  */
 import { assert } from '../../fs/assert.ts'
+import { Errno } from '../../fs/errno.ts'
 import { NAME_MAX_BYTES } from '../../fs/op.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { FuseChannel } from '../channel/channel.ts'
+import { ChannelError } from '../channel/channel-error.ts'
 import { InvalEntryFlag, NotifyCode, Size } from './abi.ts'
 import { writeOutHeader, writeU64 } from './encode.ts'
 
@@ -67,6 +69,19 @@ export function encodeIncEpoch(): Buffer {
   return message(NotifyCode.INC_EPOCH, 0)
 }
 
+/**
+ * Takes the directory's lock, and does nothing: no name is longer than NAME_MAX_BYTES, and the kernel
+ * refuses those above 1024 only.
+ */
+export function encodePassLock(directory: Ino): Buffer {
+  const length = NAME_MAX_BYTES + 1
+  const buffer = message(NotifyCode.INVAL_ENTRY, 16 + length + 1)
+  writeU64(buffer, directory, BODY)
+  buffer.writeUInt32LE(length, BODY + 8)
+  buffer.fill('x', BODY + 16, BODY + 16 + length)
+  return buffer
+}
+
 /** Methods resolve when the kernel has done it: false when nothing of it was cached there. */
 export class KernelNotifier {
   readonly #channel: Pick<FuseChannel, 'notify' | 'notifyNow'>
@@ -101,8 +116,31 @@ export class KernelNotifier {
     return this.#channel.notify(encodeDelete(parent, child, name))
   }
 
+  /** Resolves when the directory's lock was had exclusively, or nobody can hold it. */
+  async passLock(directory: Ino): Promise<void> {
+    try {
+      await this.#channel.notify(encodePassLock(directory))
+    } catch (error) {
+      if (!isUnmounted(error)) throw error
+    }
+  }
+
   /** Only where Session.incEpoch. The kernel only counts, so it is done at once. */
   incEpochNow(): boolean {
     return this.#channel.notifyNow(encodeIncEpoch())
+  }
+}
+
+/** A kernel without the mount has nothing cached any more. */
+export function isUnmounted(error: unknown): boolean {
+  const errno = error instanceof ChannelError ? error.errno : 0
+  return errno === Errno.ENOTCONN || errno === Errno.ENODEV
+}
+
+export function ignoreUnmounted(notify: () => void): void {
+  try {
+    notify()
+  } catch (error) {
+    if (!isUnmounted(error)) throw error
   }
 }

@@ -24,6 +24,8 @@ export interface CachePolicy {
   mark(): CacheMark
   /** What an answer about the inode has to wait for; it rejects only when the mount is over. */
   beforeAnswer(ino: Ino): Promise<void> | undefined
+  /** The same, for an answer that tells the attributes only; it may reject with ESTALE as well. */
+  beforeAttributes(ino: Ino): Promise<void> | undefined
   /** A direct write was done, wherever its bytes went; what its answer has to wait for. */
   written(ino: Ino): Promise<void> | undefined
   /**
@@ -45,6 +47,7 @@ export const uncachedPolicy: CachePolicy = {
   arrived: () => {},
   mark: () => NO_MARK,
   beforeAnswer: () => undefined,
+  beforeAttributes: () => undefined,
   written: () => undefined,
   complete: (_request, reply) => {
     if (reply.kind === 'create' || (reply.kind === 'open' && reply.regular)) {

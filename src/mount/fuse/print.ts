@@ -202,6 +202,8 @@ function printReplyBody(reply: Reply): string {
       return 'ok'
     case 'data':
       return `bytes=${reply.data.length}`
+    case 'listing':
+      return `bytes=${reply.listing.bytes().length} given=${reply.listing.given.length}`
     case 'written':
     case 'xattrSize':
       return `size=${reply.sizeBytes}`

@@ -1,6 +1,7 @@
 /** Replies to the kernel in typed form: what encode.ts makes bytes of. */
 import type { Attr } from '../../fs/attr.ts'
 import type { HandleId, LockInTheWay, StatFs } from '../../fs/filesystem-api.ts'
+import type { Listing } from './listing.ts'
 
 export interface InitReply {
   readonly kind: 'init'
@@ -63,6 +64,12 @@ export interface CreateReply {
   openFlags: number
 }
 
+/** Entries with attributes; none of them is given to the kernel until the policy does. */
+export interface ListingReply {
+  readonly kind: 'listing'
+  readonly listing: Listing
+}
+
 export type Reply =
   | { readonly kind: 'error'; readonly errno: number }
   /** Success without a body. */
@@ -81,6 +88,7 @@ export type Reply =
   | StatxReply
   | OpenReply
   | CreateReply
+  | ListingReply
 
 export const okReply: Reply = { kind: 'ok' }
 

@@ -120,6 +120,8 @@ export type RequestBody =
       readonly handle: HandleId
       readonly cookie: number
       readonly size: number
+      /** With attributes: READDIRPLUS. */
+      readonly plus: boolean
     }
   | { readonly op: 'fsyncdir'; readonly handle: HandleId; readonly dataOnly: boolean }
   | { readonly op: 'releasedir'; readonly handle: HandleId; readonly flags: number }

@@ -2,9 +2,10 @@
 import { assert } from '../../fs/assert.ts'
 import { isRegular } from '../../fs/attr.ts'
 import { Errno } from '../../fs/errno.ts'
-import type { Awaitable, DirEntry, HandleId } from '../../fs/filesystem-api.ts'
+import type { AcceptEntry, Awaitable, HandleId } from '../../fs/filesystem-api.ts'
 import { OpenFlag, WriteFlag } from './abi.ts'
 import { DirentPacker } from './dirent-packer.ts'
+import { Listing } from './listing.ts'
 import { type CreateReply, errorReply, type OpenReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
@@ -107,14 +108,26 @@ export async function serveOpendir(
   return { kind: 'open', handle, regular: false, openFlags: 0 }
 }
 
-export async function serveReaddir(
+export function serveReaddir(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'readdir'>
-): Promise<Reply> {
-  const packer = new DirentPacker({ sizeBytes: body.size })
-  const accept = (entry: DirEntry): boolean => packer.add(entry)
-  await fs.readdir(request, request.nodeid, body.handle, body.cookie, accept)
-  if (packer.tooSmall) return errorReply(Errno.EINVAL)
-  return { kind: 'data', data: packer.bytes() }
+): Awaitable<Reply> {
+  const { handle, cookie, size } = body
+  const list = (accept: AcceptEntry, answer: () => Reply): Awaitable<Reply> => {
+    const listed = fs.readdir(request, request.nodeid, handle, cookie, accept)
+    return listed instanceof Promise ? listed.then(answer) : answer()
+  }
+  if (body.plus) {
+    const listing = new Listing({ sizeBytes: size })
+    return list(
+      (entry, attributes) => listing.add(entry, attributes),
+      () => (listing.tooSmall ? errorReply(Errno.EINVAL) : { kind: 'listing', listing })
+    )
+  }
+  const packer = new DirentPacker({ sizeBytes: size })
+  return list(
+    (entry) => packer.add(entry),
+    () => (packer.tooSmall ? errorReply(Errno.EINVAL) : { kind: 'data', data: packer.bytes() })
+  )
 }

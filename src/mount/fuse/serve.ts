@@ -90,7 +90,8 @@ function serveAttr(
   const ino = request.nodeid
   const answer = (attr: Attr): Awaitable<Reply> => {
     const reply: Reply = { kind: body.op === 'statx' ? 'statx' : 'attr', attr, attrValidMs: 0 }
-    const dropping = policy.beforeAnswer(ino)
+    const isChange = body.op === 'setattr'
+    const dropping = isChange ? policy.beforeAnswer(ino) : policy.beforeAttributes(ino)
     return dropping === undefined ? reply : dropping.then(() => reply)
   }
   const attr =

@@ -2,8 +2,9 @@
  * INIT: what this side and the kernel agree on. Pure. Only flags the kernel offers are asked for;
  * FUSE_WRITEBACK_CACHE never (RULES 24), FUSE_AUTO_INVAL_DATA always (RULES 23: without it attribute
  * timeouts do not bound cached reads). ATOMIC_O_TRUNC stays off: the kernel sends SETATTR for it.
- * CACHE_SYMLINKS: the target of an inode never changes. DO_READDIRPLUS stays off: its names would
- * have no validity (RULES 26), so each would be asked for again. EXPORT_SUPPORT stays off: lookups of
+ * CACHE_SYMLINKS: the target of an inode never changes. DO_READDIRPLUS where names may be cached at
+ * all, else each would be asked for again; AUTO leaves it to the kernel to see whether they are
+ * looked at. EXPORT_SUPPORT stays off: lookups of
  * "." and ".." are not served. POSIX_LOCKS and FLOCK_LOCKS come together: without them fcntl and
  * flock exclude processes of this machine only. DONT_MASK goes with POSIX_ACL: a default access
  * control list takes the place of the umask.
@@ -39,6 +40,8 @@ const wantedFlags =
   InitFlag.POSIX_ACL |
   InitFlag.SETXATTR_EXT |
   InitFlag.INIT_EXT
+
+const listingFlags = InitFlag.DO_READDIRPLUS | InitFlag.READDIRPLUS_AUTO
 
 const wantedFlags2 = InitFlag2.DIRECT_IO_ALLOW_MMAP
 
@@ -87,14 +90,15 @@ export function negotiate(
     return { kind: 'refused', reason: `the kernel lacks FUSE flags 0x${missing.toString(16)}` }
   }
   const minor = Math.min(init.minor, PROTOCOL_MINOR)
-  const flags = wantedFlags & init.flags
+  const incEpoch = minor >= PROTOCOL_MINOR_INC_EPOCH
+  const flags = (incEpoch ? wantedFlags | listingFlags : wantedFlags) & init.flags
   const flags2 = flags & InitFlag.INIT_EXT ? wantedFlags2 & init.flags2 : 0
   const session: Session = {
     minor,
     flags,
     flags2,
     directIoMmap: (flags2 & InitFlag2.DIRECT_IO_ALLOW_MMAP) !== 0,
-    incEpoch: minor >= PROTOCOL_MINOR_INC_EPOCH,
+    incEpoch,
     expireOnly: (init.flags2 & InitFlag2.HAS_EXPIRE_ONLY) !== 0
   }
   return { kind: 'agreed', session, reply: initReply(minor, flags, flags2, limits) }

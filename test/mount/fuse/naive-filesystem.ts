@@ -2,6 +2,7 @@
 import { type Attr, isDirectory, S_IFDIR, S_IFLNK, S_IFREG } from '../../../src/fs/attr.ts'
 import { FsError } from '../../../src/fs/errno.ts'
 import type {
+  AcceptEntry,
   CopyRequest,
   DirEntry,
   FilesystemApi,
@@ -334,13 +335,14 @@ export class NaiveFilesystem implements FilesystemApi {
     ino: Ino,
     _handle: HandleId,
     cookie: number,
-    accept: (entry: DirEntry) => boolean
+    accept: AcceptEntry
   ): Promise<void> {
     const node = this.#node(ino)
+    const attributes = (of: Ino): Attr => this.#attr(this.#node(of))
     const self: DirEntry = { ino, name: Buffer.from('.'), type: S_IFDIR, cookie: 1 }
     const up: DirEntry = { ino: node.parent, name: Buffer.from('..'), type: S_IFDIR, cookie: 2 }
-    if (cookie < 1 && !accept(self)) return
-    if (cookie < 2 && !accept(up)) return
+    if (cookie < 1 && !accept(self, attributes)) return
+    if (cookie < 2 && !accept(up, attributes)) return
     for (const [name, entry] of node.entries) {
       if (entry.cookie <= cookie) continue
       const child = this.#node(entry.ino)
@@ -350,7 +352,7 @@ export class NaiveFilesystem implements FilesystemApi {
         type: child.mode & 0o170000,
         cookie: entry.cookie
       }
-      if (!accept(found)) return
+      if (!accept(found, attributes)) return
     }
   }
 
