@@ -2,6 +2,7 @@ import test from 'brittle'
 import type { HandleId } from '../../../src/fs/filesystem-api.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
+import { AnswerRoom } from '../../../src/mount/fuse/answer-room.ts'
 import { RequestDecoder } from '../../../src/mount/fuse/decode.ts'
 import { ServedRequest } from '../../../src/mount/fuse/served-request.ts'
 import { UnsettledListings } from '../../../src/mount/fuse/unsettled-listings.ts'
@@ -22,7 +23,8 @@ function request(opcode: number, body: Uint8Array, pid = READER, nodeid: Ino = E
     costBytes: 0,
     startedMs: 0,
     cacheMark: { drops: 0, changes: 0 },
-    releaseBuffer: undefined
+    releaseBuffer: undefined,
+    answerRoom: new AnswerRoom()
   })
 }
 
