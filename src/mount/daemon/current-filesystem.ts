@@ -160,13 +160,7 @@ export class CurrentFilesystem implements FilesystemApi {
     )
   }
 
-  readdir(
-    ctx: RequestContext,
-    ino: Ino,
-    handle: HandleId,
-    cookie: number,
-    accept: AcceptEntry
-  ) {
+  readdir(ctx: RequestContext, ino: Ino, handle: HandleId, cookie: number, accept: AcceptEntry) {
     return this.#serving.read(ctx, (fs) => fs.readdir(ctx, ino, handle, cookie, accept))
   }
 
