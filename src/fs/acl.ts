@@ -35,6 +35,14 @@ export interface AclEntry {
 /** A valid list: user, named users, group, named groups, mask, other, in this order. */
 export type Acl = readonly AclEntry[]
 
+const ACCESS = Buffer.from(ACL_ACCESS)
+const DEFAULT = Buffer.from(ACL_DEFAULT)
+
+/** Whether an extended attribute of that name is an access control list. */
+export function isAclName(name: Uint8Array): boolean {
+  return ACCESS.equals(name) || DEFAULT.equals(name)
+}
+
 /** The list; empty when it says to have none, undefined when the bytes are no valid list. */
 export function parseAcl(bytes: Uint8Array): Acl | undefined {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -28,10 +28,6 @@ const RWX = 0o777
 const ACCESS = Buffer.from(ACL_ACCESS)
 const DEFAULT = Buffer.from(ACL_DEFAULT)
 
-export function isAclName(name: Uint8Array): boolean {
-  return ACCESS.equals(name) || DEFAULT.equals(name)
-}
-
 function aclOf(core: Core, ino: Ino, name: Uint8Array): Acl | undefined {
   const value = core.state.xattr(ino, name)
   if (value === undefined) return undefined

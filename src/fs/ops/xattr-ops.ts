@@ -1,8 +1,9 @@
+import { isAclName } from '../acl.ts'
 import { FsError } from '../errno.ts'
 import type { Awaitable, RequestContext } from '../filesystem-api.ts'
 import { XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES } from '../op.ts'
 import type { Ino } from '../primitives.ts'
-import { isAclName, setAclOps } from './acl-ops.ts'
+import { setAclOps } from './acl-ops.ts'
 import type { Core } from './core.ts'
 import { METADATA_OP_BYTES, now, underExclusive, underShared } from './core.ts'
 

@@ -17,6 +17,7 @@
  *
  * Only for kernels with NOTIFY_INC_EPOCH; with others nothing is cached.
  */
+import { isAclName } from '../../fs/acl.ts'
 import type { TimeSpec } from '../../fs/attr.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
@@ -104,6 +105,9 @@ export class KernelCache implements CachePolicy {
     if (this.#notifier === undefined) return
     this.#names?.arrived(request)
     this.#pages.arrived(request)
+    // The kernel keeps the list, or that there is none, until the attributes are dropped; a drop that
+    // comes before it has the answer makes it refuse that.
+    if (body.op === 'getxattr' && isAclName(body.name)) this.#known.giveAttributes(nodeid)
     if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) this.#mapped.add(nodeid)
   }
 

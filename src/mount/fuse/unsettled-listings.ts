@@ -15,6 +15,7 @@
  *
  * So an answer whose reader goes on with other things is settled soon, without its help.
  */
+import { isAclName } from '../../fs/acl.ts'
 import type { HandleId } from '../../fs/filesystem-api.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Ino } from '../../fs/primitives.ts'
@@ -73,8 +74,6 @@ const OWN_CALLS: ReadonlySet<number> = new Set([
   Opcode.READDIR,
   Opcode.READDIRPLUS
 ])
-/** What the names of access control lists begin with, as opposed to "security.". */
-const SYSTEM = Buffer.from('system.')
 
 export class UnsettledListings {
   readonly #components: UnsettledListingsComponents
@@ -120,10 +119,7 @@ export class UnsettledListings {
     if (body.op === 'readdir' || body.op === 'releasedir') {
       this.#settle(this.#byHandle.get(body.handle))
     }
-    const isOwnCall =
-      body.op === 'getxattr'
-        ? SYSTEM.equals(body.name.subarray(0, SYSTEM.length))
-        : OWN_CALLS.has(opcode)
+    const isOwnCall = body.op === 'getxattr' ? isAclName(body.name) : OWN_CALLS.has(opcode)
     if (isOwnCall && pid !== 0) this.#settle(this.#byThread.get(pid))
   }
 

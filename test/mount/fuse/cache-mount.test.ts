@@ -411,6 +411,45 @@ test('cache - splice, which asks for no attributes, sees a change elsewhere', as
   }
 })
 
+test('cache - access control lists change elsewhere', async (t) => {
+  const fs = new NaiveFilesystem()
+  const ino = await fileOf(fs, 'f', 'x')
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache } = mount
+  const name = Buffer.from('system.posix_acl_access')
+  /** One named user with these permissions. */
+  const list = (permissions: number): Buffer => {
+    const entries = [1, 2, 4, 0x10, 0x20].flatMap((tag) => [
+      ...[tag, 0, tag === 2 ? permissions : 4, 0],
+      ...(tag === 2 ? [7, 0, 0, 0] : [255, 255, 255, 255])
+    ])
+    return Buffer.from([2, 0, 0, 0, ...entries])
+  }
+  // No attributes of the file are asked for: only its list, through a handle, again and again.
+  const script =
+    'import os, sys\n' +
+    'f = os.open(sys.argv[1], os.O_RDONLY)\n' +
+    'for n in range(4):\n' +
+    '  for again in range(2): print(os.getxattr(f, "system.posix_acl_access")[14])\n' +
+    '  os.mkdir(sys.argv[2] + str(n))\n'
+  const mkdir = fs.mkdir.bind(fs)
+  let permissions = 1
+  const change = async (): Promise<void> => {
+    await cache.drop([ino])
+    await fs.setxattr(elsewhere, ino, name, list(permissions++), 0)
+  }
+  fs.mkdir = async (...args) => {
+    await change()
+    return mkdir(...args)
+  }
+  await change()
+  const argv = ['python3', '-c', script, path('f'), path('marker')]
+  const { stdout, stderr } = await worker.call('exec', { argv })
+  t.is(stderr, '')
+  t.is(stdout.trim().split('\n').join(' '), '1 1 2 2 3 3 4 4')
+})
+
 /** Lists into a mapping of a file, whose page the kernel has to read in the middle of it. */
 const lister =
   'import ctypes, mmap, os, sys\n' +
