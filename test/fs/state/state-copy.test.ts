@@ -1,4 +1,4 @@
-import { openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import BetterSqlite3 from 'better-sqlite3'
 import test from 'brittle'
@@ -120,6 +120,18 @@ test('state copy - what is no sound state is refused with the reason', async (t)
   const fd = openSync(damaged, 'r+')
   for (let at = 4096; at < bytes; at += 4096) writeSync(fd, Buffer.alloc(64, 0xee), 0, 64, at)
   t.not(await refusal(damaged), 'taken')
+  const inside = join(directory, 'inside')
+  await checkpointer.copyTo(inside)
+  const names = new BetterSqlite3(inside)
+  const page = names
+    .prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'dentry'")
+    .pluck()
+    .get()
+  names.close()
+  const other = openSync(inside, 'r+')
+  writeSync(other, Buffer.alloc(64, 0xee), 0, 64, (Number(page) - 1) * 4096)
+  closeSync(other)
+  t.ok((await refusal(inside)).includes('its database is damaged'), 'where nothing else looks')
   t.alike((await checkpointer.run()).epoch, 4, 'the worker goes on')
   await checkpointer.close()
   state.close()

@@ -72,6 +72,21 @@ test('state-store - a new one has an empty root directory', async (t) => {
   t.alike(checkState(state), [])
 })
 
+test('state-store - what is looked at again is what it is now', async (t) => {
+  const state = openState(await t.tmp())
+  t.teardown(() => state.close())
+  const listed = (after = 2) => state.list(ROOT, after, 10).map((dentry) => String(dentry.name))
+  const isThere = (number: number) => state.dentry(ROOT, name(`n${number}`)) !== undefined
+  t.alike([listed(), isThere(1)], [[], false])
+  apply(state, createOp(1))
+  t.alike([listed(), isThere(1)], [['n1'], true])
+  apply(state, createOp(2))
+  t.alike([listed(), listed(4), isThere(2)], [['n1', 'n2'], ['n2'], true])
+  const gone = (2 ** 45 + 1) as Ino
+  apply(state, { type: 'unlink', parent: ROOT, name: name('n1'), ino: gone, time })
+  t.alike([listed(), isThere(1)], [['n2'], false])
+})
+
 test('state-store - equal ops give equal digests, other ops other ones', async (t) => {
   const a = openState(join(await t.tmp(), 'a.db'))
   const b = openState(join(await t.tmp(), 'b.db'))

@@ -26,6 +26,8 @@ class World {
   readonly told: string[] = []
   fixture: Fixture
   isLeased = true
+  /** The incarnation that serves. */
+  live: FilesystemApi | undefined
   hasStale = true
 
   constructor(directory: string, onIsolation: OnIsolation) {
@@ -33,11 +35,12 @@ class World {
     this.fixture = openFixture(directory, { openFiles })
     const { fs, state, log, slices, tokens, locks } = this.fixture
     const parts = { state, opLog: log, slices, tokens, locks, clock: this.clock, logger: quiet }
+    this.live = fs
     const stale = staleReads(parts, openFiles)
     this.serving = new Serving(
       {
         clock: this.clock,
-        current: () => fs,
+        current: () => this.live,
         stale: () => (this.hasStale ? stale : undefined),
         mayAnswer: () => this.isLeased,
         onIsolated: (reason) => this.told.push(reason.code),
@@ -99,6 +102,21 @@ test('isolation - block: operations wait and go on, or end with EIO at the limit
   w.advance(LIMIT_MS + 20)
   t.is(await second, 'EIO')
   t.alike(w.told, [], 'nobody is told with block')
+})
+
+test('isolation - what one incarnation has found another one does not answer', async (t) => {
+  const w = await world(t, 'block')
+  const ctx: RequestContext = { uid: 0, gid: 0, pid: 1 }
+  const answer = errnoOf(() =>
+    w.serving.run(ctx, async () => {
+      w.isLeased = false
+    })
+  )
+  await Promise.resolve()
+  w.live = { ...w.fixture.fs } as FilesystemApi
+  w.isLeased = true
+  w.advance(20)
+  t.is(await answer, 'EIO')
 })
 
 test('isolation - what is not there is told when the lease is back', async (t) => {

@@ -40,8 +40,9 @@ function largeWrite(seq: number): SealedEntry {
   }
 }
 
-function make() {
-  const admission = new Admission({ record, applied: new Map(), epoch: 0 })
+function make(known = record) {
+  const admission = new Admission({ record: known, applied: new Map(), epoch: 0 })
+  const voids: number[] = []
   const wanted: number[] = []
   const nothing = () => {}
   const components = {
@@ -57,7 +58,7 @@ function make() {
       noteUnjournaled: nothing
     },
     self: A,
-    onVoid: nothing,
+    onVoid: (entry: Entry) => voids.push(entry.seq),
     logger: { debug: nothing, info: nothing, warn: nothing, error: nothing },
     nowMs: () => 0,
     flushOwn: nothing,
@@ -67,7 +68,8 @@ function make() {
       throw error
     }
   }
-  return { intake: new Intake(components as unknown as IntakeComponents), admission, wanted }
+  const intake = new Intake(components as unknown as IntakeComponents)
+  return { intake, admission, wanted, voids }
 }
 
 test('intake - nothing of a peer is taken before the replay is done', (t) => {
@@ -91,4 +93,13 @@ test('intake - what the replay left without its slices asks for all of them at o
   t.alike(wanted, [1, 2, 3])
   t.is(intake.missingBytes(1e9), 300_000)
   t.is(intake.missingBytes(150_000), 200_000, 'counted up to the limit')
+})
+
+test('intake - what the journal has of a forgotten writer is in the state, and not lost', (t) => {
+  const forgotten = { ...record, epoch: 9 as Epoch, forgotten: 8 as Epoch, live: [], writers: [] }
+  const history = [{ epoch: 9 as Epoch, cuts: [] }]
+  const { intake, voids, admission } = make({ ...forgotten, history })
+  intake.replay(largeWrite(4))
+  t.alike(voids, [])
+  t.is(admission.waitingEntries, 0)
 })

@@ -71,6 +71,10 @@ class Desk {
   readonly served: number[] = []
   readonly ended: EndReason[] = []
   fatal: Error | undefined
+  lacksState = false
+  lacksData = false
+  passedEpoch: Epoch | 0 = 0
+  fetches = 0
   readonly membership: Membership
   /** Resolvers of what has to be applied first; undefined: all is. */
   waits: (() => void)[] | undefined
@@ -107,10 +111,12 @@ class Desk {
         catchUp: catchUp as unknown as CatchUp,
         admission,
         register,
-        lacksState: () => false,
-        fetchState: nothing,
-        lacksData: () => false,
-        passedEpoch: () => 0,
+        lacksState: () => this.lacksState,
+        fetchState: () => {
+          this.fetches++
+        },
+        lacksData: () => this.lacksData,
+        passedEpoch: () => this.passedEpoch,
         clock: this.clock,
         logger: this.logger,
         lease: new Lease(OPTIONS),
@@ -356,4 +362,47 @@ test('membership - who lacks what the record says it holds does not try to lead'
   const history = [{ epoch: 2 as Epoch, cuts }]
   const lacking = new Desk(A, { ...record, history })
   t.is(lacking.membership.mayCampaign(), false)
+})
+
+/** Of what came before its epoch it remembers nothing. */
+function forgetful(epoch: number): EpochRecord {
+  const history = [{ epoch: epoch as Epoch, cuts: [] }]
+  return { ...recordOf(epoch, [A]), forgotten: (epoch - 1) as Epoch, history }
+}
+
+test('membership - a state older than what is forgotten is put aside; without one it is fetched', async (t) => {
+  const old = new Desk(B, recordOf(2, [A]))
+  old.membership.start()
+  old.told(forgetful(9))
+  await settle()
+  t.alike(old.ended, ['outdated'])
+  const bare = new Desk(B, recordOf(2, [A]))
+  bare.lacksState = true
+  bare.membership.start()
+  bare.told(forgetful(9))
+  await settle()
+  t.alike([bare.ended, bare.fetches, bare.membership.phase], [[], 1, 'starting'])
+  bare.membership.onStateReceived()
+  t.alike(bare.ended, ['transferred'])
+})
+
+test('membership - it asks to join with all its data and a checkpoint that needs nothing forgotten', async (t) => {
+  const desk = new Desk(B, recordOf(9, [A]))
+  desk.lacksData = true
+  desk.membership.start()
+  desk.told({ ...recordOf(10, [A]), forgotten: 8 as Epoch })
+  await settle()
+  t.is(desk.membership.phase, 'catching-up')
+  const asks = async (): Promise<boolean> => {
+    await desk.pass(OPTIONS.heartbeatMs)
+    return desk.take('join').length > 0
+  }
+  desk.passedEpoch = 8 as Epoch
+  t.absent(await asks(), 'bytes are missing')
+  desk.lacksData = false
+  desk.passedEpoch = 7 as Epoch
+  t.absent(await asks(), 'what it falls back to after a crash is too old')
+  desk.passedEpoch = 8 as Epoch
+  t.ok(await asks())
+  desk.membership.stop()
 })

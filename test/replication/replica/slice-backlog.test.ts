@@ -27,6 +27,7 @@ class Desk {
   readonly links = new NotedLinks([A])
   readonly stored = new Map<number, Buffer>()
   readonly unjournaled: SegmentId[] = []
+  readonly unsynced: SegmentId[] = []
   readonly fetchedAlone: number[] = []
   readonly logger = new NotedLogger()
   failure: Error | undefined
@@ -56,7 +57,9 @@ class Desk {
           this.stored.set(offset, Buffer.from(data))
         },
         verifySha: ({ offset }) => (onDisk.includes(offset / BYTES) ? 'ok' : 'missing'),
-        markUnsynced: () => {}
+        markUnsynced: (segment) => {
+          this.unsynced.push(segment)
+        }
       },
       slices: {
         fetch: async ({ offset }) => {
@@ -122,6 +125,7 @@ test('slice backlog - neighbours come together, what is on the disk is not fetch
   await desk.reply(6, bytesOf(6))
   t.alike(desk.backlog.left, { slices: 0, bytes: 0 })
   t.is(desk.unjournaled.length, 6, 'each waits for its sync')
+  t.alike(desk.unsynced, [SEGMENT], 'also what was found: nobody knows whether it was ever synced')
   t.is(desk.clock.pending, 0)
 })
 

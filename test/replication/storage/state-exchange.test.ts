@@ -38,7 +38,8 @@ test('state exchange - what is whole and fits is put in place by the next start'
   const adopted: string[] = []
   const { state, exchange: states } = exchange(await t.tmp(), adopted)
   writeFileSync(state, 'empty')
-  writeFileSync(`${state}-wal`, 'its log')
+  for (const suffix of ['-wal', '-shm', '-sums'])
+    writeFileSync(`${state}${suffix}`, 'of the old one')
   const receiver = states.receive()
   for (const text of ['the ', 'whole ', 'state']) receiver.write(Buffer.from(text))
   t.alike(await receiver.finish(sha256(Buffer.from('the whole state')), FITS), POSITION)
@@ -46,7 +47,7 @@ test('state exchange - what is whole and fits is put in place by the next start'
   t.is(readFileSync(state, 'utf8'), 'empty', 'not while the old one is open')
   t.ok(installReceived(state))
   t.is(readFileSync(state, 'utf8'), 'the whole state')
-  t.absent(existsSync(`${state}-wal`))
+  for (const suffix of ['-wal', '-shm', '-sums']) t.absent(existsSync(`${state}${suffix}`), suffix)
   t.absent(installReceived(state), 'once')
 })
 
