@@ -245,7 +245,11 @@ export interface FilesystemApi {
     flags: number,
     killSetGid?: boolean
   ): Awaitable<void>
-  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array>
+  /**
+   * Undefined where there is none: `ls -l` asks each file for its access control list, and an error
+   * costs more than the rest of the answer.
+   */
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array | undefined>
   listxattr(ctx: RequestContext, ino: Ino): Awaitable<readonly Uint8Array[]>
   removexattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<void>
   /** `mode` bits of fallocate(2): KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16; others EOPNOTSUPP. */

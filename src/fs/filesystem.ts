@@ -234,7 +234,7 @@ export class Filesystem implements FilesystemApi {
     return setxattr(this.#core, ctx, ino, { name, value, flags, killSetGid })
   }
 
-  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array> {
+  getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array | undefined> {
     return getxattr(this.#core, ctx, ino, name)
   }
 

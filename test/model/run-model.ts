@@ -288,7 +288,7 @@ export class ModelRun {
         await fs.setxattr(ctx, ino, bytes(command.name), bytes(command.value), command.flags)
         return 'ok'
       case 'getxattr':
-        return text(await fs.getxattr(ctx, ino, bytes(command.name)))
+        return text(await this.#getxattr(ctx, ino, command.name))
       case 'removexattr':
         await fs.removexattr(ctx, ino, bytes(command.name))
         return 'ok'
@@ -360,13 +360,19 @@ export class ModelRun {
     }
   }
 
+  async #getxattr(ctx: RequestContext, ino: Ino, name: string): Promise<Uint8Array> {
+    const value = await this.#fixture.fs.getxattr(ctx, ino, bytes(name))
+    if (value === undefined) throw new FsError('ENODATA')
+    return value
+  }
+
   /** The names, access control lists with their values. */
   async #listxattr(ctx: RequestContext, ino: Ino): Promise<string> {
     const { fs } = this.#fixture
     const shown: string[] = []
     for (const name of (await fs.listxattr(ctx, ino)).map(text)) {
       if (name !== ACCESS_LIST && name !== DEFAULT_LIST) shown.push(name)
-      else shown.push(`${name}=${text(await fs.getxattr(ctx, ino, bytes(name)))}`)
+      else shown.push(`${name}=${text(await this.#getxattr(ctx, ino, name))}`)
     }
     return shown.sort().join(',')
   }

@@ -14,8 +14,6 @@ const LIST_MAX_BYTES = 65536
 const NAMESPACES = ['user.', 'trusted.', 'security.']
 /** As on every FUSE filesystem, SELinux labels files by their mount alone. */
 const NOT_KEPT = 'security.selinux'
-/** `ls -l` asks each file for its access control list, and few have one. */
-const NO_SUCH_ATTRIBUTE = new FsError('ENODATA')
 
 /**
  * EOPNOTSUPP for what is not kept; of system.* there are the access control lists only. Who may
@@ -90,13 +88,9 @@ export function getxattr(
   ctx: RequestContext,
   ino: Ino,
   name: Uint8Array
-): Awaitable<Uint8Array> {
+): Awaitable<Uint8Array | undefined> {
   assertXattrName(name)
-  return underShared(core, ctx, ino, () => {
-    const value = core.state.xattr(ino, name)
-    if (value === undefined) throw NO_SUCH_ATTRIBUTE
-    return value
-  })
+  return underShared(core, ctx, ino, () => core.state.xattr(ino, name))
 }
 
 /** trusted.* is shown to root only, as listxattr(2) has it. */

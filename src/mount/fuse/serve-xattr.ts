@@ -15,8 +15,12 @@ export function serveGetxattr(
   body: BodyOf<'getxattr'>
 ): Awaitable<Reply> {
   const value = fs.getxattr(request, request.nodeid, body.name)
-  if (!(value instanceof Promise)) return sized(value, body.size)
-  return value.then((found) => sized(found, body.size))
+  if (!(value instanceof Promise)) return valueReply(value, body.size)
+  return value.then((found) => valueReply(found, body.size))
+}
+
+function valueReply(value: Uint8Array | undefined, askedBytes: number): Reply {
+  return value === undefined ? errorReply(Errno.ENODATA) : sized(value, askedBytes)
 }
 
 /** Names one after another, each ended by NUL. */

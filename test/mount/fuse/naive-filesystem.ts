@@ -389,10 +389,12 @@ export class NaiveFilesystem implements FilesystemApi {
     xattrs.set(key(name), Buffer.from(value))
   }
 
-  async getxattr(_ctx: RequestContext, ino: Ino, name: Uint8Array): Promise<Uint8Array> {
-    const value = this.#node(ino).xattrs.get(key(name))
-    if (value === undefined) throw new FsError('ENODATA')
-    return value
+  async getxattr(
+    _ctx: RequestContext,
+    ino: Ino,
+    name: Uint8Array
+  ): Promise<Uint8Array | undefined> {
+    return this.#node(ino).xattrs.get(key(name))
   }
 
   async listxattr(_ctx: RequestContext, ino: Ino): Promise<readonly Uint8Array[]> {

@@ -89,7 +89,9 @@ export function withoutFaults(Package: typeof Fuse, parts: AdapterParts): typeof
     ): void {
       const read = calls.run(Opcode.GETXATTR, async (ctx) => {
         const ino = await lookup.inoOf(ctx, path)
-        return fill(buffer, await fs.getxattr(ctx, ino, bytesOf(name)))
+        const value = await fs.getxattr(ctx, ino, bytesOf(name))
+        if (value === undefined) throw new FsError('ENODATA')
+        return fill(buffer, value)
       })
       void read.then(({ errno, value }) => signal(value ?? errno, buffer.buffer))
     }
