@@ -1,28 +1,15 @@
-import type { Test } from 'brittle'
 import test from 'brittle'
-import { checkState } from '../../src/fs/check.ts'
 import type { CopyRequest, HandleId } from '../../src/fs/filesystem-api.ts'
 import { RANGE_END } from '../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
+import { openChecked, PLAIN } from './checked-fixture.ts'
 import type { Fixture } from './fixture.ts'
-import { errnoOf, name, openFixture, root, user } from './fixture.ts'
-
-const PLAIN = { append: false, killSuidGid: false }
+import { errnoOf, name, root, user } from './fixture.ts'
 
 interface File {
   readonly ino: Ino
   readonly handle: HandleId
-}
-
-async function open(t: Test): Promise<Fixture> {
-  const fixture = openFixture(await t.tmp())
-  t.teardown(() => {
-    const problems = checkState(fixture.state)
-    fixture.state.close()
-    if (problems.length > 0) throw new Error(problems.join('; '))
-  })
-  return fixture
 }
 
 async function file({ fs }: Fixture, text: string, content: string): Promise<File> {
@@ -41,7 +28,7 @@ function range(from: File, sourceOffset: number, to: File, offset: number, lengt
 }
 
 test('copy - a slice lives as long as one of its homes', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs, state } = fixture
   const from = await file(fixture, 'from', 'hello world')
   const to = await file(fixture, 'to', 'HELLO')
@@ -60,7 +47,7 @@ test('copy - a slice lives as long as one of its homes', async (t) => {
 })
 
 test('copy - holes are copied, and the same range again changes nothing', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs, state } = fixture
   const from = await file(fixture, 'from', 'ab')
   await fs.write(root, from.ino, from.handle, 8, name('cd'), PLAIN)
@@ -74,7 +61,7 @@ test('copy - holes are copied, and the same range again changes nothing', async 
 })
 
 test('copy - both ranges are wanted exclusively, the end of file when it grows', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs, tokens } = fixture
   const from = await file(fixture, 'from', 'x'.repeat(100))
   const to = await file(fixture, 'to', 'y'.repeat(50))
@@ -97,7 +84,7 @@ test('copy - both ranges are wanted exclusively, the end of file when it grows',
 })
 
 test('copy - what another member has just appended is copied as well', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs, tokens } = fixture
   const from = await file(fixture, 'from', 'one')
   const to = await file(fixture, 'to', '')
@@ -110,7 +97,7 @@ test('copy - what another member has just appended is copied as well', async (t)
 })
 
 test('copy - one op takes a bounded number of extents', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs, log } = fixture
   const from = await file(fixture, 'from', '')
   const to = await file(fixture, 'to', '')
@@ -125,7 +112,7 @@ test('copy - one op takes a bounded number of extents', async (t) => {
 })
 
 test('copy - takes away set-id bits of all but root, and refuses what cannot be', async (t) => {
-  const fixture = await open(t)
+  const fixture = await openChecked(t)
   const { fs } = fixture
   const from = await file(fixture, 'from', 'hello')
   const to = await file(fixture, 'to', '')

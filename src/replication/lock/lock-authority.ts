@@ -23,12 +23,16 @@ import { type LockOwner, LockSerials } from '../../fs/lock/lock-table.ts'
 import { WaitGraph } from '../../fs/lock/wait-graph.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
 import { AuthorityInode, type LockRequestState } from './authority-inode.ts'
+import type {
+  LockAuthorityEffect,
+  LockAuthorityEvent,
+  LockAuthorityOptions
+} from './lock-authority-events.ts'
 import { settleDoubts } from './lock-doubts.ts'
 import {
   LOCK_REQUESTS_MAX,
   LOCKS_HELD_MAX,
   type LockAssertMessage,
-  type LockBring,
   type LockHold,
   type LockResult,
   type LockToAuthority,
@@ -37,36 +41,6 @@ import {
   type LockYieldMessage
 } from './lock-message.ts'
 import { LockRounds } from './lock-rounds.ts'
-
-export type LockAuthorityEvent =
-  /** A new epoch with these live members, the authority's own among them. */
-  | { readonly type: 'epoch'; readonly members: readonly MemberId[] }
-  | {
-      readonly type: 'message'
-      readonly from: MemberId
-      readonly message: LockToAuthority
-      readonly nowMs: number
-    }
-  | { readonly type: 'tick'; readonly nowMs: number }
-
-export type LockAuthorityEffect =
-  | { readonly type: 'send'; readonly to: MemberId; readonly message: LockToClient }
-  /** Make that token request for that member. */
-  | {
-      readonly type: 'bring'
-      readonly member: MemberId
-      readonly ino: Ino
-      readonly bring: LockBring
-    }
-  /** That member breaks the protocol: cut it off. */
-  | { readonly type: 'violation'; readonly member: MemberId; readonly reason: string }
-
-export interface LockAuthorityOptions {
-  /** Inodes without locks to remember as shared; beyond it the oldest are forgotten. */
-  readonly sharedMax?: number
-  /** Requests in a row of one member after which a shared inode is its own again. */
-  readonly aloneRequests?: number
-}
 
 interface MemberState {
   readonly requests: Map<number, LockRequestState>

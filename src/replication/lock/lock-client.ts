@@ -20,6 +20,7 @@ import { type LockOwner, LockSerials, sameOwner } from '../../fs/lock/lock-table
 import { rangesOverlap, WHOLE_FILE } from '../../fs/lock/range.ts'
 import type { LockKind, LostLock } from '../../fs/ports/lock-service.ts'
 import type { Ino, MemberId } from '../../fs/primitives.ts'
+import { ContendedInodes } from './contended-inodes.ts'
 import { DelegatedLocks } from './delegated-locks.ts'
 import { holdsOf, type LocalInode, lostOf, type OpenRequest, waitingOf } from './local-inode.ts'
 import {
@@ -46,10 +47,6 @@ import {
 } from './lock-message.ts'
 import { inParts } from './lock-parts.ts'
 
-/** Others may wait again soon when they did for one of the last so many unlocks. */
-const CONTENDED_UNLOCKS = 16
-/** Inodes remembered as contended; beyond it all are forgotten. */
-const CONTENDED_MAX = 4096
 /** How far idle delegations are looked for in one step. */
 const IDLE_SCAN = 64
 
@@ -60,8 +57,7 @@ export class LockClient {
   readonly #requests = new Map<number, OpenRequest>()
   readonly #serials = new LockSerials()
   readonly #delegated: DelegatedLocks
-  /** Inodes others waited at lately: unlocks still to be made as if they did. */
-  readonly #contended = new Map<Ino, number>()
+  readonly #contended = new ContendedInodes()
   #phase: 'idle' | 'serving' | 'isolated' = 'idle'
   #lastRequest = 0
   #effects: LockClientEffect[] = []
@@ -92,7 +88,7 @@ export class LockClient {
     const refusal = this.#refusal(ask, owner)
     if (refusal !== undefined) return refusal
     const inode = this.#inodeOf(ask.ino)
-    if (ask.lock === 'unlock') this.#countUnlock(ask.ino)
+    if (ask.lock === 'unlock') this.#contended.countUnlock(ask.ino)
     if (inode.delegation > 0) {
       const decision = this.#delegated.decide(inode, ask, owner, nowMs)
       if (decision !== undefined) return decision
@@ -327,25 +323,13 @@ export class LockClient {
   #answered({ request, result, contended }: LockAnswerMessage, nowMs: number): void {
     const open = this.#asked(request)
     if (open === undefined) return
-    if (contended) this.#noteContended(open.ino)
+    if (contended) this.#contended.note(open.ino)
     if (result === 'granted' && open.action !== 'query') {
       const { lockOwner: owner, lock: type, start, end, pid } = open
       this.#delegated.set(open.inode, { owner, type, start, end, pid, sinceMs: nowMs })
     }
     const brought = result === 'granted' && open.bring !== undefined
     this.#finish(open, brought ? { result, brought } : { result })
-  }
-
-  #countUnlock(ino: Ino): void {
-    const left = this.#contended.get(ino)
-    if (left === undefined) return
-    if (left > 1) this.#contended.set(ino, left - 1)
-    else this.#contended.delete(ino)
-  }
-
-  #noteContended(ino: Ino): void {
-    if (this.#contended.size >= CONTENDED_MAX) this.#contended.clear()
-    this.#contended.set(ino, CONTENDED_UNLOCKS)
   }
 
   /** What is open there is decided here, in the order it was asked. */

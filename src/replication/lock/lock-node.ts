@@ -18,12 +18,12 @@ import type { Epoch, Ino, MemberId } from '../../fs/primitives.ts'
 import { EffectQueue } from '../effect-queue.ts'
 import { MemberLinks } from '../token/member-links.ts'
 import { rangePart } from '../token/token-range.ts'
-import {
-  LockAuthority,
-  type LockAuthorityEffect,
-  type LockAuthorityEvent,
-  type LockAuthorityOptions
-} from './lock-authority.ts'
+import { LockAuthority } from './lock-authority.ts'
+import type {
+  LockAuthorityEffect,
+  LockAuthorityEvent,
+  LockAuthorityOptions
+} from './lock-authority-events.ts'
 import type { LockClientOptions } from './lock-client-events.ts'
 import { decodeLockPacket, encodeLockPacket } from './lock-codec.ts'
 import {
