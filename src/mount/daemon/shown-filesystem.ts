@@ -65,6 +65,14 @@ function withOwner(
     mkdir: (...args) => shown(fs.mkdir(...args)),
     symlink: (...args) => shown(fs.symlink(...args)),
     link: (...args) => shown(fs.link(...args)),
+    readdir: (ctx, ino, handle, cookie, accept) => {
+      return fs.readdir(ctx, ino, handle, cookie, (entry, attributes) => {
+        return accept(entry, (of) => {
+          const attr = attributes(of)
+          return attr === undefined ? undefined : show(attr)
+        })
+      })
+    },
     create: async (...args) => {
       const { attr, handle } = await fs.create(...args)
       return { attr: show(attr), handle }

@@ -229,6 +229,13 @@ test('shown - uid and gid are shown and not stored, dirsync waits for the others
   t.is(changed.uid, 1000)
   t.is((await fixture.fs.getattr(ctx, made.ino)).uid, 9)
   t.is((await shown.lookup(ctx, ROOT_INO, name('d'))).uid, 1000)
+  const listed: (number | undefined)[] = []
+  const handle = await shown.opendir(ctx, ROOT_INO)
+  await shown.readdir(ctx, ROOT_INO, handle, 2, (entry, attributes) => {
+    return listed.push(attributes(entry.ino)?.uid) > 0
+  })
+  await shown.releasedir(ROOT_INO, handle)
+  t.alike(listed, [1000], 'in a listing, too')
   let waits = 0
   const durable = async (): Promise<void> => {
     waits += 1
