@@ -5,42 +5,25 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Attr, TimeSpec } from '../../src/fs/attr.ts'
+import type { TimeSpec } from '../../src/fs/attr.ts'
 import { checkState } from '../../src/fs/check.ts'
 import { FsError } from '../../src/fs/errno.ts'
-import type { HandleId, RequestContext } from '../../src/fs/filesystem-api.ts'
 import { decodeOps, encodeOps } from '../../src/fs/op-codec.ts'
-import type { Epoch, Ino } from '../../src/fs/primitives.ts'
+import type { Ino } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
 import { openFixture, reapOrphans, StepClock, WRITER } from '../fs/fixture.ts'
-import type { Command, RenameFlag } from './commands.ts'
+import type { Command } from './commands.ts'
 import { FILE_MAX_BYTES, randomCommand } from './commands.ts'
-import type { NaiveNode, NodeType } from './naive-filesystem.ts'
+import { ModelSlots } from './model-slots.ts'
+import { timeText } from './model-text.ts'
+import { NaiveAnswers } from './naive-answers.ts'
 import { NaiveError, NaiveFilesystem } from './naive-filesystem.ts'
 import { Random } from './random.ts'
+import { RealAnswers } from './real-answers.ts'
 
 const TREE_EVERY = 250
 const LINK_MAX = 5
-const ACCESS_LIST = 'system.posix_acl_access'
-const DEFAULT_LIST = 'system.posix_acl_default'
-const BUSY_DIRECTORIES = 8
-const TYPE_BITS: Record<NodeType, number> = {
-  file: 0o100000,
-  dir: 0o040000,
-  symlink: 0o120000,
-  fifo: 0o010000,
-  chr: 0o020000
-}
-
-interface Known {
-  readonly ino: Ino
-  readonly node: NaiveNode
-}
-
-interface KnownHandle extends Known {
-  readonly handle: HandleId
-}
 
 /** Time that stands still during a command. */
 class ModelClock extends StepClock {
@@ -60,8 +43,9 @@ export class ModelRun {
   readonly #fixture: Fixture
   readonly #naive = new NaiveFilesystem(LINK_MAX)
   readonly #clock = new ModelClock()
-  readonly #nodes: Known[] = []
-  readonly #handles: KnownHandle[] = []
+  readonly #slots = new ModelSlots()
+  readonly #real: RealAnswers
+  readonly #expected = new NaiveAnswers(this.#naive, this.#slots)
   #step = 0
 
   constructor() {
@@ -72,8 +56,9 @@ export class ModelRun {
       // So few that rows are written back and read again all the time.
       { cachedInodes: 5 }
     )
+    this.#real = new RealAnswers(this.#fixture, this.#slots)
     this.#fixture.log.record = true
-    this.#nodes.push({ ino: 1 as Ino, node: this.#naive.root })
+    this.#slots.nodes.push({ ino: 1 as Ino, node: this.#naive.root })
   }
 
   close(): void {
@@ -87,8 +72,8 @@ export class ModelRun {
     const now = { sec: 1_700_000_000 + this.#step, nsec: (this.#step * 7919) % 1e9 }
     this.#clock.set(now)
     this.#naive.now = timeText(now)
-    const real = await this.#outcome(() => this.#real(command))
-    const expected = await this.#outcome(async () => this.#expected(command))
+    const real = await this.#outcome(() => this.#real.answer(command))
+    const expected = await this.#outcome(async () => this.#expected.answer(command))
     await reapOrphans(this.#fixture)
     this.#punch()
     if (real !== expected) return `real ${real}\n  naive ${expected}`
@@ -116,18 +101,18 @@ export class ModelRun {
   async compareAll(): Promise<string | undefined> {
     const problems = checkState(this.#fixture.state)
     if (problems.length > 0) return `state: ${problems.join('; ')}`
-    for (let slot = 0; slot < this.#nodes.length; slot++) {
+    for (let slot = 0; slot < this.#slots.nodes.length; slot++) {
       for (const kind of ['getattr', 'readdir', 'listxattr'] as const) {
         const command: Command = { kind, node: slot }
-        const real = await this.#outcome(() => this.#real(command))
-        const expected = await this.#outcome(async () => this.#expected(command))
+        const real = await this.#outcome(() => this.#real.answer(command))
+        const expected = await this.#outcome(async () => this.#expected.answer(command))
         if (real !== expected) return `slot ${slot} ${kind}: real ${real}\n  naive ${expected}`
       }
     }
-    for (let handle = 0; handle < this.#handles.length; handle++) {
+    for (let handle = 0; handle < this.#slots.handles.length; handle++) {
       const command: Command = { kind: 'read', handle, offset: 0, length: FILE_MAX_BYTES * 2 }
-      const real = await this.#outcome(() => this.#real(command))
-      const expected = await this.#outcome(async () => this.#expected(command))
+      const real = await this.#outcome(() => this.#real.answer(command))
+      const expected = await this.#outcome(async () => this.#expected.answer(command))
       if (real !== expected) return `handle ${handle}: content differs`
     }
     return undefined
@@ -156,488 +141,6 @@ export class ModelRun {
       copy.close()
     }
   }
-
-  /** Mostly an inode that exists; one time in ten any that ever did. */
-  #node(slot: number): Known {
-    return this.#pick(slot, (node) => !node.gone)
-  }
-
-  /** Mostly one of a few directories in the tree; one time in ten anything. */
-  #parent(slot: number): Known {
-    let directories = 0
-    return this.#pick(slot, (node) => {
-      return node.type === 'dir' && node.nlink > 0 && directories++ < BUSY_DIRECTORIES
-    })
-  }
-
-  #pick(slot: number, wanted: (node: NaiveNode) => boolean): Known {
-    const some = slot % 10 === 0 ? this.#nodes : this.#nodes.filter(({ node }) => wanted(node))
-    return some[Math.floor(slot / 10) % some.length] as Known
-  }
-
-  #handle(slot: number): KnownHandle | undefined {
-    return this.#handles[slot % this.#handles.length]
-  }
-
-  async #real(command: Command): Promise<string> {
-    const { fs } = this.#fixture
-    const ctx = contextOf(command)
-    switch (command.kind) {
-      case 'create': {
-        const { ino } = this.#parent(command.parent)
-        const flags = command.excl ? 0o302 : 0o102
-        const { attr, handle } = await fs.create(ctx, ino, bytes(command.name), command.mode, flags)
-        this.#pending = { ino: attr.ino, handle }
-        return attrText(attr)
-      }
-      case 'tmpfile': {
-        const { ino } = this.#parent(command.parent)
-        const flags = command.excl ? 0o20200202 : 0o20200002
-        const { attr, handle } = await fs.tmpfile(ctx, ino, command.mode, flags)
-        this.#pending = { ino: attr.ino, handle }
-        return attrText(attr)
-      }
-      case 'mknod': {
-        const { ino } = this.#parent(command.parent)
-        const mode = TYPE_BITS[command.type] | command.mode
-        return this.#made(await fs.mknod(ctx, ino, bytes(command.name), mode, 259))
-      }
-      case 'mkdir': {
-        const { ino } = this.#parent(command.parent)
-        return this.#made(await fs.mkdir(ctx, ino, bytes(command.name), command.mode))
-      }
-      case 'symlink': {
-        const { ino } = this.#parent(command.parent)
-        return this.#made(await fs.symlink(ctx, ino, bytes(command.name), bytes(command.target)))
-      }
-      case 'link': {
-        const parent = this.#parent(command.parent).ino
-        return attrText(
-          await fs.link(ctx, this.#node(command.node).ino, parent, bytes(command.name))
-        )
-      }
-      case 'unlink':
-      case 'rmdir':
-        await fs[command.kind](ctx, this.#parent(command.parent).ino, bytes(command.name))
-        return 'ok'
-      case 'lookup':
-        return attrText(await fs.lookup(ctx, this.#parent(command.parent).ino, bytes(command.name)))
-      case 'rename': {
-        const { parent, name, newParent, newName, flag } = command
-        const from = this.#parent(parent).ino
-        const to = this.#parent(newParent).ino
-        await fs.rename(ctx, from, bytes(name), to, bytes(newName), renameFlags(flag))
-        return 'ok'
-      }
-      case 'commit':
-        this.#fixture.state.commit({
-          epoch: 1 as Epoch,
-          applied: new Map([[WRITER, this.#fixture.log.seq]])
-        })
-        return 'ok'
-      case 'close':
-      case 'write':
-      case 'read':
-      case 'fallocate':
-      case 'lseek':
-      case 'copy':
-        return this.#realHandle(command, ctx)
-      default:
-        return this.#realNode(command, ctx)
-    }
-  }
-
-  #pending: { ino: Ino; handle?: HandleId } | undefined
-
-  #made(attr: Attr): string {
-    this.#pending = { ino: attr.ino }
-    return attrText(attr)
-  }
-
-  async #realNode(command: NodeCommand, ctx: RequestContext): Promise<string> {
-    const { fs } = this.#fixture
-    const { ino } = this.#node(command.node)
-    switch (command.kind) {
-      case 'getattr':
-        return attrText(await fs.getattr(ctx, ino))
-      case 'readlink':
-        return text(await fs.readlink(ctx, ino))
-      case 'chmod':
-        return attrText(await fs.setattr(ctx, ino, { mode: command.mode }))
-      case 'chown':
-        return attrText(await fs.setattr(ctx, ino, { uid: command.uid, gid: command.gid }))
-      case 'utimens': {
-        const { atime, mtime } = command
-        const request = {
-          ...(atime === undefined ? { atime: 'now' as const } : { atime: { sec: atime, nsec: 5 } }),
-          ...(mtime === undefined ? {} : { mtime: { sec: mtime, nsec: 6 } })
-        }
-        return attrText(await fs.setattr(ctx, ino, request))
-      }
-      case 'truncate': {
-        const { size, kill } = command
-        return attrText(await fs.setattr(ctx, ino, { size, killSuidGid: kill }))
-      }
-      case 'open':
-        this.#pending = { ino, handle: await fs.open(ctx, ino, command.flags) }
-        return 'ok'
-      case 'setacl':
-        await this.#setacl(ctx, ino, command)
-        return 'ok'
-      case 'setxattr':
-        await fs.setxattr(ctx, ino, bytes(command.name), bytes(command.value), command.flags)
-        return 'ok'
-      case 'getxattr':
-        return text(await this.#getxattr(ctx, ino, command.name))
-      case 'removexattr':
-        await fs.removexattr(ctx, ino, bytes(command.name))
-        return 'ok'
-      case 'listxattr':
-        return this.#listxattr(ctx, ino)
-      case 'readdir':
-        return this.#readdir(ctx, ino)
-    }
-  }
-
-  async #setacl(ctx: RequestContext, ino: Ino, command: SetAclCommand): Promise<void> {
-    const { fs } = this.#fixture
-    const name = bytes(command.default ? DEFAULT_LIST : ACCESS_LIST)
-    if (command.acl === 'none') await fs.removexattr(ctx, ino, name)
-    else await fs.setxattr(ctx, ino, name, listBytes(command.acl), 0, command.kill)
-  }
-
-  async #readdir(ctx: RequestContext, ino: Ino): Promise<string> {
-    const { fs } = this.#fixture
-    const handle = await fs.opendir(ctx, ino)
-    const names: string[] = []
-    try {
-      let cookie = 0
-      for (;;) {
-        let taken = 0
-        await fs.readdir(ctx, ino, handle, cookie, (entry) => {
-          if (taken === 3) return false
-          taken++
-          cookie = entry.cookie
-          names.push(`${text(entry.name)}:${entry.type}`)
-          return true
-        })
-        if (taken === 0) return names.join(' ')
-      }
-    } finally {
-      await fs.releasedir(ino, handle)
-    }
-  }
-
-  async #realHandle(command: HandleCommand, ctx: RequestContext): Promise<string> {
-    const known = this.#handle(command.handle)
-    if (known === undefined) return 'no handle'
-    const { fs } = this.#fixture
-    const { ino, handle } = known
-    switch (command.kind) {
-      case 'close':
-        await fs.flush(ctx, ino, handle, 0n)
-        await fs.release(ino, handle)
-        return 'ok'
-      case 'write': {
-        const { offset, append, kill } = command
-        const data = content(command)
-        return String(await fs.write(ctx, ino, handle, offset, data, { append, killSuidGid: kill }))
-      }
-      case 'read':
-        return text(await fs.read(ctx, ino, handle, command.offset, command.length))
-      case 'fallocate':
-        await fs.fallocate(ctx, ino, handle, command.mode, command.offset, command.length)
-        return 'ok'
-      case 'lseek':
-        return String(await fs.lseek(ctx, ino, handle, command.offset, command.data ? 3 : 4))
-      case 'copy': {
-        const from = this.#handle(command.source) ?? known
-        const source = { source: from.ino, sourceHandle: from.handle }
-        const { sourceOffset, offset, length } = command
-        const range = { ...source, sourceOffset, ino, handle, offset, length }
-        return String(await fs.copyRange({ ...ctx, uid: command.uid }, range))
-      }
-    }
-  }
-
-  async #getxattr(ctx: RequestContext, ino: Ino, name: string): Promise<Uint8Array> {
-    const value = await this.#fixture.fs.getxattr(ctx, ino, bytes(name))
-    if (value === undefined) throw new FsError('ENODATA')
-    return value
-  }
-
-  /** The names, access control lists with their values. */
-  async #listxattr(ctx: RequestContext, ino: Ino): Promise<string> {
-    const { fs } = this.#fixture
-    const shown: string[] = []
-    for (const name of (await fs.listxattr(ctx, ino)).map(text)) {
-      if (name !== ACCESS_LIST && name !== DEFAULT_LIST) shown.push(name)
-      else shown.push(`${name}=${text(await this.#getxattr(ctx, ino, name))}`)
-    }
-    return shown.sort().join(',')
-  }
-
-  #remember(node: NaiveNode): void {
-    const pending = this.#pending
-    this.#pending = undefined
-    if (pending === undefined) return
-    const known = this.#nodes.find((one) => one.node === node)
-    if (known === undefined) this.#nodes.push({ ino: pending.ino, node })
-    if (pending.handle !== undefined) {
-      this.#handles.push({ ino: pending.ino, node, handle: pending.handle })
-    }
-  }
-
-  #expected(command: Command): string {
-    const naive = this.#naive
-    const caller = contextOf(command)
-    switch (command.kind) {
-      case 'create': {
-        const parent = this.#parent(command.parent).node
-        const exists = command.excl ? 'EEXIST' : 'ESTALE'
-        const node = naive.make(caller, parent, command.name, 'file', command.mode, { exists })
-        node.opens++
-        this.#remember(node)
-        return nodeText(node)
-      }
-      case 'tmpfile': {
-        const parent = this.#parent(command.parent).node
-        const node = naive.tmpfile(caller, parent, command.mode, command.excl)
-        node.opens++
-        this.#remember(node)
-        return nodeText(node)
-      }
-      case 'mknod':
-      case 'mkdir': {
-        const parent = this.#parent(command.parent).node
-        const type = command.kind === 'mkdir' ? 'dir' : command.type
-        const node = naive.make(caller, parent, command.name, type, command.mode, { rdev: 259 })
-        this.#remember(node)
-        return nodeText(node)
-      }
-      case 'symlink': {
-        const { target } = command
-        const parent = this.#parent(command.parent).node
-        const node = naive.make(caller, parent, command.name, 'symlink', 0o777, { target })
-        this.#remember(node)
-        return nodeText(node)
-      }
-      case 'link': {
-        const { node } = this.#node(command.node)
-        naive.link(node, this.#parent(command.parent).node, command.name)
-        return nodeText(node)
-      }
-      case 'unlink':
-      case 'rmdir':
-        naive.remove(this.#parent(command.parent).node, command.name, command.kind === 'rmdir')
-        return 'ok'
-      case 'lookup':
-        return nodeText(naive.lookup(this.#parent(command.parent).node, command.name))
-      case 'rename': {
-        const from = this.#parent(command.parent).node
-        const to = this.#parent(command.newParent).node
-        naive.rename(from, command.name, to, command.newName, renameFlags(command.flag))
-        return 'ok'
-      }
-      case 'commit':
-        return 'ok'
-      case 'close':
-      case 'write':
-      case 'read':
-      case 'fallocate':
-      case 'lseek':
-      case 'copy':
-        return this.#expectedHandle(command)
-      default:
-        return this.#expectedNode(command)
-    }
-  }
-
-  #expectedNode(command: NodeCommand): string {
-    const naive = this.#naive
-    const { node } = this.#node(command.node)
-    switch (command.kind) {
-      case 'chmod':
-        naive.chmod(node, command.mode)
-        return nodeText(node)
-      case 'chown':
-        naive.chown(node, command.uid, command.gid)
-        return nodeText(node)
-      case 'utimens': {
-        const { atime, mtime } = command
-        const modified = mtime === undefined ? undefined : `${mtime}.6`
-        naive.utimens(node, atime === undefined ? naive.now : `${atime}.5`, modified)
-        return nodeText(node)
-      }
-      case 'truncate':
-        naive.truncate(node, command.size, command.kill)
-        return nodeText(node)
-      case 'open':
-        naive.open(node, (command.flags & 3) !== 0, (command.flags & 0o1000) !== 0)
-        this.#remember(node)
-        return 'ok'
-      case 'setacl': {
-        const acl = command.acl === 'none' ? undefined : command.acl
-        naive.setacl(node, command.default, acl, command.kill)
-        return 'ok'
-      }
-      case 'setxattr':
-        naive.setxattr(node, command.name, command.value, command.flags)
-        return 'ok'
-      case 'removexattr':
-        naive.removexattr(node, command.name)
-        return 'ok'
-      default:
-        return this.#expectedRead(command.kind, node, command)
-    }
-  }
-
-  #expectedRead(kind: string, node: NaiveNode, command: NodeCommand): string {
-    if (node.gone) throw new NaiveError('ESTALE')
-    if (kind === 'getattr') return nodeText(node)
-    if (kind === 'readlink') {
-      if (node.type !== 'symlink') throw new NaiveError('EINVAL')
-      return node.target
-    }
-    if (kind === 'listxattr') {
-      const lists = [...node.xattrs.keys()]
-      const add = (name: string, acl: readonly number[] | undefined) => {
-        if (acl !== undefined) lists.push(`${name}=${text(listBytes(acl))}`)
-      }
-      add(ACCESS_LIST, node.access)
-      add(DEFAULT_LIST, node.inherited)
-      return lists.sort().join(',')
-    }
-    if (command.kind === 'getxattr') {
-      const value = node.xattrs.get(command.name)
-      if (value === undefined) throw new NaiveError('ENODATA')
-      return value
-    }
-    if (node.type !== 'dir') throw new NaiveError('ENOTDIR')
-    if (node.nlink === 0) return ''
-    const dots = [`.:${TYPE_BITS.dir}`, `..:${TYPE_BITS.dir}`]
-    const entries = [...node.entries].map(([name, child]) => `${name}:${TYPE_BITS[child.type]}`)
-    return [...dots, ...entries].join(' ')
-  }
-
-  #expectedHandle(command: HandleCommand): string {
-    const known = this.#handle(command.handle)
-    if (known === undefined) return 'no handle'
-    const naive = this.#naive
-    const { node } = known
-    switch (command.kind) {
-      case 'close':
-        naive.close(node)
-        this.#handles.splice(this.#handles.indexOf(known), 1)
-        return 'ok'
-      case 'write': {
-        const data = content(command)
-        const { append, kill } = command
-        naive.write(node, command.offset, data, { append, killSuidGid: kill })
-        return String(data.length)
-      }
-      case 'read':
-        return text(naive.read(node, command.offset, command.length))
-      case 'fallocate':
-        naive.fallocate(node, command.mode, command.offset, command.length)
-        return 'ok'
-      case 'lseek':
-        return String(naive.seek(node, command.offset, command.data))
-      case 'copy': {
-        const from = (this.#handle(command.source) ?? known).node
-        const { sourceOffset, offset, length, uid } = command
-        return String(naive.copy(from, sourceOffset, node, offset, length, uid !== 0))
-      }
-    }
-  }
-}
-
-type HandleCommand = Extract<
-  Command,
-  { kind: 'close' | 'write' | 'read' | 'fallocate' | 'lseek' | 'copy' }
->
-type SetAclCommand = Extract<Command, { kind: 'setacl' }>
-type NodeCommand =
-  Extract<Command, { node: number }> extends infer C
-    ? C extends { kind: 'link' }
-      ? never
-      : C
-    : never
-
-function contextOf(command: Command): RequestContext {
-  const uid = command.kind === 'create' || command.kind === 'mkdir' ? command.uid : 0
-  const umask = 'umask' in command ? command.umask : 0
-  return { uid, gid: uid, pid: 1, umask }
-}
-
-function renameFlags(flag: RenameFlag): {
-  noReplace: boolean
-  exchange: boolean
-  whiteout: boolean
-} {
-  return {
-    noReplace: flag === 'noReplace' || flag === 'both',
-    exchange: flag === 'exchange' || flag === 'both' || flag === 'swapWhiteout',
-    whiteout: flag === 'whiteout' || flag === 'swapWhiteout'
-  }
-}
-
-/** linux/posix_acl_xattr.h: version 2, then tag, permissions and id of each entry. */
-function listBytes(acl: readonly number[]): Buffer {
-  const [owner = 0, group = 0, others = 0, mask = -1, named = -1] = acl
-  const entries: number[][] = [[1, owner]]
-  if (named >= 0) entries.push([2, named, 1000])
-  entries.push([4, group])
-  if (mask >= 0) entries.push([16, mask])
-  entries.push([32, others])
-  const list = Buffer.alloc(4 + 8 * entries.length)
-  list.writeUInt32LE(2, 0)
-  for (const [at, [tag = 0, perm = 0, id = 0xffffffff]] of entries.entries()) {
-    list.writeUInt16LE(tag, 4 + at * 8)
-    list.writeUInt16LE(perm, 6 + at * 8)
-    list.writeUInt32LE(id, 8 + at * 8)
-  }
-  return list
-}
-
-function content(command: { length: number; fill: number }): Uint8Array {
-  return Buffer.alloc(command.length, command.fill)
-}
-
-function bytes(value: string): Uint8Array {
-  return Buffer.from(value, 'latin1')
-}
-
-function text(value: Uint8Array): string {
-  return Buffer.from(value).toString('latin1')
-}
-
-function timeText(time: TimeSpec): string {
-  return `${time.sec}.${time.nsec}`
-}
-
-function attrText(attr: Attr): string {
-  const { mode, nlink, uid, gid, rdev, size, blocks } = attr
-  const times = [attr.atime, attr.mtime, attr.ctime].map(timeText)
-  return [mode.toString(8), nlink, uid, gid, rdev, size, blocks, ...times].join(' ')
-}
-
-function nodeText(node: NaiveNode): string {
-  const sizes = { file: node.data.length, dir: 4096, symlink: node.target.length, fifo: 0, chr: 0 }
-  const dataBytes = node.written.reduce((sum, one) => sum + one, 0)
-  const blocks = node.type === 'dir' ? 8 : Math.ceil(dataBytes / 512)
-  const mode = TYPE_BITS[node.type] | node.permissions
-  const times = [node.atime, node.mtime, node.ctime]
-  return [
-    mode.toString(8),
-    node.nlink,
-    node.uid,
-    node.gid,
-    node.rdev,
-    sizes[node.type],
-    blocks,
-    ...times
-  ].join(' ')
 }
 
 /** What differs when these commands are run from an empty filesystem. */
