@@ -27,7 +27,9 @@ async function folderNamed(fs: Incarnation['filesystem'], parent: Ino, name: str
     return (await fs.mkdir(context, parent, Buffer.from(name), 0o755)).ino
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
-    return (await fs.lookup(context, parent, Buffer.from(name))).ino
+    const there = await fs.lookup(context, parent, Buffer.from(name))
+    if (there === undefined) throw error
+    return there.ino
   }
 }
 

@@ -108,7 +108,11 @@ export interface LockInTheWay {
 export type Awaitable<T> = T | Promise<T>
 
 export interface FilesystemApi {
-  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr>
+  /**
+   * Undefined where there is no such name: each file that is made is looked for before, and an error
+   * costs more than the rest of the answer.
+   */
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr | undefined>
   getattr(ctx: RequestContext, ino: Ino): Awaitable<Attr>
   setattr(ctx: RequestContext, ino: Ino, request: SetAttrRequest): Awaitable<Attr>
   readlink(ctx: RequestContext, ino: Ino): Awaitable<Uint8Array>
@@ -246,8 +250,7 @@ export interface FilesystemApi {
     killSetGid?: boolean
   ): Awaitable<void>
   /**
-   * Undefined where there is none: `ls -l` asks each file for its access control list, and an error
-   * costs more than the rest of the answer.
+   * Undefined where there is none: `ls -l` asks each file for its access control list.
    */
   getxattr(ctx: RequestContext, ino: Ino, name: Uint8Array): Awaitable<Uint8Array | undefined>
   listxattr(ctx: RequestContext, ino: Ino): Awaitable<readonly Uint8Array[]>

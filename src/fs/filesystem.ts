@@ -61,7 +61,7 @@ export class Filesystem implements FilesystemApi {
     }
   }
 
-  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr> {
+  lookup(ctx: RequestContext, parent: Ino, name: Uint8Array): Awaitable<Attr | undefined> {
     return lookup(this.#core, ctx, parent, name)
   }
 

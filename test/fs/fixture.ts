@@ -6,7 +6,7 @@ import type { TimeSpec } from '../../src/fs/attr.ts'
 import { FsError } from '../../src/fs/errno.ts'
 import type { FilesystemOptions } from '../../src/fs/filesystem.ts'
 import { Filesystem } from '../../src/fs/filesystem.ts'
-import type { RequestContext } from '../../src/fs/filesystem-api.ts'
+import type { Awaitable, RequestContext } from '../../src/fs/filesystem-api.ts'
 import type { Op, Slice } from '../../src/fs/op.ts'
 import { INLINE_MAX_BYTES, SLICE_MAX_BYTES } from '../../src/fs/op.ts'
 import type { Clock, Timer } from '../../src/fs/ports/clock.ts'
@@ -251,6 +251,13 @@ export async function reapOrphans(
   for (const ino of inos) await log.submit({ type: 'reap', ino })
   fs.forgetReaped(inos)
   return inos
+}
+
+/** A name that is not there as the error a process sees. */
+export async function found<T>(value: Awaitable<T | undefined>): Promise<T> {
+  const there = await value
+  if (there === undefined) throw new FsError('ENOENT')
+  return there
 }
 
 export async function errnoOf(run: () => unknown): Promise<string> {

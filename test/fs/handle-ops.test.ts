@@ -1,7 +1,7 @@
 import test from 'brittle'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { makeFile, NO_FLAGS, openChecked, PLAIN, readText } from './checked-fixture.ts'
-import { errnoOf, name, reapOrphans, root, user, WRITER } from './fixture.ts'
+import { errnoOf, found, name, reapOrphans, root, user, WRITER } from './fixture.ts'
 
 test('handle-ops - an unlinked file lives until its last close, then is reaped', async (t) => {
   const fixture = await openChecked(t)
@@ -41,7 +41,7 @@ test('handle-ops - a file replaced by rename and a removed directory become orph
   await fs.rmdir(root, ROOT_INO, name('d'))
   t.alike(fs.closedForGood(state.orphans()), [a.ino])
   t.is(await errnoOf(() => fs.mkdir(root, d.ino, name('x'), 0o755)), 'ENOENT')
-  t.is(await errnoOf(() => fs.lookup(root, d.ino, name('x'))), 'ENOENT')
+  t.is(await errnoOf(() => found(fs.lookup(root, d.ino, name('x')))), 'ENOENT')
   await fs.releasedir(d.ino, handle)
   t.alike(fs.closedForGood(state.orphans()), [a.ino, d.ino])
 })
@@ -70,7 +70,7 @@ test('handle-ops - lost changes of a file that nobody has open are told once', a
     fs.rename(root, ROOT_INO, name('temporary'), ROOT_INO, name('file'), NO_FLAGS)
   fs.poisonInode(ino)
   t.is(await errnoOf(rename), 'EIO')
-  t.is((await fs.lookup(root, ROOT_INO, name('file'))).ino, whole.ino, 'not replaced')
+  t.is((await found(fs.lookup(root, ROOT_INO, name('file')))).ino, whole.ino, 'not replaced')
   t.is(await errnoOf(rename), 'ok')
   fs.poisonInode(ino)
   const link = () => fs.link(root, ino, ROOT_INO, name('other'))
@@ -111,7 +111,7 @@ test('handle-ops - a file without a name lives until its close, or gets a name o
   t.alike([attr.nlink, attr.mode, attr.uid], [0, 0o104640, 1000])
   await fs.write(user, attr.ino, handle, 0, name('text'), PLAIN)
   t.is((await fs.link(user, attr.ino, ROOT_INO, name('named'))).nlink, 1)
-  t.is((await fs.lookup(root, ROOT_INO, name('named'))).size, 4)
+  t.is((await found(fs.lookup(root, ROOT_INO, name('named')))).size, 4)
   await fs.unlink(root, ROOT_INO, name('named'))
   const again = () => fs.link(user, attr.ino, ROOT_INO, name('again'))
   t.is(await errnoOf(again), 'ENOENT', 'as any other unlinked file')

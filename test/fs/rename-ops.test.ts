@@ -3,7 +3,7 @@ import { RENAME_TOKEN } from '../../src/fs/ports/token-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { makeFile, NO_FLAGS, openChecked } from './checked-fixture.ts'
-import { errnoOf, name, root } from './fixture.ts'
+import { errnoOf, found, name, root } from './fixture.ts'
 
 test('rename-ops - a name that changes hands during the wait is asked for again', async (t) => {
   const fixture = await openChecked(t)
@@ -85,7 +85,7 @@ test('rename-ops - rename leaves a whiteout behind when asked to', async (t) => 
   log.record = true
   const flags = { noReplace: true, exchange: false, whiteout: true }
   await fs.rename(root, ROOT_INO, name('a'), ROOT_INO, name('b'), flags)
-  const left = await fs.lookup(root, ROOT_INO, name('a'))
+  const left = await found(fs.lookup(root, ROOT_INO, name('a')))
   t.alike([left.mode, left.rdev], [0o020000, 0])
   t.is(log.together.at(-1)?.length, 2)
   const swap = { ...flags, noReplace: false, exchange: true }

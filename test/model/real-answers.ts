@@ -4,7 +4,7 @@ import { FsError } from '../../src/fs/errno.ts'
 import type { RequestContext } from '../../src/fs/filesystem-api.ts'
 import type { Epoch, Ino } from '../../src/fs/primitives.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { WRITER } from '../fs/fixture.ts'
+import { found, WRITER } from '../fs/fixture.ts'
 import type { Command } from './commands.ts'
 import type { ModelSlots } from './model-slots.ts'
 import {
@@ -75,7 +75,7 @@ export class RealAnswers {
         return 'ok'
       case 'lookup':
         return attrText(
-          await fs.lookup(ctx, this.#slots.parent(command.parent).ino, bytes(command.name))
+          await found(fs.lookup(ctx, this.#slots.parent(command.parent).ino, bytes(command.name)))
         )
       case 'rename': {
         const { parent, name, newParent, newName, flag } = command

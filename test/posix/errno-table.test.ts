@@ -4,7 +4,7 @@ import test from 'brittle'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { errnoOf, name, openFixture, reapOrphans, root } from '../fs/fixture.ts'
+import { errnoOf, found, name, openFixture, reapOrphans, root } from '../fs/fixture.ts'
 
 const KINDS = ['file', 'dir', 'full', 'symlink', 'fifo', 'removedDir', 'gone'] as const
 type Kind = (typeof KINDS)[number]
@@ -45,7 +45,7 @@ type Row = readonly [what: string, run: (w: World, kind: Kind) => unknown, strin
 const ON_INODE: readonly Row[] = [
   [
     'lookup in it',
-    ({ fs, inos }, kind) => fs.lookup(root, inos[kind], name('nothing')),
+    ({ fs, inos }, kind) => found(fs.lookup(root, inos[kind], name('nothing'))),
     'ENOTDIR ENOENT ENOENT ENOTDIR ENOTDIR ENOENT ESTALE'
   ],
   [

@@ -10,15 +10,13 @@ import type { Core } from './core.ts'
 import { assertName, attrOf, needDirectory, shared, underShared, underTokens } from './core.ts'
 
 const STATFS_BLOCK_BYTES = 4096
-/** Each file that is made is looked for in vain before. */
-const ABSENT = new FsError('ENOENT')
 
 export function lookup(
   core: Core,
   ctx: RequestContext,
   parent: Ino,
   name: Uint8Array
-): Awaitable<Attr> {
+): Awaitable<Attr | undefined> {
   if (name.length > 0 && isDotName(name)) return lookupDot(core, ctx, parent, name.length === 2)
   return underTokens(
     core,
@@ -31,8 +29,7 @@ export function lookup(
     ({ child }) => {
       needDirectory(core, parent)
       assertName(name)
-      if (child === undefined) throw ABSENT
-      return attrOf(core, child)
+      return child === undefined ? undefined : attrOf(core, child)
     }
   )
 }

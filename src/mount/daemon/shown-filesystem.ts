@@ -58,7 +58,10 @@ function withOwner(
   }
   const shown = async (attr: Awaitable<Attr>): Promise<Attr> => show(await attr)
   return overlay(fs, {
-    lookup: (...args) => shown(fs.lookup(...args)),
+    lookup: async (...args) => {
+      const attr = await fs.lookup(...args)
+      return attr === undefined ? undefined : show(attr)
+    },
     getattr: (...args) => shown(fs.getattr(...args)),
     setattr: (...args) => shown(fs.setattr(...args)),
     mknod: (...args) => shown(fs.mknod(...args)),

@@ -1,7 +1,6 @@
 /** Serves requests that answer with an entry, and those that move or remove one. */
 import { assert } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
-import { Errno, FsError } from '../../fs/errno.ts'
 import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { RenameFlag } from './abi.ts'
 import { type AbsentReply, type EntryReply, okReply, type Reply } from './reply.ts'
@@ -16,25 +15,16 @@ export function serveEntry(
   request: ServedRequest,
   body: EntryBody
 ): Awaitable<EntryReply | AbsentReply> {
-  try {
-    const attr = makeOrFind(components, request, body)
-    if (!(attr instanceof Promise)) return entryOf(components, attr)
-    return attr.then(
-      (made) => entryOf(components, made),
-      (error: unknown) => absentOr(error, body)
-    )
-  } catch (error) {
-    return absentOr(error, body)
-  }
+  const attr = makeOrFind(components, request, body)
+  if (!(attr instanceof Promise)) return entryOf(components, attr)
+  return attr.then((made) => entryOf(components, made))
 }
 
-function absentOr(error: unknown, body: EntryBody): AbsentReply {
-  const isAbsent = error instanceof FsError && error.errno === Errno.ENOENT
-  if (body.op === 'lookup' && isAbsent) return { kind: 'absent', entryValidMs: 0 }
-  throw error
-}
-
-function entryOf({ policy }: ServeComponents, attr: Attr): Awaitable<EntryReply> {
+function entryOf(
+  { policy }: ServeComponents,
+  attr: Attr | undefined
+): Awaitable<EntryReply | AbsentReply> {
+  if (attr === undefined) return { kind: 'absent', entryValidMs: 0 }
   const reply: EntryReply = { kind: 'entry', attr, entryValidMs: 0, attrValidMs: 0 }
   const dropping = policy.beforeAnswer(attr.ino)
   return dropping === undefined ? reply : dropping.then(() => reply)
@@ -44,7 +34,7 @@ function makeOrFind(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: EntryBody
-): Awaitable<Attr> {
+): Awaitable<Attr | undefined> {
   const parent = request.nodeid
   switch (body.op) {
     case 'lookup':

@@ -13,7 +13,7 @@ import { Serving } from '../../../src/mount/daemon/serving.ts'
 import { shownFilesystem } from '../../../src/mount/daemon/shown-filesystem.ts'
 import { staleReads } from '../../../src/mount/daemon/stale-reads.ts'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
-import { errnoOf, type Fixture, name, openFixture, quiet } from '../../fs/fixture.ts'
+import { errnoOf, type Fixture, found, name, openFixture, quiet } from '../../fs/fixture.ts'
 import { ManualClock } from '../fuse/kernel-side.ts'
 
 const LIMIT_MS = 30_000
@@ -176,7 +176,7 @@ test('isolation - readonly: reads go on, changes are EROFS, promises EIO', async
   w.advance(1300)
   t.is(await waiting, 'ok')
   const lookup = (text: string) =>
-    w.ask(Opcode.LOOKUP, (ctx) => w.fs.lookup(ctx, ROOT_INO, name(text)))
+    w.ask(Opcode.LOOKUP, (ctx) => found(w.fs.lookup(ctx, ROOT_INO, name(text))))
   t.is(await lookup('before'), 'ok')
   t.is(await lookup('never'), 'ENOENT')
   t.is(await w.mkdir('after'), 'EROFS')
@@ -228,7 +228,7 @@ test('shown - uid and gid are shown and not stored, dirsync waits for the others
   const changed = await shown.setattr(ctx, made.ino, { uid: 9 })
   t.is(changed.uid, 1000)
   t.is((await fixture.fs.getattr(ctx, made.ino)).uid, 9)
-  t.is((await shown.lookup(ctx, ROOT_INO, name('d'))).uid, 1000)
+  t.is((await found(shown.lookup(ctx, ROOT_INO, name('d')))).uid, 1000)
   const listed: (number | undefined)[] = []
   const handle = await shown.opendir(ctx, ROOT_INO)
   await shown.readdir(ctx, ROOT_INO, handle, 2, (entry, attributes) => {

@@ -3,7 +3,6 @@ import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type Test } from 'brittle'
-import type { Attr } from '../../../src/fs/attr.ts'
 import type { RequestContext } from '../../../src/fs/filesystem-api.ts'
 import type { Clock } from '../../../src/fs/ports/clock.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
@@ -510,7 +509,9 @@ class HeldLookup extends NaiveFilesystem {
     })
   }
 
-  override async lookup(...args: Parameters<NaiveFilesystem['lookup']>): Promise<Attr> {
+  override async lookup(
+    ...args: Parameters<NaiveFilesystem['lookup']>
+  ): ReturnType<NaiveFilesystem['lookup']> {
     if (Buffer.from(args[2]).toString() === 'held' && this.letGo === undefined) {
       await new Promise<void>((resolve) => {
         this.letGo = resolve

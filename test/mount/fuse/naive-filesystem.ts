@@ -132,8 +132,9 @@ export class NaiveFilesystem implements FilesystemApi {
     node.mtime = now()
   }
 
-  async lookup(_ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr> {
-    return this.#attr(this.#child(parent, name))
+  async lookup(_ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr | undefined> {
+    const entry = this.#node(parent).entries.get(key(name))
+    return entry && this.#attr(this.#node(entry.ino))
   }
 
   async getattr(_ctx: RequestContext, ino: Ino): Promise<Attr> {

@@ -18,7 +18,7 @@ export class PathLookup {
   async attrOf(ctx: RequestContext, path: string): Promise<Attr> {
     let attr: Attr | undefined
     for (const name of namesOf(path)) {
-      attr = await this.#fs.lookup(ctx, attr?.ino ?? ROOT_INO, name)
+      attr = await this.#find(ctx, attr?.ino ?? ROOT_INO, name)
     }
     return attr ?? (await this.#fs.getattr(ctx, ROOT_INO))
   }
@@ -40,7 +40,13 @@ export class PathLookup {
 
   async #walk(ctx: RequestContext, names: readonly Uint8Array[]): Promise<Ino> {
     let ino: Ino = ROOT_INO
-    for (const name of names) ino = (await this.#fs.lookup(ctx, ino, name)).ino
+    for (const name of names) ino = (await this.#find(ctx, ino, name)).ino
     return ino
+  }
+
+  async #find(ctx: RequestContext, parent: Ino, name: Uint8Array): Promise<Attr> {
+    const attr = await this.#fs.lookup(ctx, parent, name)
+    if (attr === undefined) throw new FsError('ENOENT')
+    return attr
   }
 }
