@@ -389,18 +389,19 @@ export class Membership {
       this.stop()
       return false
     }
+    const isListed = record.members.some((m) => m.id === self)
     if (isBeyondCuts(record, (each) => admission.appliedOf(each))) {
-      this.#end('rebuild')
+      this.#end(isListed ? 'rebuild' : 'removed')
       return false
     }
     if (admission.passedEpoch < record.forgotten && !lacksState(record)) {
-      this.#end('outdated')
+      this.#end(isListed ? 'outdated' : 'removed')
       return false
     }
     admission.install(record)
     onRecord(record)
     register.known(record)
-    if (record.members.some((m) => m.id === self)) return true
+    if (isListed) return true
     this.#end('removed')
     return false
   }

@@ -75,6 +75,7 @@ class Desk {
   lacksData = false
   passedEpoch: Epoch | 0 = 0
   fetches = 0
+  readonly admission: Admission
   readonly membership: Membership
   /** Resolvers of what has to be applied first; undefined: all is. */
   waits: (() => void)[] | undefined
@@ -83,6 +84,7 @@ class Desk {
     this.links = new AnsweringLinks(self === A ? B : A)
     const nothing = () => {}
     const admission = new Admission({ record, applied: new Map(), epoch: 0 })
+    this.admission = admission
     const register: RegisterNode = new RegisterNode(
       {
         self,
@@ -221,6 +223,20 @@ test('membership - a joiner answers the seal and is live', async (t) => {
   t.is(desk.membership.phase, 'live')
   t.alike(desk.take('record').at(-1)?.record.live, [writer(A), writer(B)])
   desk.membership.stop()
+})
+
+test('membership - who is removed and holds more than the cuts does not start anew', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.told(recordOf(2, [A]))
+  await settle()
+  desk.admission.noteOwn(writer(A), 1 as Seq)
+  const third = recordOf(3, [])
+  const members = third.members.filter(({ id }) => id !== B)
+  const ended = { writer: writer(A), coreKey: CORE_KEY, finalSeq: 0 as Seq }
+  desk.told({ ...third, members, writers: [ended] })
+  await settle()
+  t.alike(desk.ended, ['removed'])
 })
 
 test('membership - a number of a start that was used before: the disk was put back', async (t) => {
