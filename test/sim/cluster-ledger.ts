@@ -152,6 +152,16 @@ export class ClusterLedger {
     }
   }
 
+  /** Its process is gone: of what it had not journaled, the ops of the open entry alone remain. */
+  onKilled(writer: WriterId, journaled: number, open: ReadonlySet<number>): void {
+    for (const [ino, list] of this.#expected) {
+      const kept = list.filter((written) => {
+        return written.writer !== writer || written.seq <= journaled || open.has(written.value)
+      })
+      this.#expected.set(ino, kept)
+    }
+  }
+
   /** What an fsync has covered. */
   get durable(): Vector {
     return this.#durable

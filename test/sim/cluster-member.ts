@@ -126,6 +126,7 @@ export class SimMember {
 
   /** The process is gone; with the machine, so is what was not synced. */
   kill(powerCut: boolean): void {
+    if (this.process) this.#world.onKilled(this)
     this.process?.kill()
     this.process = undefined
     this.replica = undefined

@@ -28,6 +28,7 @@ import { Nemesis } from './cluster-nemesis.ts'
 import type { ClusterParameters } from './cluster-parameters.ts'
 import { drawClusterParameters, firstRecord, KINDS } from './cluster-parameters.ts'
 import { ChosenRecords } from './cluster-register.ts'
+import { writtenValue } from './cluster-state.ts'
 import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
@@ -267,6 +268,15 @@ export class ClusterWorld {
     if (!this.#nemesis.isAtWork) member.boot()
   }
 
+  /** Nobody was told of what is not written down. */
+  onKilled({ id, disk }: SimMember): void {
+    if (disk.incarnation === 0) return
+    const writer = makeWriterId(id, disk.incarnation as Incarnation)
+    const open = disk.openParts.flatMap(({ entry }) => entry.ops.map(writtenValue))
+    const values = new Set(open.filter((value) => value !== undefined))
+    this.ledger.onKilled(writer, disk.heldOf(writer), values)
+  }
+
   /** What an fsync has covered is on the disk of every in-sync member, whatever happens to it. */
   onPowerCut({ id, disk }: SimMember): void {
     const { record } = this.ledger
@@ -375,7 +385,7 @@ export class ClusterWorld {
     for (const [a, b] of this.pairs()) {
       if (this.#nemesis.isCut(a, b) || !isListed(a, b) || !isListed(b, a)) continue
       if (!a.isOnline || !b.isOnline || a.process?.isFrozen || b.process?.isFrozen) continue
-      for (const kind of KINDS) {
+      for (const kind of kindsBetween(a, b)) {
         if (this.random.chance(0.5)) this.#networks[kind].connect(a.id, b.id)
       }
     }
@@ -408,7 +418,7 @@ export class ClusterWorld {
     const listed = this.ledger.record?.members ?? []
     return this.pairs().every(([a, b]) => {
       if (!listed.some((m) => m.id === a.id) || !listed.some((m) => m.id === b.id)) return true
-      return KINDS.every((kind) => this.#networks[kind].isConnected(a.id, b.id))
+      return kindsBetween(a, b).every((kind) => this.#networks[kind].isConnected(a.id, b.id))
     })
   }
 
@@ -456,6 +466,11 @@ export class ClusterWorld {
 }
 
 export type SimNode = SimMember | SimWitness
+
+/** A witness has no data. */
+function kindsBetween(a: SimNode, b: SimNode): readonly FramedKind[] {
+  return a instanceof SimWitness || b instanceof SimWitness ? ['control'] : KINDS
+}
 
 /** The firewall of `node` lets the other in. */
 function isListed(node: SimNode, other: SimNode): boolean {

@@ -195,6 +195,8 @@ export class EpochAuthority {
     const pending = [...this.#membership, ...(this.#change?.membership ?? [])]
     if (pending.length >= PENDING_CHANGES_MAX || pending.some(same)) return []
     if (isMemberChangeDone(this.#record, change)) return []
+    // The record may still name the leader before; whoever asks sees the next one.
+    if (change.kind === 'remove' && change.id === this.#self) return []
     if (memberChangeConflict(this.#record, change) !== undefined) return []
     this.#membership.push(change)
     return this.#begin()

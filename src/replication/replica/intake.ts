@@ -93,10 +93,16 @@ export class Intake {
     this.fetchSlices()
   }
 
-  /** Asks at once for the slices of all that waits. */
-  fetchSlices(): void {
+  /** Bytes come from that member now: what it pushed before was lost. */
+  bulkConnected(member: MemberId): void {
+    if (this.#open) this.fetchSlices(member)
+  }
+
+  /** Asks at once for the slices of all that waits, or of what that member wrote of it. */
+  fetchSlices(member?: MemberId): void {
     const { admission, slices } = this.#components
     for (const { sealed, entry } of [...admission.waiting()]) {
+      if (member !== undefined && memberOf(entry.writer) !== member) continue
       const bare = isBare(sealed, entry)
       if (!slices.holds(entry, bare)) slices.want(entry, bare)
     }

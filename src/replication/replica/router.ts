@@ -59,9 +59,12 @@ export class Router implements ConnectionHandlers {
   }
 
   onConnection(connection: PeerConnection): void {
-    const { peers, membership, tokens, locks } = this.#components
+    const { peers, membership, tokens, locks, intake } = this.#components
     peers.add(connection)
-    if (connection.kind !== 'control') return
+    if (connection.kind === 'bulk') {
+      intake.bulkConnected(connection.member)
+      return
+    }
     tokens.peerConnected(connection.member)
     locks.peerConnected(connection.member)
     membership.onConnected(connection.member)

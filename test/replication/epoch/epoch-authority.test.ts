@@ -212,6 +212,19 @@ test('epoch-authority - a live member is removed', (t) => {
   t.alike(run.last.removedKeys, [memberInfo(B).publicKey])
 })
 
+test('epoch-authority - a new leader is not removed, though the record names the one before', (t) => {
+  const before = pair().last
+  const run = new Transcript(before, B)
+  run.hello(B, 2)
+  run.join(B)
+  run.step({ type: 'members', change: { kind: 'remove', id: B } })
+  run.step({ type: 'lost', member: A })
+  run.sealed(B)
+  t.is(run.last.authority, B)
+  t.alike(run.last.live, [writer(B, 2)], 'never a record without its leader')
+  t.alike(run.last.inSync, [B])
+})
+
 test('epoch-authority - a connection that comes back is sealed again', (t) => {
   const run = pair(C)
   run.hello(C)

@@ -103,3 +103,15 @@ test('intake - what the journal has of a forgotten writer is in the state, and n
   t.alike(voids, [])
   t.is(admission.waitingEntries, 0)
 })
+
+test('intake - what was pushed before bytes could come is asked for when they can', (t) => {
+  const { intake, wanted } = make()
+  intake.bulkConnected(B)
+  intake.open()
+  intake.receive(B, largeWrite(1), false)
+  t.alike(wanted, [], 'its slices may be on their way')
+  intake.bulkConnected(A)
+  t.alike(wanted, [])
+  intake.bulkConnected(B)
+  t.alike(wanted, [1])
+})
