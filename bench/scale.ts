@@ -90,10 +90,13 @@ class ScaleRun {
 
   async withMembers(count: number): Promise<void> {
     progress(`${count} members`)
+    const begin = performance.now()
+    const added = this.#volume.members.length < count
     while (this.#volume.members.length < count) await this.#volume.addMember()
+    const joinSeconds = (performance.now() - begin) / 1000
     const costs = new Map<string, Cost>()
     await this.#changes(`members-${count}`, costs)
-    await this.#add('members', count, costs)
+    await this.#add('members', count, costs, added ? joinSeconds : undefined)
   }
 
   /** A few hundred files of this process come, change and go in `folder`. */
@@ -177,7 +180,13 @@ export async function scale(options: CompareOptions): Promise<ScalePoint[]> {
     await volume.addMember()
     await volume.addMember()
     const run = new ScaleRun(volume)
-    await scaleUp(run, options)
+    try {
+      await scaleUp(run, options)
+    } catch (error) {
+      // Hours of measurements are not lost because the next one failed.
+      progress(`FAILED: ${error instanceof Error ? error.message : String(error)}`)
+      process.exitCode = 1
+    }
     await volume.close()
     for (const problem of scratch.leftovers()) progress(problem)
     return run.points

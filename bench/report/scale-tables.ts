@@ -22,7 +22,7 @@ export interface ScalePoint {
   /** Of each member, at rest. */
   readonly residentMib: readonly number[]
   readonly idleCpuShare: readonly number[]
-  /** Until the first member answers again, after an orderly stop. */
+  /** Until the first member answers again, after an orderly stop; until a member that joined serves. */
   readonly startSeconds?: number
 }
 

@@ -13,6 +13,8 @@ import type { ProcessGroup, System } from './system.ts'
 const VOLUME = 'bench'
 const PORT = 4907
 const START_LIMIT_MS = 90_000
+/** A member that joins copies the volume first. */
+const MOUNT_LIMIT_MS = 3_600_000
 
 export interface Member {
   readonly name: string
@@ -54,7 +56,10 @@ export class TandemVolume {
   async mount(index: number): Promise<void> {
     const { stateDir, mountPath } = this.#member(index)
     try {
-      await this.#run(index, ['mount', stateDir, mountPath])
+      const patience = ['-o', `mount_timeout=${MOUNT_LIMIT_MS / 1000}`]
+      await this.#run(index, ['mount', ...patience, stateDir, mountPath], {
+        limitMs: MOUNT_LIMIT_MS
+      })
     } catch (error) {
       const log = readFileSync(join(stateDir, 'daemon.log'), 'utf8').slice(-2000)
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${log}`)
@@ -101,15 +106,18 @@ export class TandemVolume {
     } else {
       const { stdout } = await this.#run(0, ['invite', this.#member(0).stateDir, ...invitation])
       const code = stdout.trim().split('\n').at(-1)?.trim() ?? ''
-      await this.#run(index, ['join', '-', ...place, '--name', name], code)
+      await this.#run(index, ['join', '-', ...place, '--name', name], { input: code })
     }
     return { name, stateDir: join(dir, VOLUME), mountPath }
   }
 
-  #run(index: number, args: readonly string[], input?: string) {
+  #run(
+    index: number,
+    args: readonly string[],
+    options: { readonly input?: string; readonly limitMs?: number } = {}
+  ) {
     const argv = [...this.#network.enter(index), ...tandemfs, ...args]
-    const options = { limitMs: START_LIMIT_MS }
-    return run(argv, input === undefined ? options : { ...options, input })
+    return run(argv, { limitMs: START_LIMIT_MS, ...options })
   }
 }
 
