@@ -7,6 +7,7 @@ import { Durability } from '../../src/replication/durability.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
 import { Checkpoints } from '../../src/replication/replica/checkpoints.ts'
+import { SliceFetches } from '../../src/replication/replica/slice-fetches.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
 import { CLUSTER_EPOCH_MUTANTS } from './cluster-epoch-mutants.ts'
@@ -144,10 +145,10 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
     withinSeeds: 400,
     apply: () =>
       swap(
-        Slices.prototype,
+        SliceFetches.prototype,
         'fetch',
         (original) =>
-          function (this: Slices, slice) {
+          function (this: SliceFetches, slice) {
             return original.call(this, slice, () => true)
           }
       )

@@ -5,13 +5,14 @@
  * Invariant (RULES 3): `holds(entry)` is true only when every slice of the entry stands in a
  * segment file here with the bytes its sha256 names, or an in-sync member that had applied the
  * entry before it was asked does not have the slice: it is dead (RULES 11: nothing refers to it any
- * more). Who had not may lack it like everybody else, for example when its writer lost power.
+ * more). Who had not may lack it like everybody else, for example when its writer lost power. How
+ * they are fetched is in slice-fetches.ts.
  * Nobody answers before its journal is replayed: until then bytes may stand there alone.
  */
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
 import { INLINE_MAX_BYTES } from '../../fs/op.ts'
-import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
 import type { MemberId, SegmentId } from '../../fs/primitives.ts'
@@ -20,8 +21,10 @@ import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import type { SliceFetch, SlicePush, SliceReply } from '../messages.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
-import { sha256, sliceMatches } from '../storage/segment-store.ts'
+import { sha256 } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
+import type { FetchOutcome, HadIt, SliceFetchesOptions } from './slice-fetches.ts'
+import { keyOf, SliceFetches } from './slice-fetches.ts'
 
 export interface SlicesComponents {
   readonly segments: Pick<
@@ -40,17 +43,10 @@ export interface SlicesComponents {
   readonly onArrived: () => void
 }
 
-export interface SlicesOptions {
-  readonly fetchTimeoutMs: number
-  readonly fetchesMax: number
+export interface SlicesOptions extends SliceFetchesOptions {
   readonly arrivedMax: number
   readonly servingMax: number
-  /** Pause before a slice that nobody in reach had is asked for again. */
-  readonly retryMs: number
 }
-
-/** Of the filesystems below: a hole is made of these. */
-const BLOCK_BYTES = 4096
 
 export const SLICES_DEFAULTS: SlicesOptions = {
   fetchTimeoutMs: 5000,
@@ -60,40 +56,13 @@ export const SLICES_DEFAULTS: SlicesOptions = {
   retryMs: 500
 }
 
-/** What became of a fetch: here now, dead (nothing refers to it), or not to be had at present. */
-export type FetchOutcome = 'here' | 'dead' | 'unavailable'
-
-/** True for members that had the slice before: where it is missing now, it is dead. */
-type HadIt = (member: MemberId) => boolean
-
-interface Wanted {
-  readonly slice: Slice
-  readonly hadIt: HadIt
-}
-
-interface Fetch extends Wanted {
-  readonly asked: Set<MemberId>
-  readonly refused: Set<MemberId>
-  /** Asked when they were known to have had it. */
-  readonly sure: Set<MemberId>
-  /** Somebody who had it has it no more. */
-  isDead: boolean
-  timer: Timer | undefined
-  readonly waiting: ((outcome: FetchOutcome) => void)[]
-}
-
 export class Slices implements SliceStore {
   readonly #components: SlicesComponents
   readonly #options: SlicesOptions
   /** Slices that stand verified in a segment but whose entry may not be applied yet. */
   readonly #arrived = new Map<string, Uint8Array>()
   readonly #dead = new Set<string>()
-  readonly #fetches = new Map<string, Fetch>()
-  readonly #queue: Wanted[] = []
-  /** Keys of all slices that are queued, being fetched, or to be tried again. */
-  readonly #queued = new Set<string>()
-  readonly #unavailable: Wanted[] = []
-  #retry: Timer | undefined
+  readonly #fetches: SliceFetches
   /** Segments with data that no journal holds: an fdatasync of the journal needs theirs as well. */
   #unjournaled = new Set<SegmentId>()
   readonly #restored: Promise<void>
@@ -105,6 +74,19 @@ export class Slices implements SliceStore {
   constructor(components: SlicesComponents, options: SlicesOptions = SLICES_DEFAULTS) {
     this.#components = components
     this.#options = options
+    const { links, clock } = components
+    this.#fetches = new SliceFetches(
+      {
+        links,
+        clock,
+        store: ({ segment, offset, sha256: sha }, data) => this.#store(segment, offset, data, sha),
+        onDead: (key) => {
+          this.#dead.add(key)
+          components.onArrived()
+        }
+      },
+      options
+    )
     this.#restored = new Promise((resolve) => {
       this.#setRestored = resolve
     })
@@ -201,17 +183,16 @@ export class Slices implements SliceStore {
     for (const slice of fetchedSlices(entry, bare)) {
       const key = keyOf(slice)
       if (this.#arrived.has(key) || this.#dead.has(key)) continue
-      if (this.#fetches.has(key) || this.#queued.has(key)) continue
+      if (this.#fetches.isWanted(slice)) continue
       if (this.#components.segments.verifySha(slice) === 'ok') {
         this.#noteArrived(key, slice.sha256)
         found = true
         continue
       }
       const hadIt = (member: MemberId): boolean => this.#components.hasApplied(member, entry)
-      this.#queue.push({ slice, hadIt })
-      this.#queued.add(key)
+      this.#fetches.want(slice, hadIt)
     }
-    this.#fill()
+    this.#fetches.fill()
     if (found) this.#components.onArrived()
   }
 
@@ -224,22 +205,24 @@ export class Slices implements SliceStore {
         void this.#serve(from, message)
         break
       case 'slice-reply':
-        this.#onReply(from, message)
+        this.#fetches.onReply(from, message)
         break
     }
   }
 
+  /** See `SliceFetches.fetch`. */
+  fetch(slice: Slice, hadIt: HadIt): Promise<FetchOutcome> {
+    return this.#fetches.fetch(slice, hadIt)
+  }
+
   onPeerGone(member: MemberId): void {
-    for (const fetch of [...this.#fetches.values()]) {
-      if (fetch.asked.has(member) && !fetch.refused.has(member)) this.#ask(fetch)
-    }
+    this.#fetches.onPeerGone(member)
   }
 
   close(): void {
     this.#closed = true
-    this.#retry?.cancel()
     this.#setRestored()
-    for (const fetch of [...this.#fetches.values()]) this.#finish(fetch, 'unavailable')
+    this.#fetches.close()
   }
 
   async #readRepaired(
@@ -296,94 +279,6 @@ export class Slices implements SliceStore {
     if (!oldest.done) this.#arrived.delete(oldest.value)
   }
 
-  /**
-   * Gets the slice into its segment from whoever has it; ends after every member was asked once.
-   * `hadIt`: members that had it; where such a one lacks it now, it is dead.
-   */
-  fetch(slice: Slice, hadIt: HadIt): Promise<FetchOutcome> {
-    if (this.#closed) return Promise.resolve('unavailable')
-    return new Promise((resolve) => {
-      const key = keyOf(slice)
-      let fetch = this.#fetches.get(key)
-      if (!fetch) {
-        fetch = { slice, hadIt, ...emptyFetch() }
-        this.#fetches.set(key, fetch)
-        fetch.waiting.push(resolve)
-        this.#ask(fetch)
-      } else {
-        fetch.waiting.push(resolve)
-      }
-    })
-  }
-
-  #ask(fetch: Fetch): void {
-    fetch.timer?.cancel()
-    const { links, clock } = this.#components
-    const owner = memberOf(writerOfSegment(fetch.slice.segment))
-    const candidates = links.bulkConnected().filter((m) => !fetch.asked.has(m))
-    const member = candidates.find((m) => m === owner) ?? candidates[0]
-    if (member === undefined) {
-      this.#finish(fetch, fetch.isDead ? 'dead' : 'unavailable')
-      return
-    }
-    fetch.asked.add(member)
-    if (fetch.hadIt(member)) fetch.sure.add(member)
-    const { segment, offset, length } = fetch.slice
-    links.sendBulk(member, { type: 'fetch-slice', segment, offset, length })
-    fetch.timer = clock.setTimer(this.#options.fetchTimeoutMs, () => this.#ask(fetch))
-  }
-
-  #onReply(from: MemberId, message: SliceReply): void {
-    const fetch = this.#fetches.get(`${message.segment}:${message.offset}`)
-    // A late answer to who asked for more in one piece (the backlog) says nothing of this slice.
-    if (!fetch?.asked.has(from) || message.length !== fetch.slice.length) return
-    if (message.data && sliceMatches(fetch.slice, message.data)) {
-      const { segment, offset, sha256: sha } = fetch.slice
-      const stored = this.#store(segment, offset, message.data, sha)
-      this.#finish(fetch, stored ? 'here' : 'unavailable')
-      return
-    }
-    const isGone = !message.data || hasHole(fetch.slice, message.data)
-    if (isGone && fetch.sure.has(from)) fetch.isDead = true
-    fetch.refused.add(from)
-    this.#ask(fetch)
-  }
-
-  #finish(fetch: Fetch, outcome: FetchOutcome): void {
-    fetch.timer?.cancel()
-    this.#fetches.delete(keyOf(fetch.slice))
-    for (const resolve of fetch.waiting) resolve(outcome)
-  }
-
-  /** Starts queued fetches while there is room. */
-  #fill(): void {
-    while (this.#fetches.size < this.#options.fetchesMax) {
-      const wanted = this.#queue.shift()
-      if (!wanted) return
-      const key = keyOf(wanted.slice)
-      void this.fetch(wanted.slice, wanted.hadIt).then((outcome) => {
-        if (this.#closed) return
-        if (outcome === 'unavailable') this.#retryLater(wanted)
-        else this.#queued.delete(key)
-        if (outcome === 'dead') {
-          this.#dead.add(key)
-          this.#components.onArrived()
-        }
-        this.#fill()
-      })
-    }
-  }
-
-  /** Whoever has it may come back: the entries that wait for it must not wait for each other. */
-  #retryLater(wanted: Wanted): void {
-    this.#unavailable.push(wanted)
-    this.#retry ??= this.#components.clock.setTimer(this.#options.retryMs, () => {
-      this.#retry = undefined
-      this.#queue.push(...this.#unavailable.splice(0))
-      this.#fill()
-    })
-  }
-
   async #serve(from: MemberId, message: SliceFetch): Promise<void> {
     const { links, segments, logger } = this.#components
     if (this.#serving >= this.#options.servingMax) return
@@ -410,29 +305,6 @@ export function* fetchedSlices(entry: Entry, bare: boolean): Generator<Slice> {
     if (isInline(op) && !bare) continue
     yield* op.slices
   }
-}
-
-function emptyFetch(): Omit<Fetch, keyof Wanted> {
-  const [asked, refused, sure] = [new Set<MemberId>(), new Set<MemberId>(), new Set<MemberId>()]
-  return { asked, refused, sure, isDead: false, timer: undefined, waiting: [] }
-}
-
-/**
- * A slice that was punched reads as zeros, or in part: only the whole blocks of the disk below it
- * and its dead neighbours are freed. What is not what it was and has no such gap is damaged.
- */
-function hasHole({ offset }: Slice, data: Uint8Array): boolean {
-  let start = 0
-  while (start < data.length) {
-    const end = Math.min(data.length, start + BLOCK_BYTES - ((offset + start) % BLOCK_BYTES))
-    if (data.subarray(start, end).every((byte) => byte === 0)) return true
-    start = end
-  }
-  return false
-}
-
-function keyOf(slice: Slice): string {
-  return `${slice.segment}:${slice.offset}`
 }
 
 function errorCode(error: unknown): string | undefined {
