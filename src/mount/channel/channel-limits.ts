@@ -13,6 +13,11 @@ export const REQUEST_HEADER_BYTES = 40
 /** Larger requests get a buffer of their own at once. */
 export const LENT_MAX_BYTES = 4096
 const OPCODE_WRITE = 16
+/**
+ * One may wait for the lock of a directory, and so for a token; those on which a token depends have
+ * to go on meanwhile.
+ */
+const NOTIFY_CONCURRENCY_MIN = 2
 
 export interface ChannelLimits {
   /** Memory for requests that are read and not yet released. */
@@ -33,7 +38,7 @@ export function threadShare(): number {
 export function defaultChannelLimits(): ChannelLimits {
   return {
     budgetBytes: 48 * 1024 * 1024,
-    notifyConcurrency: threadShare(),
+    notifyConcurrency: Math.max(NOTIFY_CONCURRENCY_MIN, threadShare()),
     notifyWaitingMax: 4096,
     closeWaitMs: 500
   }
