@@ -71,7 +71,7 @@ import os, random, subprocess, sys, time
 here, there, count, lister = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[5]
 draw = random.Random(int(sys.argv[4]))
 sides = [here, there]
-folders, files = 6, 300
+folders, files = 3, 300
 for folder in range(folders):
     os.mkdir(here + '/l%d' % folder)
     for n in range(files): open(here + '/l%d/f%d-0' % (folder, n), 'w').close()
@@ -84,22 +84,23 @@ try:
     for n in range(count):
         time.sleep(0.5 + draw.random() * 0.3)
         folder, by = n % folders, draw.randrange(2)
-        for each in draw.sample(range(files), 5):
+        chosen = {}
+        for each in draw.sample(range(files), 30):
             base = '/l%d/f%d-' % (folder, each)
             version[folder][each] += 1
             old, new = base + str(version[folder][each] - 1), base + str(version[folder][each])
+            chosen[old] = new, draw.randrange(0o400, 0o700)
+        for new, mode in chosen.values():
             for side in sides: seen(side + new)
-            mode = draw.randrange(0o400, 0o700)
-            os.chmod(sides[by] + old, mode)
-            for side in sides:
-                if seen(side + old).st_mode & 0o777 != mode: print(n, side, by, old, 'an old mode')
+        for old, (new, mode) in chosen.items():
             if draw.randrange(2):
                 os.rename(sides[by] + old, sides[by] + new)
             else:
                 os.unlink(sides[by] + old)
                 os.close(os.open(sides[by] + new, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-                os.chmod(sides[by] + new, mode)
-            for side in sides:
+            os.chmod(sides[by] + new, mode)
+        for side in sides:
+            for old, (new, mode) in chosen.items():
                 if seen(side + old): print(n, side, by, old, 'is still there')
                 found = seen(side + new)
                 if not found: print(n, side, by, new, 'is not there')
