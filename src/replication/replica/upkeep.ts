@@ -6,6 +6,9 @@
  *   checkpoint  that commit is fsynced in the database file
  *   prune       segments and hypercores the journal feeds are durable as well (RULES 1)
  *   punch       what freed the slices is under a checkpoint durable on every live member (RULES 11)
+ *
+ * One checkpoint at a time, and commits go on beside it: what is not committed stands in memory, and a
+ * checkpoint waits as long as the state is copied for another member.
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
@@ -78,6 +81,8 @@ export class Upkeep {
   #committedEpoch: Epoch | 0
   #checkpointed: StatePosition
   #running: Promise<void> = Promise.resolve()
+  /** A checkpoint waits while the state is copied for another member; commits do not wait for it. */
+  #checkpointing: Promise<void> | undefined
 
   constructor(components: UpkeepComponents, options: UpkeepOptions = UPKEEP_DEFAULTS) {
     this.#components = components
@@ -106,6 +111,7 @@ export class Upkeep {
     this.#stopped = true
     this.#timer?.cancel()
     await this.#running
+    await this.#checkpointing
   }
 
   /** A last commit and checkpoint, so that the next start has nothing to replay. */
@@ -119,12 +125,14 @@ export class Upkeep {
     if (this.#stopped) return
     this.#timer = this.#components.clock.setTimer(this.#options.commitMs, () => {
       this.#running = this.#round()
-        .catch((error: unknown) => {
-          this.#stopped = true
-          this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
-        })
+        .catch((error: unknown) => this.#failed(error))
         .then(() => this.#schedule())
     })
+  }
+
+  #failed(error: unknown): void {
+    this.#stopped = true
+    this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
   }
 
   async #round(): Promise<void> {
@@ -134,8 +142,18 @@ export class Upkeep {
     const large = journal.stats().sizeBytes > this.#options.journalKeepBytes
     // When nothing comes any more the last commit gets its checkpoint, so that the dead is freed.
     const due = this.#commits >= this.#options.commitsPerCheckpoint || large || !isNew
-    if (this.#commits > 0 && due) await this.#checkpoint()
+    if (this.#commits > 0 && due) this.#checkpointing ??= this.#checkpointBeside()
     await this.#punch()
+  }
+
+  async #checkpointBeside(): Promise<void> {
+    try {
+      await this.#checkpoint()
+    } catch (error) {
+      this.#failed(error)
+    } finally {
+      this.#checkpointing = undefined
+    }
   }
 
   async #commit(): Promise<void> {
@@ -154,8 +172,9 @@ export class Upkeep {
   async #checkpoint(): Promise<void> {
     const { journal, segments, checkpoint, flushLogs, logger } = this.#components
     const covered = this.#committedAt
+    const commits = this.#commits
     this.#checkpointed = await checkpoint()
-    this.#commits = 0
+    this.#commits -= commits
     const keepBytes = this.#components.isSpaceShort() ? 0 : this.#options.journalKeepBytes
     if (journal.stats().sizeBytes <= keepBytes) return
     await segments.syncUnsynced()

@@ -77,3 +77,52 @@ test('upkeep - what an open entry has freed waits for the checkpoint of that ent
   t.alike(punched, [0])
   await upkeep.stop()
 })
+
+test('upkeep - commits do not wait for a checkpoint that is held up, its end does', async (t) => {
+  const clock = new HandClock()
+  const steps: string[] = []
+  let appended = 1
+  let endCheckpoint: () => void = () => {}
+  const position = { epoch: ONE, applied: vectorAt(1) }
+  const components = {
+    state: { position: () => position, commit: () => steps.push('commit') },
+    journal: {
+      get appended() {
+        return appended
+      },
+      stats: () => ({ sizeBytes: 2 ** 40 }),
+      prune: (covered: number) => steps.push(`prune ${covered}`)
+    },
+    segments: { canPunch: false, syncUnsynced: async () => {} },
+    checkpoint: () =>
+      new Promise((resolve) => {
+        steps.push('checkpoint')
+        endCheckpoint = () => resolve(position)
+      }),
+    flushLogs: async () => {},
+    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
+    applied: () => vectorAt(1),
+    position: () => position,
+    epoch: () => ONE,
+    isSpaceShort: () => false,
+    clock,
+    logger: new NotedLogger(),
+    onFatal: (error: Error) => t.fail(error.message)
+  }
+  const upkeep = new Upkeep(components as unknown as UpkeepComponents)
+  upkeep.start()
+  for (appended = 1; appended <= 3; appended++) {
+    clock.advance(1000)
+    await settle()
+  }
+  t.alike(steps.splice(0), ['commit', 'checkpoint', 'commit', 'commit'])
+  let isStopped = false
+  const stopped = upkeep.stop().then(() => {
+    isStopped = true
+  })
+  await settle()
+  t.absent(isStopped)
+  endCheckpoint()
+  await stopped
+  t.alike(steps, ['prune 1'], 'what the checkpoint covers and no more')
+})
