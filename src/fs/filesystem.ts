@@ -293,7 +293,7 @@ export class Filesystem implements FilesystemApi {
     for (const ino of inos) this.#core.openFiles.forget(ino)
   }
 
-  /** Every handle now open on the inode answers EIO until it is closed; see `OpenFiles.poisonInode`. */
+  /** Every handle now open on the inode answers EIO until it is closed. */
   poisonInode(ino: Ino): void {
     this.#core.openFiles.poisonInode(ino)
   }

@@ -2,8 +2,8 @@
  * Which inodes this member has open, and through which handles. Keeps RULES 27: once this member
  * has said that an orphan is closed here for good, no open of it succeeds in this incarnation, and no
  * other operation on it (ops/core.ts). Keeps the local half of RULES 4 and 5: a poisoned handle answers
- * EIO until it is closed; lost changes of a file that nobody had open are told to the next one here who
- * syncs it or gives it a name, once. Knows which lock owners came through which handle, for close and poison.
+ * EIO until it is closed; that bytes of a file were lost which nobody had open any more is told to the next
+ * one here who gives it a name, once. Knows which lock owners came through which handle, for close and poison.
  */
 import { assert } from './assert.ts'
 import { FsError } from './errno.ts'
@@ -31,7 +31,7 @@ interface OpenFileState extends OpenFile {
   locks: readonly HandleLock[]
 }
 
-/** Of more lost files that nobody had open the oldest are not told of. */
+/** Of more files that lost bytes the oldest are not told of. */
 const UNTOLD_MAX = 65_536
 
 const NO_LOCKS: readonly HandleLock[] = []
@@ -44,7 +44,7 @@ export class OpenFiles {
   readonly #nameless = new Set<Ino>()
   /** Owners of record locks that were lost, of open inodes. */
   readonly #lostOwners = new Map<Ino, Set<bigint>>()
-  /** Changes of them were lost, and nobody was told. */
+  /** Bytes of them were lost, and nobody was told. */
   readonly #untold = new Set<Ino>()
   #nextHandle = 1
 
@@ -193,19 +193,28 @@ export class OpenFiles {
     this.#untold.delete(ino)
   }
 
-  /** All handles now open on the inode answer EIO until they are closed; for none see `assertTold`. */
+  /** All handles now open on the inode answer EIO until they are closed. */
   poisonInode(ino: Ino): void {
-    const files = this.#byInode.get(ino)
-    if (files) for (const file of files) file.poisoned = true
+    for (const file of this.#byInode.get(ino) ?? []) file.poisoned = true
+  }
+
+  /** Bytes of the file were lost: as `poisonInode`, and for nobody's handle see `assertTold`. */
+  poisonData(ino: Ino): void {
+    if (this.#byInode.has(ino)) this.poisonInode(ino)
     else this.#noteUntold(ino)
   }
 
+  /** All bytes of the file are replaced from now on: those that were lost are not missed. */
+  rewritten(ino: Ino): void {
+    this.#untold.delete(ino)
+  }
+
   /**
-   * For whoever relies on what the inode contains. Throws EIO, once, when changes of it were lost
-   * while nobody here had it open.
+   * For whoever gives the file a name, perhaps that of a whole one. Throws EIO, once, when bytes of it were
+   * lost while nobody here had it open.
    */
   assertTold(ino: Ino): void {
-    if (this.#untold.delete(ino)) throw new FsError('EIO', `changes of inode ${ino} were lost`)
+    if (this.#untold.delete(ino)) throw new FsError('EIO', `bytes of inode ${ino} were lost`)
   }
 
   #noteUntold(ino: Ino): void {

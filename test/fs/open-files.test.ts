@@ -89,27 +89,26 @@ test('open-files - poison is for handles open now, not for later ones', (t) => {
   files.close(A, old)
 })
 
-test('open-files - what was lost of a file nobody had open is remembered until told or removed', (t) => {
+test('open-files - bytes lost of a file nobody had open are remembered until told, or of no use', (t) => {
   const files = new OpenFiles()
-  const isTold = (ino: Ino): boolean => {
-    try {
-      files.assertTold(ino)
-      return true
-    } catch {
-      return false
-    }
-  }
+  const isTold = (ino: Ino): boolean => codeOf(() => files.assertTold(ino)) !== 'EIO'
   const handle = files.open(A, 0, false)
-  files.poisonInode(A)
+  files.poisonData(A)
+  t.is(
+    codeOf(() => files.get(A, handle)),
+    'EIO'
+  )
   files.close(A, handle)
   t.ok(isTold(A), 'its handle has told it')
-  files.poisonInode(B)
+  files.poisonData(B)
   t.absent(isTold(B))
   t.ok(isTold(B), 'once')
-  files.poisonInode(B)
-  files.forget(B)
-  t.ok(isTold(B))
-  for (let ino = 1; ino <= 65_537; ino++) files.poisonInode(ino as Ino)
+  for (const end of [() => files.forget(B), () => files.rewritten(B)]) {
+    files.poisonData(B)
+    end()
+    t.ok(isTold(B))
+  }
+  for (let ino = 1; ino <= 65_537; ino++) files.poisonData(ino as Ino)
   t.ok(isTold(1 as Ino), 'bounded')
   t.absent(isTold(2 as Ino))
 })

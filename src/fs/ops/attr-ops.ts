@@ -39,6 +39,7 @@ function setAttrOps(core: Core, inode: Inode, request: SetAttrRequest, time: Tim
   const { size } = request
   if (size !== undefined) {
     assertSize(inode, size)
+    if (size === 0) core.openFiles.rewritten(inode.ino)
     ops.push({ type: 'truncate', ino: inode.ino, size, time })
   }
   const attributes = setAttrOp(inode, request, time)

@@ -19,7 +19,7 @@ import type { StateStore } from '../../fs/state/state-store.ts'
 import type { Defer } from '../../replication/defer.ts'
 import type { Entry, SealedEntry } from '../../replication/entry.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
-import { inosBeyondCuts } from '../../replication/replica/recovery.ts'
+import { changesData, inosBeyondCuts } from '../../replication/replica/recovery.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import { REPLICA_DEFAULTS } from '../../replication/replica/replica-components.ts'
 import { openReplica } from '../../replication/replica/replica-open.ts'
@@ -203,7 +203,12 @@ async function poisonLost(
   const entries = readEntries(files, 0 as JournalPosition, end)
   const lost = await inosBeyondCuts(entries, record, new Turns(clock))
   if (lost === 'any') openFiles.poisonAll()
-  else for (const ino of lost) openFiles.poisonInode(ino)
+  else for (const [ino, isData] of lost) poison(openFiles, ino, isData)
+}
+
+function poison(openFiles: OpenFiles, ino: Ino, isData: boolean): void {
+  if (isData) openFiles.poisonData(ino)
+  else openFiles.poisonInode(ino)
 }
 
 function moveIfThere(from: string, to: string): void {
@@ -226,7 +231,7 @@ function salvage(
   const name = join(directory.salvage, `entry-${writer}-${seq}`)
   writeFileSync(`${name}.head`, sealed.head, { mode: 0o600 })
   if (sealed.payload.length > 0) writeFileSync(`${name}.payload`, sealed.payload, { mode: 0o600 })
-  for (const op of entry.ops) openFiles.poisonInode(op.ino)
+  for (const op of entry.ops) poison(openFiles, op.ino, changesData(op))
   logger.warn({ writer, seq, ops: entry.ops.length, name }, 'entry beyond its cut kept aside')
 }
 

@@ -6,6 +6,7 @@
  * bytes of its large slices not. An entry that the committed state does not contain counts as held
  * only when its slices are there (RULES 3); what follows it waits in admission and is fetched.
  */
+import type { Op } from '../../fs/op.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
@@ -48,21 +49,27 @@ export async function scanHeld(
   return admission.applied
 }
 
+/** True for an op that changes what a file contains. */
+export function changesData({ type }: Op): boolean {
+  return type === 'write' || type === 'truncate' || type === 'punch' || type === 'clone'
+}
+
 /**
- * Inodes that entries beyond the record's cuts have changed; 'any' when the journal does not go
+ * Inodes that entries beyond the record's cuts have changed, true for those whose bytes they changed;
+ * 'any' when the journal does not go
  * back to a cut any more (RULES 4: what was open on them has lost something).
  */
 export async function inosBeyondCuts(
   entries: Iterable<{ readonly entry: SealedEntry }>,
   record: EpochRecord,
   turns: Turns
-): Promise<ReadonlySet<Ino> | 'any'> {
+): Promise<ReadonlyMap<Ino, boolean> | 'any'> {
   const cuts = new Map<WriterId, number>()
   for (const { writer, finalSeq } of record.writers) {
     if (finalSeq !== undefined) cuts.set(writer, finalSeq)
   }
   const started = new Set<WriterId>()
-  const inos = new Set<Ino>()
+  const inos = new Map<Ino, boolean>()
   for (const { entry: sealed } of entries) {
     if (turns.isOver()) await turns.pause()
     const { writer, seq } = sealed
@@ -71,7 +78,9 @@ export async function inosBeyondCuts(
     if (!started.has(writer) && seq > cut + 1) return 'any'
     started.add(writer)
     if (seq <= cut) continue
-    for (const op of openEntry(sealed).ops) inos.add(op.ino)
+    for (const op of openEntry(sealed).ops) {
+      inos.set(op.ino, inos.get(op.ino) === true || changesData(op))
+    }
   }
   return inos
 }

@@ -161,8 +161,8 @@ test('recovery - what entries beyond the cuts have changed', async (t) => {
   })
   const lost = (...journal: Pairs) =>
     inosBeyondCuts(journalOf(...journal).entries(), ended, turns())
-  t.alike(await lost([A1, 1], [A1, 2], [B1, 9]), new Set(), 'nothing beyond')
-  t.alike(await lost([A1, 2], [A1, 3]), new Set([5]))
-  t.alike(await lost([A1, 3]), new Set([5]), 'it begins right behind the cut')
+  t.alike(await lost([A1, 1], [A1, 2], [B1, 9]), new Map(), 'nothing beyond')
+  t.alike(await lost([A1, 2], [A1, 3]), new Map([[5, false]]))
+  t.alike(await lost([A1, 3]), new Map([[5, false]]), 'it begins right behind the cut')
   t.is(await lost([A1, 4]), 'any', 'what stood between is not known')
 })
