@@ -42,8 +42,11 @@ const SUBMOUNT_PAUSE_MS = 10_000
 /** Listings that may be on their way into the kernel at a time; further ones are without names. */
 const UNSETTLED_MAX = 1024
 const SILENT_MS = 50
-/** An answer about a settling directory is held so long at most. */
-const HELD_MS = 1000
+/**
+ * An answer about a settling directory is held so long at most, and once more when its path is walked
+ * again: longer than names need to run out where no epoch can be told.
+ */
+const HELD_MS = 2000
 /** A listing that is valid for so long is not given again to whoever asks. */
 const FRESH_MS = 300
 /** Directories, and open ones, of which it is known how they were listed. */
