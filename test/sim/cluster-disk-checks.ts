@@ -9,10 +9,14 @@ import type { Disk } from './cluster-disk.ts'
 import { SafetyError } from './cluster-faults.ts'
 import type { ClusterLedger } from './cluster-ledger.ts'
 
-/** Who counts as in sync holds all up to the cuts when the record is chosen, durably. */
+/**
+ * Who counts as in sync holds all up to the cuts when the record is chosen, durably, and the bytes
+ * of what nothing has replaced.
+ */
 export function checkAtCuts(
   { id, disk }: { readonly id: MemberId; readonly disk: Disk },
-  record: EpochRecord
+  record: EpochRecord,
+  ledger: ClusterLedger
 ): void {
   const held = disk.durablyHeld()
   for (const { epoch, cuts } of record.history) {
@@ -22,6 +26,12 @@ export function checkAtCuts(
       const what = `only ${has} of ${writer} durably, the cut of epoch ${epoch} is ${seq}`
       throw new SafetyError(`member ${id} is in sync in epoch ${record.epoch} with ${what}`)
     }
+  }
+  const agreed = new Map(record.history.flatMap(({ cuts }) => cuts))
+  for (const { slice, writer, seq } of ledger.newestSlices()) {
+    if (seq > (agreed.get(writer) ?? 0) || ledger.isVoid(writer, seq)) continue
+    if (disk.holds(slice) || disk.hasPayload(writer, seq)) continue
+    throw new SafetyError(`member ${id} is in sync without the bytes of ${writer}:${seq}`)
   }
 }
 

@@ -45,7 +45,8 @@ const STRANDED: ClusterMutant['parameters'] = {
 const DISTURBED: ClusterMutant['parameters'] = {
   ...{ members: 5, hasWitness: false, lockers: 0, clients: 2, thinkMaxUs: 100_000, bursts: 0.3 },
   ...{ partitions: true, diskStalls: true, freezes: false, powerCuts: false, leaves: false },
-  ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.3, aimed: 0.4, killsHealthy: false }
+  ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.5, aimed: 0.4, killsHealthy: false },
+  favourite: 'straggle'
 }
 
 export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
@@ -96,7 +97,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'who stops gives the lead up before a record goes on without it',
     withinSeeds: 1000,
-    parameters: { ...STRANDED, members: 4, hasWitness: true },
+    parameters: { ...STRANDED, members: 4, hasWitness: true, favourite: 'strand' },
     apply: () =>
       swap(
         RegisterNode.prototype,

@@ -167,11 +167,14 @@ export class ClusterLedger {
     return this.#durable
   }
 
+  /** The last data write of each inode. */
+  newestSlices(): DataWritten[] {
+    return [...this.#slices.values()]
+  }
+
   /** The bytes that an fsync has covered and nothing has replaced. */
   durableSlices(): DataWritten[] {
-    return [...this.#slices.values()].filter(
-      ({ writer, seq }) => seq <= (this.#durable.get(writer) ?? 0)
-    )
+    return this.newestSlices().filter(({ writer, seq }) => seq <= (this.#durable.get(writer) ?? 0))
   }
 
   isEnded(writer: WriterId): boolean {

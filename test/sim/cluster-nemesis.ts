@@ -7,6 +7,8 @@ const SECOND_US = 1_000_000
 const TOGETHER_US = 50_000
 /** Just longer than a lease, and longer than what follows its end. */
 const STRAGGLER_BACK_US = [1_500_000, 3_500_000] as const
+/** Their place among the faults. */
+const FAVOURITES = { strand: 10, straggle: 11 } as const
 const FLICKERS_MAX = 4
 const FLICKER_US = 400_000
 const STRAGGLER_AWAY_US = [3_000_000, 7_000_000] as const
@@ -71,7 +73,9 @@ export class Nemesis {
     const { random, parameters } = world
     const node = this.#pick()
     const spanUs = random.below(random.pick([SECOND_US / 2, 4 * SECOND_US, 12 * SECOND_US]))
-    const dice = random.below(12)
+    const { favourite } = parameters
+    const drawn = random.below(12)
+    const dice = favourite !== undefined && random.chance(0.5) ? FAVOURITES[favourite] : drawn
     if (dice === 1 && parameters.freezes) this.#freeze(node, spanUs)
     else if (dice === 2 && parameters.leaves) this.#leave(node, spanUs)
     else if (dice === 3 && parameters.diskStalls) this.#stallDisk(node, spanUs)

@@ -11,6 +11,8 @@ export const KINDS: readonly FramedKind[] = ['control', 'bulk']
 
 export type ClusterParameters = ReturnType<typeof drawClusterParameters>
 
+export type FavouriteFault = 'strand' | 'straggle'
+
 export function drawClusterParameters(random: Random) {
   return {
     members: random.pick([2, 2, 2, 3, 3, 4, 5]),
@@ -47,6 +49,8 @@ export function drawClusterParameters(random: Random) {
     atSeals: random.pick([0, 0, 0.1]),
     /** That a program writes several times in a row. */
     bursts: random.pick([0, 0.3]),
+    /** Every other fault is this one: for what is aimed. */
+    favourite: undefined as FavouriteFault | undefined,
     /** In the end one member of the healthy cluster dies. */
     killsHealthy: random.chance(0.5),
     /** It comes back on a disk that stands still. */

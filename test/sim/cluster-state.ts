@@ -93,6 +93,7 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   #freed: FreedSlice[]
   readonly #shelf: Map<string, Buffer>
   #due: Slice[]
+  #newestOrigin: Origin | undefined
 
   constructor(disk: StateDisk, process: SimProcess, onApply: (op: Op, origin: Origin) => void) {
     const image = disk.newest
@@ -115,8 +116,14 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
     return this.#registers.get(ino)?.values ?? []
   }
 
+  /** The last entry of which an op was applied by this process; it may still be open. */
+  get newestOrigin(): Origin | undefined {
+    return this.#newestOrigin
+  }
+
   apply(op: Op, origin: Origin): void {
     this.#onApply(op, origin)
+    this.#newestOrigin = origin
     if (op.type === 'create') {
       assert(!this.#registers.has(op.ino), 'created twice')
       this.#registers.set(op.ino, { values: [], slice: undefined, sliceValue: 0 })

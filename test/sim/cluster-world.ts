@@ -247,7 +247,7 @@ export class ClusterWorld {
       if (record.forgotten > 0) this.count('forgotten')
       for (const member of this.#members.values()) {
         this.#checkRemembered(member, record)
-        if (record.inSync.includes(member.id)) checkAtCuts(member, record)
+        if (record.inSync.includes(member.id)) checkAtCuts(member, record, this.ledger)
         const { replica } = member
         if (!replica || !member.process || record.live.includes(replica.writer)) continue
         if (!this.ledger.isEnded(replica.writer) || !replica.membership.mayAnswer()) continue
@@ -435,12 +435,14 @@ export class ClusterWorld {
   }
 
   #isSettled(): boolean {
-    const replicas = this.current().map(({ replica }) => replica)
-    const [first] = replicas
+    const members = this.current()
+    const first = members[0]?.replica
     if (!first || !this.allLive() || !this.locks.isIdle) return false
     const { remembered } = first.admission
-    return replicas.every((replica) => {
-      return replica && vectorEquals(replica.admission.remembered, remembered)
+    return members.every(({ replica, state }) => {
+      if (!replica || !vectorEquals(replica.admission.remembered, remembered)) return false
+      const newest = state?.newestOrigin
+      return !newest || newest.seq <= replica.admission.appliedOf(newest.writer)
     })
   }
 
