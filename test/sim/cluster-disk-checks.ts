@@ -44,6 +44,8 @@ export function checkPruned(disk: Disk, entries: readonly SealedEntry[], applied
   for (const sealed of entries) {
     const { writer, seq } = sealed
     if ((applied.get(writer) ?? 0) < seq || isForgotten(disk.record, writer)) continue
+    // What waited for bytes at the replay was journaled again when it was applied.
+    if (disk.journal.some((entry) => entry.writer === writer && entry.seq === seq)) continue
     const name = `${writer}:${seq}`
     if ((position.applied.get(writer) ?? 0) < seq) {
       throw new SafetyError(`${name} leaves the journal ahead of the checkpoint`)

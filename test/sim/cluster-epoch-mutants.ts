@@ -46,7 +46,8 @@ const DISTURBED: ClusterMutant['parameters'] = {
   ...{ members: 5, hasWitness: false, lockers: 0, clients: 2, thinkMaxUs: 100_000, bursts: 0.3 },
   ...{ partitions: true, diskStalls: true, freezes: false, powerCuts: false, leaves: false },
   ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.5, aimed: 0.4, killsHealthy: false },
-  favourite: 'straggle'
+  favourite: 'straggle',
+  repeats: 1
 }
 
 export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [

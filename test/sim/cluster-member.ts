@@ -151,7 +151,7 @@ export class SimMember {
       {
         send: (type, body) => {
           net.send(this.id, peer, { type, body })
-          if (kind === 'control') this.#world.onControlSent(this.id, peer, type)
+          if (kind === 'control') this.#world.onControlSent(this.id, peer, { type, body })
         },
         close: () => net.disconnect(this.id, peer)
       },

@@ -49,6 +49,8 @@ export function drawClusterParameters(random: Random) {
     atSeals: random.pick([0, 0, 0.1]),
     /** That a program writes several times in a row. */
     bursts: random.pick([0, 0.3]),
+    /** That an old seal or answer comes once more. */
+    repeats: 0,
     /** Every other fault is this one: for what is aimed. */
     favourite: undefined as FavouriteFault | undefined,
     /** In the end one member of the healthy cluster dies. */

@@ -28,6 +28,7 @@ import { Nemesis } from './cluster-nemesis.ts'
 import type { ClusterParameters } from './cluster-parameters.ts'
 import { drawClusterParameters, firstRecord, KINDS } from './cluster-parameters.ts'
 import { ChosenRecords } from './cluster-register.ts'
+import { Repeats } from './cluster-repeats.ts'
 import { writtenValue } from './cluster-state.ts'
 import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
@@ -88,6 +89,7 @@ export class ClusterWorld {
   readonly #networks: Record<FramedKind, Network<Packet>>
   readonly #counters = new Map<string, number>()
   readonly #nemesis: Nemesis
+  readonly #repeats = new Repeats(this)
   readonly #steps: number
   readonly #settling = new Settling()
   #failure: Error | undefined
@@ -208,8 +210,9 @@ export class ClusterWorld {
   }
 
   /** What a member says to another one. */
-  onControlSent(from: MemberId, to: MemberId, type: number): void {
+  onControlSent(from: MemberId, to: MemberId, { type, body }: Packet): void {
     if (type === SEAL_TYPE) this.#nemesis.onSeal(from, to)
+    if (this.parameters.repeats > 0) this.#repeats.onSent({ from, to, type, body })
   }
 
   onRecordSaved(id: MemberId, record: EpochRecord): void {
@@ -386,7 +389,9 @@ export class ClusterWorld {
       if (this.#nemesis.isCut(a, b) || !isListed(a, b) || !isListed(b, a)) continue
       if (!a.isOnline || !b.isOnline || a.process?.isFrozen || b.process?.isFrozen) continue
       for (const kind of kindsBetween(a, b)) {
-        if (this.random.chance(0.5)) this.#networks[kind].connect(a.id, b.id)
+        if (!this.random.chance(0.5) || this.#networks[kind].isConnected(a.id, b.id)) continue
+        this.#networks[kind].connect(a.id, b.id)
+        if (kind === 'control' && this.parameters.repeats > 0) this.#repeats.onConnected(a.id, b.id)
       }
     }
     this.scheduler.after(20_000 + this.random.below(200_000), () => this.#keepConnecting())

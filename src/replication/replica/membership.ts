@@ -58,6 +58,8 @@ export class Membership {
   #timer: Timer | undefined
   #leaseLostMs: number | undefined
   #lastPause: EpochPause | undefined
+  /** A chosen record without this member, which whoever leads will bring. */
+  #removal: EpochRecord | undefined
 
   constructor(components: MembershipComponents, options: MembershipOptions) {
     this.#components = components
@@ -283,7 +285,11 @@ export class Membership {
     if (record.epoch <= admission.record.epoch) return
     // Whoever stops with this record may be the one whose answer the leader still needs: its own
     // word that the record is chosen comes first.
-    if (this.#departure.isUnderWay || !record.members.some((m) => m.id === self)) return
+    if (this.#departure.isUnderWay) return
+    if (!record.members.some((m) => m.id === self)) {
+      this.#removal = record
+      return
+    }
     saveRecord(record)
     if (this.#phase === 'starting') this.#whileStarting(record, false)
     else this.#install(record)
@@ -297,9 +303,23 @@ export class Membership {
   /** The ballot is won: nobody else leads, and there is no newer record than the one here. */
   onElected(): void {
     const { admission, register } = this.#components
+    if (this.#removal && this.#removal.epoch > admission.record.epoch) {
+      this.#goWith(this.#removal)
+      return
+    }
     if (this.#phase === 'starting') this.#whileStarting(admission.record, true)
     if (this.#currentPhase() === 'ended') register.resign()
     else if (this.#currentPhase() !== 'starting') this.#lead()
+  }
+
+  /** What was begun by a leader before, and removes this member, was finished here. */
+  #goWith(record: EpochRecord): void {
+    const { links, saveRecord } = this.#components
+    saveRecord(record)
+    for (const member of links.connected()) {
+      links.sendControl(member, { type: 'record', record, leads: false })
+    }
+    this.#end('removed')
   }
 
   #lead(): void {

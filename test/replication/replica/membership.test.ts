@@ -225,6 +225,25 @@ test('membership - a joiner answers the seal and is live', async (t) => {
   desk.membership.stop()
 })
 
+test('membership - who finishes the record that removes it tells the others and ends', async (t) => {
+  // An earlier leader had begun it; this member found it when it won the next ballot.
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.told(recordOf(2, [A]))
+  await settle()
+  const third = recordOf(3, [A])
+  const without = { ...third, members: third.members.filter(({ id }) => id !== B) }
+  desk.membership.onChosen(without)
+  t.alike(desk.ended, [], 'the leader may still need its voter')
+  desk.take('record')
+  desk.membership.onElected()
+  t.alike(desk.ended, ['removed'])
+  t.alike(
+    desk.take('record').map(({ record }) => record.epoch),
+    [3]
+  )
+})
+
 test('membership - who is removed and holds more than the cuts does not start anew', async (t) => {
   const desk = new Desk(B, recordOf(2, [A]))
   desk.membership.start()
