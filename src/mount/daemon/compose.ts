@@ -21,7 +21,7 @@ import { prepareMountPoint } from '../mounting/mount-point.ts'
 import { hasSubmounts } from '../mounting/submounts.ts'
 import { CpuLatency, holdCpuLatency } from './cpu-latency.ts'
 import { CurrentFilesystem } from './current-filesystem.ts'
-import { collectYoungObjects, DeadBuffers } from './dead-buffers.ts'
+import { collectAllObjects, collectYoungObjects, DeadBuffers } from './dead-buffers.ts'
 import { checkDriver, driverWarnings } from './driver-limits.ts'
 import type { Incarnation } from './incarnation.ts'
 import { openIncarnation, setStateAside } from './incarnation.ts'
@@ -134,6 +134,7 @@ class MountedNode implements TandemNode {
       },
       release: () => {
         this.#incarnation?.state.releaseMemory()
+        collectAllObjects()
         addon?.trimMemory()
       }
     })

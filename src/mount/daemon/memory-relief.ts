@@ -1,6 +1,6 @@
 /**
- * Gives memory back that was needed in busy times: caches are made smaller and what the allocator
- * keeps free is returned to the system, once, when the process has come to rest.
+ * Gives memory back that was needed in busy times: caches are made smaller, the dead is collected, and
+ * what the allocator keeps free is returned to the system, once, when the process has come to rest.
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 
@@ -10,7 +10,7 @@ export interface MemoryReliefComponents {
   readonly residentBytes: () => number
   /** Processor time used so far. */
   readonly cpuMs: () => number
-  /** Gives back what can be; takes some milliseconds. */
+  /** Gives back what can be; takes some tens of milliseconds. */
   readonly release: () => void
 }
 
