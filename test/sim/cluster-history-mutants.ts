@@ -8,7 +8,7 @@ import { swapGetter } from './swap.ts'
 export const CLUSTER_HISTORY_MUTANTS: readonly ClusterMutant[] = [
   {
     name: 'a member that lacks the bytes of the state it fetched joins (RULES 3)',
-    withinSeeds: 100,
+    withinSeeds: 60,
     apply: () => swapGetter(ToyState.prototype, 'left', () => ({ slices: 0, bytes: 0 }))
   },
   {

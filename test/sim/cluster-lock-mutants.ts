@@ -66,7 +66,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'locks of a member out of reach are given away before its lease is over',
-    withinSeeds: 200,
+    withinSeeds: 60,
     apply: () => {
       const authorities = new WeakMap<LockNode, LockAuthority>()
       return several(
@@ -107,7 +107,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'locks that end with an incarnation are not reported (RULES 5)',
-    withinSeeds: 200,
+    withinSeeds: 60,
     parameters: {
       ...{ members: 3, lockers: 2, holdMaxUs: 10_000_000, isolationMs: 5000 },
       ...{ partitions: true, freezes: true, powerCuts: false, faultGapUs: 5_000_000 }
@@ -124,7 +124,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'what was asked is not asked again in a new epoch',
-    withinSeeds: 400,
+    withinSeeds: 60,
     apply: () =>
       swap(
         LockClient.prototype,
@@ -139,7 +139,7 @@ export const CLUSTER_LOCK_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'tokens are granted though a member out of reach has not acknowledged (RULES 17)',
-    withinSeeds: 400,
+    withinSeeds: 120,
     apply: () => {
       const unreachable = new WeakMap<TokenNode, Set<MemberId>>()
       let node: TokenNode | undefined

@@ -44,7 +44,7 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'an entry is admitted without its slices (RULES 3)',
-    withinSeeds: 400,
+    withinSeeds: 60,
     apply: () => swap(Slices.prototype, 'holds', () => () => true)
   },
   {
@@ -81,7 +81,7 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a part of the open entry is used after a power cut',
-    withinSeeds: 400,
+    withinSeeds: 600,
     apply: () =>
       swap(
         Disk.prototype,
@@ -113,22 +113,22 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'inode numbers are handed out again after a restart (RULES 7)',
-    withinSeeds: 400,
+    withinSeeds: 60,
     hooks: { nextInoRange: () => 1 }
   },
   {
     name: 'the journal is pruned ahead of the checkpoint (RULES 1)',
-    withinSeeds: 400,
+    withinSeeds: 30,
     apply: () => swap(StateDisk.prototype, 'checkpointed', () => () => {})
   },
   {
     name: 'the journal is pruned before the logs are durable (RULES 1)',
-    withinSeeds: 2000,
+    withinSeeds: 30,
     apply: () => swap(ToyLogs.prototype, 'flush', () => async () => new Map())
   },
   {
     name: 'the state is committed ahead of the journal (RULES 13)',
-    withinSeeds: 2000,
+    withinSeeds: 30,
     apply: () =>
       several(
         swap(ToyJournal.prototype, 'syncNow', () => () => {}),
@@ -137,12 +137,12 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'dead slices are punched before what freed them is safe (RULES 11)',
-    withinSeeds: 2000,
+    withinSeeds: 30,
     apply: () => swap(Checkpoints.prototype, 'coverEverywhere', () => () => true)
   },
   {
     name: 'a slice that nobody has is taken for dead (RULES 3, 11)',
-    withinSeeds: 400,
+    withinSeeds: 600,
     apply: () =>
       swap(
         SliceFetches.prototype,
@@ -155,7 +155,7 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'entries of others are not kept until their log has them (RULES 15)',
-    withinSeeds: 2000,
+    withinSeeds: 30,
     apply: () => swap(ToyState.prototype, 'put', () => () => {})
   },
   {

@@ -13,7 +13,7 @@ const EXPECTED = [
   ...['epochs', 'reads', 'syncs', 'largeWrites', 'voided'],
   ...['locked', 'lockedWrites'],
   ...['kills', 'powerCuts', 'cuts', 'isolations', 'splits', 'stranded'],
-  ...['freezes', 'left', 'diskStalls', 'memberChanges']
+  ...['freezes', 'left', 'diskStalls', 'memberChanges', 'straggled', 'disturbed', 'slowReturns']
 ]
 
 test(`cluster simulation - ${SEEDS} seeds keep every promise`, {

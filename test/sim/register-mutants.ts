@@ -68,7 +68,7 @@ function isRefused(answer: VoterAnswer): boolean {
 export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   {
     name: 'a promise is not saved',
-    withinSeeds: 8000,
+    withinSeeds: 5000,
     apply: () =>
       mutateVoter((answer, request) => {
         const { save: _, ...rest } = answer
@@ -140,7 +140,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'of several accepted records the one of the lowest ballot is taken',
-    withinSeeds: 3000,
+    withinSeeds: 3300,
     apply: () =>
       mutatePromises((promise) => {
         const { accepted } = promise
@@ -185,7 +185,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'who finds newer voters does not ask them',
-    withinSeeds: 3000,
+    withinSeeds: 3300,
     apply: () => {
       const asked = new WeakMap<Proposer, Set<number>>()
       return mutateProposer((event, step, self) => {
@@ -210,7 +210,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the others are asked to accept before the own voter has',
-    withinSeeds: 3000,
+    withinSeeds: 60,
     apply: () =>
       mutateProposer((event, step) =>
         step(event).flatMap((effect) => {
@@ -219,13 +219,13 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
           const others = new Set([...voters, ...votersBefore].map(([id]) => id))
           others.delete(effect.to)
           if (ballotOwner(effect.message.ballot) !== effect.to) return [effect]
-          return [effect, ...[...others].map((to) => ({ ...effect, to }))]
+          return [...[...others].map((to) => ({ ...effect, to })), effect]
         })
       )
   },
   {
     name: 'the lease is counted from the answer, not from the question',
-    withinSeeds: 1000,
+    withinSeeds: 1500,
     apply: () =>
       mutateProposer((event, step) => {
         if (event.type !== 'reply' || event.reply.type !== 'renewed') return step(event)
@@ -234,7 +234,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the lease has no margin',
-    withinSeeds: 3000,
+    withinSeeds: 1200,
     apply: () =>
       swap(
         Proposer.prototype,

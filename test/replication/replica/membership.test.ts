@@ -351,6 +351,24 @@ test('membership - a seal is answered in its round', async (t) => {
   desk.membership.stop()
 })
 
+test('membership - a seal of a leader that was replaced is not obeyed', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A]))
+  desk.membership.start()
+  desk.told(recordOf(2, [A]))
+  await settle()
+  const epoch = 3 as Epoch
+  const seal = { type: 'seal', epoch, round: 9, cuts: EMPTY } as const
+  desk.membership.onSeal(A, { ...seal, ballot: ballotAbove(BALLOT, A) })
+  await settle()
+  t.is(desk.take('sealed').length, 1)
+  const limits = desk.limits.length
+  desk.sealed(7)
+  await settle()
+  t.alike(desk.take('sealed'), [], 'its ballot is lower')
+  t.is(desk.limits.length, limits, 'what was answered stays all that is held')
+  desk.membership.stop()
+})
+
 test('membership - a seal that comes again gets the same answer and lifts no limit', async (t) => {
   // The leader may have made the cuts of the first answer when it is reminded.
   const desk = new Desk(B, recordOf(2, [A]))
