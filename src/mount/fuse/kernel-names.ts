@@ -60,8 +60,8 @@ export class KernelNames {
   readonly #settling = new Map<Ino, Promise<void>>()
   /** When the names of a directory that were given by listing it run out. */
   readonly #listed = new Map<Ino, number>()
-  /** Handles whose listing was begun while what an earlier one gave was still valid. */
-  readonly #again = new Set<HandleId>()
+  /** Handles whose listing was begun while what an earlier one gave was still valid, with directory. */
+  readonly #again = new Map<HandleId, Ino>()
   /** When the last of the names given runs out. */
   #namesEndMs = 0
   /** No names are given before. */
@@ -87,7 +87,15 @@ export class KernelNames {
 
   arrived(request: ServedRequest): void {
     this.#unsettled.arrived(request)
+    if (this.#again.size === 0) return
     if (request.body.op === 'releasedir') this.#again.delete(request.body.handle)
+    else if (request.body.op === 'lookup') this.#lacks(request.nodeid)
+  }
+
+  /** The kernel has let go of names of the directory by itself, for memory: it is given them again. */
+  #lacks(directory: Ino): void {
+    this.#listed.delete(directory)
+    for (const [handle, listed] of this.#again) if (listed === directory) this.#again.delete(handle)
   }
 
   /** Validity of a name of the directory in an answer that is written now; 0: it may not be kept. */
@@ -120,7 +128,7 @@ export class KernelNames {
       this.#again.delete(handle)
       return false
     }
-    this.#again.add(handle)
+    this.#again.set(handle, directory)
     return true
   }
 

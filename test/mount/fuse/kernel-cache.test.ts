@@ -349,6 +349,21 @@ test('kernel cache - a listing gives names and attributes', async (t) => {
   t.alike(told(), [])
 })
 
+test('kernel cache - names the kernel has let go of by itself are listed again', async (t) => {
+  const { fs, ask } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  const given = async (cookie: number): Promise<number[]> => {
+    return listedIn(await ask(Opcode.READDIRPLUS, listFrom(cookie))).map(({ nodeid }) => nodeid)
+  }
+  t.alike(await given(0), [0, 0, ino])
+  await ask(Opcode.RELEASEDIR, closed)
+  t.alike(await given(0), [0, 0, 0], 'the kernel still has it')
+  await ask(Opcode.LOOKUP, strings('d'))
+  t.alike(await given(2), [ino], 'the inode alone: its name was asked for')
+  await ask(Opcode.RELEASEDIR, closed)
+  t.alike(await given(0), [0, 0, ino], 'and what is begun next is not left as it is')
+})
+
 test('kernel cache - a listing gives all of an entry or nothing', async (t) => {
   const { fs, ask, cache, clock } = await world()
   const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
