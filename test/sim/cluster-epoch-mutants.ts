@@ -44,7 +44,7 @@ const STRANDED: ClusterMutant['parameters'] = {
 const DISTURBED: ClusterMutant['parameters'] = {
   ...{ members: 5, hasWitness: false, lockers: 0, clients: 2, thinkMaxUs: 100_000, bursts: 0.3 },
   ...{ partitions: true, diskStalls: true, freezes: false, powerCuts: false, leaves: false },
-  ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.5, aimed: 0.4, killsHealthy: false },
+  ...{ delayMaxUs: 30_000, faultGapUs: 5_000_000, atSeals: 0.3, aimed: 0.4, killsHealthy: false },
   favourite: 'straggle',
   repeats: 0.5
 }
@@ -155,7 +155,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'entries behind a cut are applied (RULES 19)',
-    withinSeeds: 120,
+    withinSeeds: 600,
     apply: () => swap(Cuts.prototype, 'isVoid', () => () => false)
   },
   {
@@ -203,7 +203,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'any answer to a seal counts, not the one to the last',
-    withinSeeds: 2000,
+    firstSeed: 250,
+    withinSeeds: 700,
     steps: 20,
     parameters: DISTURBED,
     apply: () => {
