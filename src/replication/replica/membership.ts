@@ -308,7 +308,9 @@ export class Membership {
       return
     }
     if (this.#phase === 'starting') this.#whileStarting(admission.record, true)
-    if (this.#currentPhase() === 'ended') register.resign()
+    // The record it has just finished may leave it out: then it waits for who can lead.
+    const mayLead = admission.record.inSync.includes(this.#components.self)
+    if (this.#currentPhase() === 'ended' || !mayLead) register.resign()
     else if (this.#currentPhase() !== 'starting') this.#lead()
   }
 
