@@ -7,6 +7,9 @@ const FIRST = isSoak ? 1 + (seed % 1_000_000) * 1000 : 1
 const PATIENCE_MS = (isSoak ? 80 : 10) * 60_000
 const SEEDS = isSoak ? 1000 : 48
 const STEPS = isSoak ? 20 : 8
+/** Found faults once; what they do changes with the protocols. */
+const REGRESSION_SEEDS = [410, 1376, 1411, 1483, 1988, 2081, 2314, 2888, 4868, 5889, 6250]
+const REGRESSION_STEPS = 20
 const MUTANT_STEPS = 12
 /** What some seed has to have seen, or the simulation has become too tame. */
 const EXPECTED = [
@@ -31,6 +34,13 @@ test(`cluster simulation - ${SEEDS} seeds keep every promise`, {
     }
   }
   for (const name of EXPECTED) t.ok((seen.get(name) ?? 0) > 0, `${name} happened`)
+})
+
+test('cluster simulation - seeds that failed once', { timeout: 120_000 }, async (t) => {
+  for (const seed of REGRESSION_SEEDS) {
+    const result = await runCluster(seed, REGRESSION_STEPS)
+    t.absent(result instanceof Error ? result.message : undefined, `seed ${seed}`)
+  }
 })
 
 test('cluster simulation - the same seed does the same', { timeout: 120_000 }, async (t) => {
