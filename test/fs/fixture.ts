@@ -74,6 +74,8 @@ export class MemoryLog implements OpLog {
   /** Keeps every op when true. */
   record = false
   durableCalls = 0
+  /** What the next submit fails with, nothing of it being applied. */
+  refusal: FsError | undefined
   readonly #state: StateStore
   readonly #writer: WriterId
   #nextIno: Ino
@@ -90,6 +92,7 @@ export class MemoryLog implements OpLog {
   }
 
   async submit(op: Op, payload?: Uint8Array): Promise<void> {
+    this.#refuse()
     const origin: Origin = { writer: this.#writer, seq: ++this.#seq as Seq }
     this.#state.apply(op, origin)
     if (!this.record) return
@@ -98,8 +101,15 @@ export class MemoryLog implements OpLog {
   }
 
   async submitTogether(ops: readonly Op[]): Promise<void> {
+    this.#refuse()
     if (this.record) this.together.push(ops)
     await Promise.all(ops.map((op) => this.submit(op)))
+  }
+
+  #refuse(): void {
+    const { refusal } = this
+    this.refusal = undefined
+    if (refusal) throw refusal
   }
 
   async durable(): Promise<void> {
@@ -241,7 +251,6 @@ export function openFixture(
   return { fs, state, log, slices, tokens, locks }
 }
 
-/** The errno name `run` fails with, or 'ok'. */
 /** Removes orphans that are closed, as the members do together; those that were removed. */
 export async function reapOrphans(
   { fs, state, log }: Fixture,
@@ -260,6 +269,7 @@ export async function found<T>(value: Awaitable<T | undefined>): Promise<T> {
   return there
 }
 
+/** The errno name `run` fails with, or 'ok'. */
 export async function errnoOf(run: () => unknown): Promise<string> {
   try {
     await run()

@@ -1,4 +1,5 @@
 import test from 'brittle'
+import { FsError } from '../../src/fs/errno.ts'
 import { OpenFiles } from '../../src/fs/open-files.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { makeFile, NO_FLAGS, openChecked, PLAIN, readText } from './checked-fixture.ts'
@@ -86,6 +87,24 @@ test('handle-ops - bytes lost of a file that nobody has open are told to who nam
   t.is(await errnoOf(link), 'ok')
   openFiles.poisonInode(ino)
   t.is(await errnoOf(() => fs.link(root, ino, ROOT_INO, name('third'))), 'ok', 'no bytes were lost')
+})
+
+test('handle-ops - lost bytes are still to be told when the file could not be written anew', async (t) => {
+  const openFiles = new OpenFiles()
+  const fixture = await openChecked(t, { openFiles })
+  const { fs, log } = fixture
+  const { ino, handle } = await makeFile(fixture, 'a')
+  await fs.release(ino, handle)
+  for (const truncate of [
+    () => fs.open(root, ino, O_TRUNC | 1),
+    () => fs.setattr(root, ino, { size: 0 })
+  ]) {
+    openFiles.poisonData(ino)
+    log.refusal = new FsError('ENOSPC')
+    t.is(await errnoOf(truncate), 'ENOSPC')
+    t.is(fs.openHandleCount, 0)
+    t.is(await errnoOf(() => fs.link(root, ino, ROOT_INO, name('b'))), 'EIO')
+  }
 })
 
 test('handle-ops - a poisoned handle answers EIO until it is closed', async (t) => {

@@ -28,6 +28,7 @@ export function setattr(
     const done = core.opLog.submitTogether(ops)
     const attr = attrOf(core, ino)
     await done
+    if (request.size === 0) core.openFiles.rewritten(ino)
     return attr
   })
 }
@@ -39,7 +40,6 @@ function setAttrOps(core: Core, inode: Inode, request: SetAttrRequest, time: Tim
   const { size } = request
   if (size !== undefined) {
     assertSize(inode, size)
-    if (size === 0) core.openFiles.rewritten(inode.ino)
     ops.push({ type: 'truncate', ino: inode.ino, size, time })
   }
   const attributes = setAttrOp(inode, request, time)

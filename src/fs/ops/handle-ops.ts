@@ -36,8 +36,8 @@ function openTruncating(
     const handle = core.openFiles.open(ino, flags, false)
     if (!isRegular(inode.mode)) return handle
     try {
-      core.openFiles.rewritten(ino)
       await core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
+      core.openFiles.rewritten(ino)
     } catch (error) {
       core.openFiles.close(ino, handle)
       throw error
