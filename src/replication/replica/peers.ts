@@ -27,13 +27,13 @@ export interface PeersComponents {
   /** What is said to a member is said behind all that was answered here: closes the open entry. */
   readonly beforeSaid?: () => void
   /** A message with so many bytes of content goes out. */
-  readonly noteTraffic?: (sizeBytes: number) => void
+  readonly noteTraffic: (sizeBytes: number) => void
 }
 
 export class Peers implements PeerLinks {
   readonly #clock: Clock
   readonly #beforeSaid: (() => void) | undefined
-  readonly #noteTraffic: ((sizeBytes: number) => void) | undefined
+  readonly #noteTraffic: (sizeBytes: number) => void
   readonly #pushes = new Map<MemberId, Push>()
   readonly #control = new Map<MemberId, PeerConnection>()
   readonly #bulk = new Map<MemberId, PeerConnection>()
@@ -118,11 +118,9 @@ export class Peers implements PeerLinks {
   }
 
   #sendParts(connection: PeerConnection, { type, parts }: WireMessage): void {
-    if (this.#noteTraffic) {
-      let sizeBytes = 0
-      for (const part of parts) sizeBytes += part.length
-      this.#noteTraffic(sizeBytes)
-    }
+    let sizeBytes = 0
+    for (const part of parts) sizeBytes += part.length
+    this.#noteTraffic(sizeBytes)
     connection.send(type, parts)
   }
 

@@ -55,7 +55,7 @@ export class Witness implements ConnectionHandlers {
     this.#options = options
     const { self, clock, logger, random, voter, saveVoter, record } = components
     this.#record = record
-    this.#peers = new Peers({ clock })
+    this.#peers = new Peers({ clock, noteTraffic: () => {} })
     this.#roundTrips = new RoundTrips({ clock })
     this.#register = new RegisterNode(
       {

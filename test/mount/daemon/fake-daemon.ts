@@ -19,7 +19,8 @@ const composeFake: ComposeNode = ({ logger }, { stateDir, mountPoint, source, se
   if (behave === 'throw-in-compose') throw new Error('composing failed')
   return {
     start: async () => {
-      logger.info({ source, settings, cwd: process.cwd() }, 'fake started')
+      const mayCollect = globalThis.gc !== undefined
+      logger.info({ source, settings, cwd: process.cwd(), mayCollect }, 'fake started')
       process.stderr.write('raw output\n')
       if (behave === 'fail') throw new UserError('damaged', parts)
       if (behave === 'fault') throw new TypeError('a fault in start')

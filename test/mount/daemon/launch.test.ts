@@ -84,6 +84,7 @@ test('launch - ready, status, unmount, and nothing is left', async (t) => {
   t.absent(existsSync(files.control))
   const text = log(daemon)
   t.ok(text.includes('"noExec":true') && text.includes('"cwd":"/"'), 'options arrive')
+  t.ok(text.includes('"mayCollect":true'), 'dead-buffers.ts can ask for its collections')
   t.ok(text.includes('raw output'), 'its outputs go to the log')
 })
 

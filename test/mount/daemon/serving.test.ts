@@ -26,6 +26,8 @@ class World {
   readonly told: string[] = []
   fixture: Fixture
   isLeased = true
+  /** Noted as work. */
+  requests = 0
   /** The incarnation that serves. */
   live: FilesystemApi | undefined
   hasStale = true
@@ -44,7 +46,7 @@ class World {
         stale: () => (this.hasStale ? stale : undefined),
         mayAnswer: () => this.isLeased,
         onIsolated: (reason) => this.told.push(reason.code),
-        noteWork: () => {}
+        noteWork: () => this.requests++
       },
       { isolationMs: LIMIT_MS, onIsolation }
     )
@@ -87,6 +89,19 @@ async function world(t: Test, onIsolation: OnIsolation): Promise<World> {
   })
   return made
 }
+
+test('serving - every request is noted as work when it comes, not when it is served', async (t) => {
+  const w = await world(t, 'block')
+  t.is(await w.getattr(), 'ok')
+  t.is(w.requests, 1)
+  w.isLeased = false
+  const waiting = w.getattr()
+  t.is(w.requests, 2)
+  w.isLeased = true
+  w.serving.wake()
+  t.is(await waiting, 'ok')
+  t.is(w.requests, 2)
+})
 
 test('isolation - block: operations wait and go on, or end with EIO at the limit', async (t) => {
   const w = await world(t, 'block')

@@ -5,6 +5,10 @@ import type { MemberId } from '../../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../../src/replication/entry.ts'
 import type { BulkMessage, ControlMessage } from '../../../src/replication/messages.ts'
 import type { PeerLinks } from '../../../src/replication/replica/peer-links.ts'
+import type {
+  FramedKind,
+  PeerConnection
+} from '../../../src/replication/transport/peer-connection.ts'
 
 export class HandClock implements Clock {
   #nowMs = 0
@@ -113,6 +117,38 @@ export class NotedLinks implements PeerLinks {
 
   takeBulk(): Sent<BulkMessage>[] {
     return this.bulk.splice(0)
+  }
+}
+
+/** Takes all that is sent at once; counts its bytes. */
+export class NotedConnection implements PeerConnection {
+  readonly dialed = false
+  readonly queuedBytes = 0
+  readonly member: MemberId
+  readonly kind: FramedKind
+  closed = false
+  sentBytes = 0
+
+  constructor(member: MemberId, kind: FramedKind) {
+    this.member = member
+    this.kind = kind
+  }
+
+  send(_type: number, parts: readonly Uint8Array[]): boolean {
+    for (const part of parts) this.sentBytes += part.length
+    return true
+  }
+
+  drained(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  ready(): undefined {}
+  pause(): void {}
+  resume(): void {}
+
+  close(): void {
+    this.closed = true
   }
 }
 
