@@ -1,4 +1,4 @@
-import test from 'brittle'
+import test, { type Test } from 'brittle'
 import type { FreedSlice } from '../../../src/fs/ports/state-machine.ts'
 import type { Epoch, Incarnation, Seq } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
@@ -15,6 +15,22 @@ function vectorAt(seq: number): Vector {
   return new Map([[WRITER, seq as Seq]])
 }
 
+const POSITION = { epoch: ONE, applied: vectorAt(1) }
+
+/** Parts that are in nobody's way: everything is synced at once, there is room, nothing may fail. */
+function surroundings(t: Test, clock: HandClock) {
+  return {
+    flushLogs: async () => {},
+    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
+    position: () => POSITION,
+    epoch: () => ONE,
+    isSpaceShort: () => false,
+    clock,
+    logger: new NotedLogger(),
+    onFatal: (error: Error) => t.fail(error.message)
+  }
+}
+
 test('upkeep - what an open entry has freed waits for the checkpoint of that entry', async (t) => {
   const clock = new HandClock()
   const punched: number[] = []
@@ -29,10 +45,10 @@ test('upkeep - what an open entry has freed waits for the checkpoint of that ent
     length: 10,
     origin: { writer: WRITER, seq: 2 as Seq }
   }
-  const position = { epoch: ONE, applied: vectorAt(1) }
   const components = {
+    ...surroundings(t, clock),
     state: {
-      position: () => position,
+      position: () => POSITION,
       commit: () => {},
       freedSlices: () => (punched.length === 0 ? [freed] : []),
       forgetFreed: () => {}
@@ -43,24 +59,16 @@ test('upkeep - what an open entry has freed waits for the checkpoint of that ent
       syncUnsynced: async () => {},
       punch: async (_segment: number, offset: number) => punched.push(offset)
     },
-    checkpoint: async () => position,
-    flushLogs: async () => {},
+    checkpoint: async () => POSITION,
     flushOwn: () => {
       isOpen = false
     },
-    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
     applied: () => vectorAt(isOpen ? 1 : 2),
-    position: () => position,
-    epoch: () => ONE,
     checkpointedEverywhere: (vector: Vector) => {
       const seq = vector.get(WRITER) ?? 0
       asked.push(seq)
       return seq <= covered
-    },
-    isSpaceShort: () => false,
-    clock,
-    logger: new NotedLogger(),
-    onFatal: (error: Error) => t.fail(error.message)
+    }
   }
   const upkeep = new Upkeep(components as unknown as UpkeepComponents)
   upkeep.start()
@@ -83,9 +91,9 @@ test('upkeep - commits do not wait for a checkpoint that is held up, its end doe
   const steps: string[] = []
   let appended = 1
   let endCheckpoint: () => void = () => {}
-  const position = { epoch: ONE, applied: vectorAt(1) }
   const components = {
-    state: { position: () => position, commit: () => steps.push('commit') },
+    ...surroundings(t, clock),
+    state: { position: () => POSITION, commit: () => steps.push('commit') },
     journal: {
       get appended() {
         return appended
@@ -97,17 +105,9 @@ test('upkeep - commits do not wait for a checkpoint that is held up, its end doe
     checkpoint: () =>
       new Promise((resolve) => {
         steps.push('checkpoint')
-        endCheckpoint = () => resolve(position)
+        endCheckpoint = () => resolve(POSITION)
       }),
-    flushLogs: async () => {},
-    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
-    applied: () => vectorAt(1),
-    position: () => position,
-    epoch: () => ONE,
-    isSpaceShort: () => false,
-    clock,
-    logger: new NotedLogger(),
-    onFatal: (error: Error) => t.fail(error.message)
+    applied: () => vectorAt(1)
   }
   const upkeep = new Upkeep(components as unknown as UpkeepComponents)
   upkeep.start()
