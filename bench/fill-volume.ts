@@ -79,7 +79,7 @@ async function main(job: Job): Promise<void> {
       clock: systemClock(boottimeMs()),
       logger: silentLogger,
       openFiles: new OpenFiles(),
-      punchHole: undefined,
+      ranges: undefined,
       defer: deferToTurnEnd,
       kernelCache: { drop: () => undefined, submitted: () => undefined },
       noteTraffic: () => {},

@@ -48,6 +48,7 @@ export interface NativeAddon {
   readerStop(reader: NativeReader): void
   readerStatistics(reader: NativeReader): ReaderStatistics
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
+  syncFileRange(fd: number, flags: number, offset: number, length: number): Promise<void>
   tryLockFile(fd: number): boolean
   boottimeMs(): number
   /** Memory that was freed goes back to the system; takes some milliseconds. */

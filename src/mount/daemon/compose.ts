@@ -9,7 +9,7 @@ import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
-import type { PunchHole } from '../../replication/storage/segment-store.ts'
+import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
 import { TurnEnd } from '../channel/turn-end.ts'
@@ -52,8 +52,6 @@ import { shownFilesystem } from './shown-filesystem.ts'
 import { systemClock } from './system-clock.ts'
 import { UserError } from './user-error.ts'
 
-/** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE */
-const PUNCH_HOLE = 0x03
 const CHANNEL_END_MS = 3000
 /** How long turning read-only waits for what was written before. */
 const FLUSH_MS = 5000
@@ -66,7 +64,7 @@ class MountedNode implements TandemNode {
   readonly #components: NodeComponents
   readonly #options: NodeOptions
   readonly #clock: Clock
-  readonly #punchHole: PunchHole | undefined
+  readonly #ranges: FileRangeCalls | undefined
   readonly #openFiles = new OpenFiles()
   readonly #turnEnd = new TurnEnd()
   readonly #serving: Serving
@@ -100,8 +98,7 @@ class MountedNode implements TandemNode {
     const { addon } = loadAddon()
     const system = addon ? nativeSystemCalls(addon) : programSystemCalls()
     this.#clock = systemClock(() => system.boottimeMs())
-    this.#punchHole =
-      addon && ((fd, offset, length) => addon.fallocate(fd, PUNCH_HOLE, offset, length))
+    this.#ranges = system.ranges
     this.#startedMs = this.#clock.monotonicMs()
     this.#cpuLatency = new CpuLatency(
       { clock: this.#clock, logger: components.logger, hold: holdCpuLatency },
@@ -273,7 +270,7 @@ class MountedNode implements TandemNode {
         clock: this.#clock,
         logger,
         openFiles: this.#openFiles,
-        punchHole: this.#punchHole,
+        ranges: this.#ranges,
         defer: (work) => this.#turnEnd.defer(work),
         kernelCache: this.#kernelCache,
         noteTraffic: (sizeBytes) => {

@@ -23,9 +23,9 @@ import { changesData, inosBeyondCuts } from '../../replication/replica/recovery.
 import type { Replica } from '../../replication/replica/replica.ts'
 import { REPLICA_DEFAULTS } from '../../replication/replica/replica-components.ts'
 import { openReplica } from '../../replication/replica/replica-open.ts'
+import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
 import type { JournalPosition } from '../../replication/storage/journal-record.ts'
 import { readEntries, scanJournal } from '../../replication/storage/journal-scan.ts'
-import type { PunchHole } from '../../replication/storage/segment-store.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import { installReceived } from '../../replication/storage/state-exchange.ts'
 import { Turns } from '../../replication/turns.ts'
@@ -39,7 +39,7 @@ export interface IncarnationComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly openFiles: OpenFiles
-  readonly punchHole: PunchHole | undefined
+  readonly ranges: FileRangeCalls | undefined
   readonly defer: Defer
   readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
   readonly noteTraffic: (sizeBytes: number) => void
@@ -70,7 +70,7 @@ export async function openIncarnation(
   components: IncarnationComponents,
   options: IncarnationOptions
 ): Promise<Incarnation> {
-  const { clock, logger, openFiles, punchHole, defer, kernelCache } = components
+  const { clock, logger, openFiles, ranges, defer, kernelCache } = components
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
@@ -99,7 +99,7 @@ export async function openIncarnation(
         logger,
         random: Math.random,
         defer,
-        ...(punchHole ? { punchHole } : {}),
+        ...(ranges ? { ranges } : {}),
         ...(alternative ? { alternative } : {}),
         closeForGood: (inos) => openFiles.closedForGood(inos),
         forgetReaped: (inos) => filesystem?.forgetReaped(inos),

@@ -1,4 +1,4 @@
-/* Calls Node has no name for: fallocate, flock, CLOCK_BOOTTIME, malloc_trim. */
+/* Calls Node has no name for: fallocate, sync_file_range, flock, CLOCK_BOOTTIME, malloc_trim. */
 #include "addon.h"
 
 #include <errno.h>
@@ -18,28 +18,46 @@ static int run_fallocate(struct async_call *call) {
   return result == 0 ? 0 : errno;
 }
 
-static bool fallocate_arguments(napi_env env, napi_callback_info info, struct async_call *call) {
+static int run_sync_file_range(struct async_call *call) {
+  int result;
+  do {
+    result = sync_file_range(call->fd, call->offset, call->length, (unsigned int)call->flags);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+static bool range_arguments(napi_env env, napi_callback_info info, struct async_call *call) {
   napi_value args[4];
   size_t count = 4;
   return napi_get_cb_info(env, info, &count, args, NULL, NULL) == napi_ok &&
-         arg_int(env, args[0], "fd", &call->fd) && arg_int(env, args[1], "mode", &call->flags) &&
+         arg_int(env, args[0], "fd", &call->fd) && arg_int(env, args[1], "flags", &call->flags) &&
          arg_int64(env, args[2], "offset", &call->offset) &&
          arg_int64(env, args[3], "length", &call->length);
 }
 
-/* fallocate(fd, mode, offset, length): on the thread pool. */
-static napi_value fallocate_async(napi_env env, napi_callback_info info) {
-  struct async_call *call = async_call_new(env, "fallocate");
+static napi_value start_on_range(napi_env env, napi_callback_info info, const char *attempt,
+                                 int (*run)(struct async_call *call)) {
+  struct async_call *call = async_call_new(env, attempt);
   if (call == NULL) {
     return NULL;
   }
-  if (!fallocate_arguments(env, info, call)) {
-    throw_failed(env, "fallocate");
+  if (!range_arguments(env, info, call)) {
+    throw_failed(env, attempt);
     async_call_free(call);
     return NULL;
   }
-  call->run = run_fallocate;
+  call->run = run;
   return async_call_start(env, call);
+}
+
+/* fallocate(fd, mode, offset, length): on the thread pool. */
+static napi_value fallocate_async(napi_env env, napi_callback_info info) {
+  return start_on_range(env, info, "fallocate", run_fallocate);
+}
+
+/* syncFileRange(fd, flags, offset, length): on the thread pool. */
+static napi_value sync_file_range_async(napi_env env, napi_callback_info info) {
+  return start_on_range(env, info, "sync_file_range", run_sync_file_range);
 }
 
 /* tryLockFile(fd): whether the whole-file exclusive lock was free; it ends with the descriptor. */
@@ -87,6 +105,7 @@ static napi_value trim_memory(napi_env env, napi_callback_info info) {
 
 bool export_system(napi_env env, napi_value exports) {
   return export_function(env, exports, "fallocate", fallocate_async) &&
+         export_function(env, exports, "syncFileRange", sync_file_range_async) &&
          export_function(env, exports, "tryLockFile", try_lock_file) &&
          export_function(env, exports, "boottimeMs", boottime_ms) &&
          export_function(env, exports, "trimMemory", trim_memory);

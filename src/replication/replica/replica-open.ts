@@ -5,9 +5,9 @@ import { makeWriterId } from '../../fs/primitives.ts'
 import { DueSliceTable } from '../../fs/state/due-slice-table.ts'
 import type { Defer } from '../defer.ts'
 import { isForgotten } from '../record-history.ts'
+import type { FileRangeCalls } from '../storage/disk-io.ts'
 import { Journal } from '../storage/journal.ts'
 import { OpenEntryFile } from '../storage/open-entry.ts'
-import type { PunchHole } from '../storage/segment-store.ts'
 import { SegmentStore } from '../storage/segment-store.ts'
 import type { StateDirectory } from '../storage/state-directory.ts'
 import type { StateExchangeComponents } from '../storage/state-exchange.ts'
@@ -35,7 +35,7 @@ export interface OpenComponents extends ReplicaComponents {
   readonly database: Database
   /** Copies of the whole state, made and taken over off the event loop. */
   readonly copies: Pick<StateExchangeComponents, 'copyTo' | 'adopt'>
-  readonly punchHole?: PunchHole
+  readonly ranges?: FileRangeCalls
   /** Puts work off until the operations at hand have had their turn. */
   readonly defer: Defer
   readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
@@ -65,7 +65,7 @@ export async function openReplica(
       dir: directory.segments,
       logger,
       onFailure: fail,
-      ...(components.punchHole ? { punchHole: components.punchHole } : {})
+      ...(components.ranges ? { ranges: components.ranges } : {})
     },
     { writer }
   )

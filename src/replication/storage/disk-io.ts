@@ -12,6 +12,21 @@ export interface DiskIo {
   fdatasyncNow(fd: number): void
 }
 
+/** Calls on byte ranges of an open file, off the event loop; Node has no name for them. */
+export interface FileRangeCalls {
+  /**
+   * Frees the blocks of a range, which reads as zeros then; the size stays. The filesystem below may write
+   * what is dirty in the range first. Rejects with the errno (code).
+   */
+  punchHole(fd: number, offset: number, lengthBytes: number): Promise<void>
+  /**
+   * Asks for the dirty pages of the range to be written, and may wait for room in the disk's
+   * queue. Makes nothing durable, and takes no error away from the next fdatasync
+   * (sync_file_range(2), SYNC_FILE_RANGE_WRITE).
+   */
+  startWriteBack(fd: number, offset: number, lengthBytes: number): Promise<void>
+}
+
 const fdatasyncAsync = promisify(fdatasync)
 
 export const diskIo: DiskIo = {

@@ -148,6 +148,11 @@ export class SegmentFiles {
     }
   }
 
+  /** The disk refused what was written: the store fails for good (RULES 14). */
+  writeBackFailed(cause: unknown): void {
+    this.#fail(cause)
+  }
+
   async close(): Promise<void> {
     await this.#syncs.idle()
     for (const open of this.#open.values()) closeSync(open.fd)

@@ -18,26 +18,21 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { SegmentId, WriterId } from '../../fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../entry.ts'
-import type { DiskIo } from './disk-io.ts'
+import type { DiskIo, FileRangeCalls } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { SegmentFiles } from './segment-files.ts'
 import { StoreFailedError, systemCode } from './storage-errors.ts'
+import { WriteBack } from './write-back.ts'
 
 const FILE_NAME = /^(\d{1,16})\.seg$/
-
-/**
- * Frees the blocks of a byte range of an open file; the size stays. Off the event loop: the filesystem
- * below may write what is dirty in the range first.
- */
-export type PunchHole = (fd: number, offset: number, length: number) => Promise<void>
 
 export interface SegmentStoreComponents {
   readonly dir: string
   readonly logger: Logger
   /** Called once, when the store fails for good. */
   readonly onFailure?: (error: StoreFailedError) => void
-  /** Without it `punch` does nothing. */
-  readonly punchHole?: PunchHole
+  /** Without them `punch` does nothing, and what is dirty waits for the next sync. */
+  readonly ranges?: FileRangeCalls
   readonly io?: DiskIo
 }
 
@@ -72,8 +67,9 @@ export interface FreeSpace {
 export class SegmentStore {
   readonly #dir: string
   readonly #io: DiskIo
-  readonly #punchHole: PunchHole | undefined
+  readonly #ranges: FileRangeCalls | undefined
   readonly #files: SegmentFiles
+  readonly #writeBack: WriteBack | undefined
   readonly #writer: WriterId
   readonly #segmentMaxBytes: number
   readonly #scratch = Buffer.allocUnsafeSlow(SLICE_MAX_BYTES)
@@ -88,7 +84,7 @@ export class SegmentStore {
     const { dir, logger, onFailure } = components
     this.#dir = dir
     this.#io = components.io ?? diskIo
-    this.#punchHole = components.punchHole
+    this.#ranges = components.ranges
     this.#writer = options.writer
     this.#segmentMaxBytes = options.segmentMaxBytes ?? SEGMENT_MAX_BYTES
     assert(this.#segmentMaxBytes >= SLICE_MAX_BYTES, 'a segment must hold a slice')
@@ -104,6 +100,8 @@ export class SegmentStore {
       },
       { openMax: options.openFilesMax ?? 64 }
     )
+    const { ranges } = components
+    this.#writeBack = ranges && new WriteBack({ files: this.#files, ranges })
   }
 
   /** Opens the store in `dir` (made when missing). The first append begins a new segment. */
@@ -113,7 +111,7 @@ export class SegmentStore {
   }
 
   get canPunch(): boolean {
-    return this.#punchHole !== undefined
+    return this.#ranges !== undefined
   }
 
   /**
@@ -145,7 +143,7 @@ export class SegmentStore {
     if (writerOfSegment(segment) === this.#writer && !this.#isAllocated(segment, offset, bytes)) {
       throw new RangeError(`segment ${segment}: offset ${offset} is not allocated yet`)
     }
-    writeFully(this.#io, this.#files.forWriting(segment), bytes, offset)
+    this.#write(segment, offset, bytes)
   }
 
   /**
@@ -236,9 +234,9 @@ export class SegmentStore {
    */
   async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
     this.#checkPlace(segment, offset, length)
-    const punchHole = this.#punchHole
-    if (!punchHole) return false
-    return await this.#files.use(segment, (fd) => punchHole(fd, offset, length))
+    const ranges = this.#ranges
+    if (!ranges) return false
+    return await this.#files.use(segment, (fd) => ranges.punchHole(fd, offset, length))
   }
 
   /** All segments that have a file, ascending. */
@@ -278,6 +276,7 @@ export class SegmentStore {
     try {
       if (!this.#files.failure) await this.syncUnsynced()
     } finally {
+      await this.#writeBack?.idle()
       await this.#files.close()
     }
   }
@@ -285,9 +284,14 @@ export class SegmentStore {
   #appendSlice(bytes: Uint8Array): Slice {
     const segment = this.#segmentWithRoom(bytes.length)
     const offset = this.#offset
-    writeFully(this.#io, this.#files.forWriting(segment), bytes, offset)
+    this.#write(segment, offset, bytes)
     this.#offset += bytes.length
     return { segment, offset, length: bytes.length, crc32: crc32(bytes), sha256: sha256(bytes) }
+  }
+
+  #write(segment: SegmentId, offset: number, bytes: Uint8Array): void {
+    writeFully(this.#io, this.#files.forWriting(segment), bytes, offset)
+    this.#writeBack?.written(segment, offset, bytes.length)
   }
 
   #segmentWithRoom(length: number): SegmentId {

@@ -8,6 +8,7 @@ import {
   programSystemCalls,
   type SystemCalls
 } from '../../../src/mount/channel/system-calls.ts'
+import type { FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
 
 function addonOrFail(): NativeAddon {
   const { addon, reason } = loadAddon()
@@ -20,23 +21,48 @@ const IMPLEMENTATIONS: readonly (readonly [string, () => SystemCalls])[] = [
   ['by programs', () => programSystemCalls()]
 ]
 
-for (const [name, make] of IMPLEMENTATIONS) {
-  test(`system calls ${name} - a punched range reads as zeros and the size stays`, async (t) => {
-    const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
-    t.teardown(() => closeSync(fd))
-    writeSync(fd, Buffer.alloc(3 * 65536, 1))
-    const before = fstatSync(fd)
-    await make().punchHole(fd, 65536, 65536)
-    const after = fstatSync(fd)
-    t.is(after.size, before.size)
-    t.ok(after.blocks < before.blocks, 'blocks were freed')
-    const content = Buffer.alloc(3 * 65536)
-    readSync(fd, content, 0, content.length, 0)
-    t.is(content[65535], 1)
-    t.ok(content.subarray(65536, 131072).every((byte) => byte === 0))
-    t.is(content[131072], 1)
-  })
+function rangesOrFail(): FileRangeCalls {
+  const { ranges } = nativeSystemCalls(addonOrFail())
+  if (ranges === undefined) throw new Error('the addon has calls on ranges')
+  return ranges
+}
 
+test('range calls - a punched range reads as zeros and the size stays', async (t) => {
+  const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
+  t.teardown(() => closeSync(fd))
+  writeSync(fd, Buffer.alloc(3 * 65536, 1))
+  const before = fstatSync(fd)
+  await rangesOrFail().punchHole(fd, 65536, 65536)
+  const after = fstatSync(fd)
+  t.is(after.size, before.size)
+  t.ok(after.blocks < before.blocks, 'blocks were freed')
+  const content = Buffer.alloc(3 * 65536)
+  readSync(fd, content, 0, content.length, 0)
+  t.is(content[65535], 1)
+  t.ok(content.subarray(65536, 131072).every((byte) => byte === 0))
+  t.is(content[131072], 1)
+})
+
+test('range calls - writing to the disk begins, and the bytes stay what they are', async (t) => {
+  const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
+  t.teardown(() => closeSync(fd))
+  const data = Buffer.alloc(4 * 65536, 1)
+  writeSync(fd, data)
+  await rangesOrFail().startWriteBack(fd, 0, data.length)
+  writeSync(fd, data, 0, 10, data.length)
+  const content = Buffer.alloc(data.length + 20)
+  t.is(readSync(fd, content, 0, content.length, 0), data.length + 10)
+  t.ok(content.subarray(0, data.length + 10).every((byte) => byte === 1))
+})
+
+test('range calls - a bad descriptor is reported', async (t) => {
+  const fd = openSync('/dev/null', 'r')
+  t.teardown(() => closeSync(fd))
+  await t.exception(rangesOrFail().punchHole(fd, 0, 4096), /EBADF/)
+  await t.exception(rangesOrFail().startWriteBack(-1, 0, 4096), /EBADF/)
+})
+
+for (const [name, make] of IMPLEMENTATIONS) {
   test(`system calls ${name} - a locked file is not locked again`, async (t) => {
     const path = join(await t.tmp(), 'lock')
     const calls = make()
@@ -56,12 +82,6 @@ for (const [name, make] of IMPLEMENTATIONS) {
     const now = calls.boottimeMs()
     t.ok(now >= lower && now <= uptimeMs() + 20, `${now}`)
   })
-
-  test(`system calls ${name} - a bad descriptor is reported`, async (t) => {
-    const fd = openSync('/dev/null', 'r')
-    t.teardown(() => closeSync(fd))
-    await t.exception(make().punchHole(fd, 0, 4096))
-  })
 }
 
 function uptimeMs(): number {
@@ -72,6 +92,7 @@ test('addon - errors carry the errno and what was attempted', async (t) => {
   const addon = addonOrFail()
   const cases: readonly (readonly [string, string, RegExp, () => unknown])[] = [
     ['fallocate', 'EBADF', /^fallocate: EBADF/, () => addon.fallocate(-1, 0, 0, 1)],
+    ['range', 'EBADF', /^sync_file_range: EBADF/, () => addon.syncFileRange(-1, 2, 0, 1)],
     ['flock', 'EBADF', /^flock: EBADF/, () => addon.tryLockFile(-1)],
     ['umount', 'EINVAL', /^umount2 \/tmp: EINVAL/, () => addon.unmountPath('/tmp', 1 << 30)],
     [

@@ -6,6 +6,7 @@ import type { Slice } from '../../../src/fs/op.ts'
 import type { SegmentId, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../../src/fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../../../src/replication/entry.ts'
+import type { FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
 import { diskIo } from '../../../src/replication/storage/disk-io.ts'
 import type {
   SegmentStoreComponents,
@@ -271,12 +272,14 @@ test('open files - bounded; files with unsynced bytes are synced before they are
   await store.close()
 })
 
-test('punch - through the given function', async (t) => {
+test('punch - through the given call', async (t) => {
   const dir = await t.tmp()
   const punched: [number, number][] = []
-  const store = openStore(dir, {
-    punchHole: async (_fd, offset, length) => void punched.push([offset, length])
-  })
+  const ranges: FileRangeCalls = {
+    punchHole: async (_fd, offset, length) => void punched.push([offset, length]),
+    startWriteBack: async () => {}
+  }
+  const store = openStore(dir, { ranges })
   const slice = only(store.append(randomBytes(10_000)))
   t.ok(await store.punch(slice.segment, 0, 4096))
   t.alike(punched, [[0, 4096]])

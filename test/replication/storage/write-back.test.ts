@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto'
+import test, { type Test } from 'brittle'
+import type { SegmentId } from '../../../src/fs/primitives.ts'
+import { makeSegmentId } from '../../../src/fs/primitives.ts'
+import type { FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
+import { SegmentStore } from '../../../src/replication/storage/segment-store.ts'
+import { StoreFailedError } from '../../../src/replication/storage/storage-errors.ts'
+import { failing, MemoryLogger, WRITER, writerOf } from './support.ts'
+
+const MIB = 1024 * 1024
+const OTHER = makeSegmentId(writerOf(2, 1), 0)
+
+interface Begun {
+  readonly offset: number
+  readonly lengthBytes: number
+  end(error?: Error): void
+}
+
+async function openStore(t: Test) {
+  const begun: Begun[] = []
+  const failures: Error[] = []
+  const ranges: FileRangeCalls = {
+    punchHole: async () => {},
+    startWriteBack: (_fd, offset, lengthBytes) =>
+      new Promise((resolve, reject) => {
+        const end = (error?: Error): void => (error === undefined ? resolve() : reject(error))
+        begun.push({ offset, lengthBytes, end })
+      })
+  }
+  const onFailure = (error: Error): void => void failures.push(error)
+  const store = SegmentStore.open(
+    { dir: await t.tmp(), logger: new MemoryLogger(), ranges, onFailure },
+    { writer: WRITER }
+  )
+  const write = (segment: SegmentId, offset: number, sizeBytes: number): void => {
+    for (let at = offset; at < offset + sizeBytes; at += MIB / 8) {
+      store.writeAt(segment, at, randomBytes(Math.min(MIB / 8, offset + sizeBytes - at)))
+    }
+  }
+  return { store, begun, failures, write }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+test('write-back - a stream is written while it goes on, one range at a time', async (t) => {
+  const { store, begun, failures } = await openStore(t)
+  for (let mib = 0; mib < 3; mib++) store.append(randomBytes(MIB))
+  await turn()
+  t.is(begun.length, 0, 'too little yet')
+  for (let mib = 3; mib < 10; mib++) store.append(randomBytes(MIB))
+  await turn()
+  t.is(begun.length, 1, 'the next waits for the first')
+  t.is(begun[0]?.offset, 0)
+  t.is(begun[0]?.lengthBytes, 4 * MIB)
+  begun[0]?.end()
+  await turn()
+  store.append(randomBytes(1000))
+  await turn()
+  t.is(begun.length, 2)
+  t.is(begun[1]?.offset, 4 * MIB, 'goes on where the first ended')
+  t.is(begun[1]?.lengthBytes, 6 * MIB, 'whole blocks: the last one is still written to')
+  begun[1]?.end()
+  await store.close()
+  t.alike(failures, [])
+})
+
+test('write-back - what is not written behind each other waits for the sync', async (t) => {
+  const { store, begun, write } = await openStore(t)
+  for (let at = 0; at < 40 * MIB; at += 4 * MIB) write(OTHER, at, 3 * MIB)
+  await turn()
+  t.is(begun.length, 0)
+  write(OTHER, 100 * MIB, 4 * MIB)
+  await turn()
+  t.is(begun[0]?.offset, 100 * MIB, 'the slices of another writer as well')
+  begun[0]?.end()
+  await store.close()
+})
+
+test('write-back - closing waits for it', async (t) => {
+  const { store, begun, write } = await openStore(t)
+  write(OTHER, 0, 4 * MIB)
+  await turn()
+  let closed = false
+  const closing = store.close().then(() => {
+    closed = true
+  })
+  await store.syncUnsynced()
+  await turn()
+  t.absent(closed)
+  begun[0]?.end()
+  await closing
+  t.ok(closed)
+})
+
+test('write-back - a refusing disk fails the store, a missing call does not', async (t) => {
+  const broken = await openStore(t)
+  broken.write(OTHER, 0, 4 * MIB)
+  await turn()
+  broken.begun[0]?.end(failing('EIO'))
+  await turn()
+  t.ok(broken.failures[0] instanceof StoreFailedError)
+  await t.exception(() => broken.store.append(randomBytes(10)), /segment store/)
+  await broken.store.close()
+
+  const without = await openStore(t)
+  without.write(OTHER, 0, 4 * MIB)
+  await turn()
+  without.begun[0]?.end(failing('ENOSYS'))
+  await turn()
+  without.write(OTHER, 4 * MIB, 8 * MIB)
+  await turn()
+  t.is(without.begun.length, 1, 'not asked for again')
+  t.alike(without.failures, [])
+  await without.store.close()
+})
