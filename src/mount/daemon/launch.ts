@@ -15,13 +15,14 @@ import { UserError } from './user-error.ts'
 /** fsync, hashing and name lookups must not queue behind each other on libuv's four threads. */
 const THREADPOOL_SIZE = 12
 /**
- * glibc gives every thread an arena of its own and moves the bound from which on memory is given
- * back at once upwards as it goes: both hold on to what was needed at the peak.
+ * glibc gives every thread an arena of its own and moves the bounds from which on memory is given
+ * back at once upwards as it goes: both hold on to what was needed at the peak. A message with a slice
+ * stays below them: new pages for each of them cost more than its encryption.
  */
 const MALLOC = {
   MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: String(128 * 1024),
-  MALLOC_TRIM_THRESHOLD_: String(256 * 1024)
+  MALLOC_MMAP_THRESHOLD_: String(2 * 1024 * 1024),
+  MALLOC_TRIM_THRESHOLD_: String(8 * 1024 * 1024)
 } as const
 /** Half of Node's default: short-lived garbage of requests is collected sooner. */
 const YOUNG_HEAP_MIB = 8

@@ -3,12 +3,14 @@
  * entry, takes what others push, fetches what is missing, and repairs what is damaged.
  *
  * Invariant (RULES 3): `holds(entry)` is true only when every slice of the entry stands in a
- * segment file here with the bytes its sha256 names, or an in-sync member that had applied the
- * entry before it was asked does not have the slice: it is dead (RULES 11: nothing refers to it any
- * more). Who had not may lack it like everybody else, for example when its writer lost power. How
- * they are fetched is in slice-fetches.ts.
+ * segment file here with its bytes, or an in-sync member that had applied the entry before it was
+ * asked does not have the slice: it is dead (RULES 11: nothing refers to it any more). Who had not
+ * may lack it like everybody else, for example when its writer lost power. Nobody can change on its way what
+ * a member pushes, so its crc32 tells whether it is what the entry means; what is fetched from a
+ * disk is compared with the sha256 (slice-fetches.ts).
  * Nobody answers before its journal is replayed: until then bytes may stand there alone.
  */
+import { crc32 } from 'node:zlib'
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
 import { INLINE_MAX_BYTES } from '../../fs/op.ts'
@@ -21,7 +23,6 @@ import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import type { SliceFetch, SlicePush, SliceReply } from '../messages.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
-import { sha256 } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
 import type { FetchOutcome, HadIt, SliceFetchesOptions } from './slice-fetches.ts'
 import { keyOf, SliceFetches } from './slice-fetches.ts'
@@ -59,8 +60,8 @@ export const SLICES_DEFAULTS: SlicesOptions = {
 export class Slices implements SliceStore {
   readonly #components: SlicesComponents
   readonly #options: SlicesOptions
-  /** Slices that stand verified in a segment but whose entry may not be applied yet. */
-  readonly #arrived = new Map<string, Uint8Array>()
+  /** The crc32 of slices that stand in a segment but whose entry may not be applied yet. */
+  readonly #arrived = new Map<string, number>()
   readonly #dead = new Set<string>()
   readonly #fetches: SliceFetches
   /** Segments with data that no journal holds: an fdatasync of the journal needs theirs as well. */
@@ -79,7 +80,7 @@ export class Slices implements SliceStore {
       {
         links,
         clock,
-        store: ({ segment, offset, sha256: sha }, data) => this.#store(segment, offset, data, sha),
+        store: ({ segment, offset, crc32: crc }, data) => this.#store(segment, offset, data, crc),
         onDead: (key) => {
           this.#dead.add(key)
           components.onArrived()
@@ -162,8 +163,7 @@ export class Slices implements SliceStore {
     for (const slice of fetchedSlices(entry, bare)) {
       const key = keyOf(slice)
       if (this.#dead.has(key)) continue
-      const sha = this.#arrived.get(key)
-      if (sha === undefined || !Buffer.from(sha).equals(slice.sha256)) return false
+      if (this.#arrived.get(key) !== slice.crc32) return false
     }
     return true
   }
@@ -185,7 +185,7 @@ export class Slices implements SliceStore {
       if (this.#arrived.has(key) || this.#dead.has(key)) continue
       if (this.#fetches.isWanted(slice)) continue
       if (this.#components.segments.verifySha(slice) === 'ok') {
-        this.#noteArrived(key, slice.sha256)
+        this.#noteArrived(key, slice.crc32)
         found = true
         continue
       }
@@ -257,23 +257,23 @@ export class Slices implements SliceStore {
       this.#components.logger.warn({ from, segment }, 'slice of a foreign segment refused')
       return
     }
-    this.#store(segment, offset, data, sha256(data))
+    this.#store(segment, offset, data, crc32(data))
   }
 
-  #store(segment: SegmentId, offset: number, data: Uint8Array, sha: Uint8Array): boolean {
+  #store(segment: SegmentId, offset: number, data: Uint8Array, crc: number): boolean {
     try {
       this.#components.segments.writeAt(segment, offset, data)
     } catch (error) {
       this.#components.logger.error({ segment, offset, error }, 'slice could not be stored')
       return false
     }
-    this.#noteArrived(`${segment}:${offset}`, sha)
+    this.#noteArrived(`${segment}:${offset}`, crc)
     this.#components.onArrived()
     return true
   }
 
-  #noteArrived(key: string, sha: Uint8Array): void {
-    this.#arrived.set(key, sha)
+  #noteArrived(key: string, crc: number): void {
+    this.#arrived.set(key, crc)
     if (this.#arrived.size <= this.#options.arrivedMax) return
     const oldest = this.#arrived.keys().next()
     if (!oldest.done) this.#arrived.delete(oldest.value)
