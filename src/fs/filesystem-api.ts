@@ -5,9 +5,13 @@
  * the process) only; anything else is an internal error.
  * Names, values and data passed in stay unchanged until it is done.
  */
+
 import type { Attr, TimeSpec } from './attr.ts'
+import type { Awaitable } from './awaitable.ts'
 import type { LockRequest, LockType } from './ports/lock-service.ts'
 import type { Ino } from './primitives.ts'
+
+export type { Awaitable } from './awaitable.ts'
 
 export interface RequestContext {
   readonly uid: number
@@ -103,9 +107,6 @@ export interface LockInTheWay {
   /** 0 when its process is on another member: its number means somebody else here. */
   readonly pid: number
 }
-
-/** What is there at once, or a promise of it. */
-export type Awaitable<T> = T | Promise<T>
 
 export interface FilesystemApi {
   /**

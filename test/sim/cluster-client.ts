@@ -2,6 +2,7 @@
  * A program on a member: writes, reads and syncs under tokens, as the filesystem does, and holds
  * every answer it gets against the ledger.
  */
+import type { Awaitable } from '../../src/fs/awaitable.ts'
 import { FsError } from '../../src/fs/errno.ts'
 import type { Op } from '../../src/fs/op.ts'
 import { INLINE_MAX_BYTES } from '../../src/fs/op.ts'
@@ -112,7 +113,7 @@ export class SimClient {
   async #write(kind: 'small' | 'inline' | 'large', ino: Ino): Promise<void> {
     const { world, replica } = this.#components
     const guard = await this.#acquire(ino, 'exclusive')
-    let done: Promise<void>
+    let done: Awaitable<void>
     const value = world.ledger.nextValue()
     try {
       const time = { sec: 1, nsec: value }
@@ -173,7 +174,7 @@ export class SimClient {
     const guard = await this.#acquire(ROOT_INO, 'exclusive')
     const name = Buffer.from('x')
     const time = { sec: 1, nsec: 0 }
-    const done: Promise<void>[] = []
+    const done: Awaitable<void>[] = []
     const ino = replica.allocateIno()
     const staysOpen = world.random.chance(0.5)
     if (staysOpen) member.openInos.add(ino)

@@ -3,6 +3,7 @@
  * machine's process, so it may hold a lock while its member begins another incarnation; then it has
  * to be told that the lock is gone (RULES 5).
  */
+import type { Awaitable } from '../../src/fs/awaitable.ts'
 import { FsError } from '../../src/fs/errno.ts'
 import { LOCK_END } from '../../src/fs/ports/lock-service.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
@@ -132,7 +133,7 @@ export class SimLocker {
     const { replica, state } = member
     if (!replica || !state) return undefined
     const guard = await replica.tokens.acquire([{ ino, mode: 'exclusive' }])
-    let done: Promise<void>
+    let done: Awaitable<void>
     const before = state.values(ino).at(-1) ?? 0
     const value = world.ledger.nextValue()
     try {

@@ -11,6 +11,7 @@ import {
   S_IFSOCK,
   S_ISGID
 } from '../attr.ts'
+import { whenDone } from '../awaitable.ts'
 import { FsError } from '../errno.ts'
 import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { CreateOp, Op, TmpfileOp } from '../op.ts'
@@ -47,7 +48,7 @@ interface NewInode {
 interface Made {
   readonly attr: Attr
   /** That of the ops. */
-  readonly done: Promise<void>
+  readonly done: Awaitable<void>
 }
 
 /** Under X(parent): makes the inode and its dentry. */
@@ -115,13 +116,12 @@ function makeNode(
   name: Uint8Array,
   node: NewInode
 ): Awaitable<Attr> {
-  return underExclusive(core, ctx, parent, async () => {
+  return underExclusive(core, ctx, parent, () => {
     const directory = needLinkedDirectory(core, parent)
     assertName(name)
     if (core.state.dentry(parent, name) !== undefined) throw new FsError('EEXIST')
     const { attr, done } = createUnder(core, ctx, directory, name, node)
-    await done
-    return attr
+    return whenDone(done, () => attr)
   })
 }
 
@@ -181,7 +181,7 @@ export function create(
   mode: number,
   flags: number
 ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
-  return underExclusive(core, ctx, parent, async () => {
+  return underExclusive(core, ctx, parent, () => {
     const directory = needLinkedDirectory(core, parent)
     assertName(name)
     if (core.state.dentry(parent, name) !== undefined) {
@@ -192,19 +192,20 @@ export function create(
   })
 }
 
-async function opened(
+function opened(
   core: Core,
   { attr, done }: Made,
   flags: number
-): Promise<{ readonly attr: Attr; readonly handle: HandleId }> {
+): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
   const handle = core.openFiles.open(attr.ino, flags, false)
-  try {
-    await done
-  } catch (error) {
-    core.openFiles.close(attr.ino, handle)
-    throw error
-  }
-  return { attr, handle }
+  if (!(done instanceof Promise)) return { attr, handle }
+  return done.then(
+    () => ({ attr, handle }),
+    (error: unknown) => {
+      core.openFiles.close(attr.ino, handle)
+      throw error
+    }
+  )
 }
 
 /** Nobody else can know of it before it has a name, and that is made under X of a directory. */
@@ -215,7 +216,7 @@ export function tmpfile(
   mode: number,
   flags: number
 ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
-  return underShared(core, ctx, directory, async () => {
+  return underShared(core, ctx, directory, () => {
     const wanted = S_IFREG | (mode & PERMISSIONS)
     const parent = needLinkedDirectory(core, directory)
     const { gid, mode: given, lists } = inheritedBy(core, ctx, parent, wanted)
@@ -245,7 +246,7 @@ export function link(
     core,
     ctx,
     () => resolution,
-    async () => {
+    () => {
       const inode = needInode(core, ino)
       needLinkedDirectory(core, newParent)
       assertName(newName)
@@ -267,8 +268,7 @@ export function link(
       })
       core.openFiles.named(ino)
       const attr = attrOf(core, ino)
-      await done
-      return attr
+      return whenDone(done, () => attr)
     }
   )
 }

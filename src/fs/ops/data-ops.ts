@@ -7,6 +7,7 @@
  * never change, so the token is not held while bytes are fetched.
  */
 import { isDirectory, isRegular } from '../attr.ts'
+import { allDone, whenDone } from '../awaitable.ts'
 import { FsError } from '../errno.ts'
 import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Op, Slice } from '../op.ts'
@@ -66,9 +67,7 @@ export function read(
       return { end, extents: end > offset ? core.state.extents(ino, offset, end) : [] }
     }
   )
-  if (plan instanceof Promise)
-    return plan.then((granted) => readPlanned(core, ctx, granted, offset))
-  return readPlanned(core, ctx, plan, offset)
+  return whenDone(plan, (granted) => readPlanned(core, ctx, granted, offset))
 }
 
 interface ReadPlan {
@@ -151,8 +150,7 @@ export function write(
   core.opLog.assertSpace(data.length)
   const slices = core.slices.append(data)
   const place = { ino, handle, offset }
-  if (!(slices instanceof Promise)) return submitWrite(core, ctx, place, data, slices, options)
-  return slices.then((stored) => submitWrite(core, ctx, place, data, stored, options))
+  return whenDone(slices, (stored) => submitWrite(core, ctx, place, data, stored, options))
 }
 
 interface WritePlace {
@@ -189,12 +187,13 @@ function submitWrite(
       time,
       ...(mode === undefined ? {} : { mode })
     }
+    // Each may be the last one before a crash: a changed file never has the capability left.
     const removal = capabilityRemoval(core, inode, time)
+    const removed = removal === undefined ? undefined : core.opLog.submit(removal)
     const inline = data.length <= INLINE_MAX_BYTES ? data : undefined
     const done = core.opLog.submit(op, inline)
     core.sections.used(handle, want?.range ?? WHOLE, true)
-    if (removal === undefined) return done
-    return Promise.all([done, core.opLog.submit(removal)]).then(() => undefined)
+    return allDone([removed, done])
   })
-  return submitted instanceof Promise ? submitted.then(() => data.length) : data.length
+  return whenDone(submitted, () => data.length)
 }

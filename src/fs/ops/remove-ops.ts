@@ -11,7 +11,7 @@ function underDentry(
   ctx: RequestContext,
   parent: Ino,
   name: Uint8Array,
-  run: (child: Inode) => Promise<void>
+  run: (child: Inode) => Awaitable<void>
 ): Awaitable<void> {
   return underTokens(
     core,

@@ -60,12 +60,12 @@ function resolve(core: Core, request: RenameRequest): Found {
   return { wants: [...inos].map(exclusive), moved: moved?.ino, replaced: replaced?.ino }
 }
 
-async function run(
+function run(
   core: Core,
   ctx: RequestContext,
   request: RenameRequest,
   found: Found
-): Promise<void> {
+): Awaitable<void> {
   const { parent, name, newParent, newName, flags } = request
   if (flags.exchange && (flags.noReplace || flags.whiteout)) {
     throw new FsError('EINVAL', 'rename flags that do not go together')
@@ -102,9 +102,9 @@ async function run(
     exchangeCookie: flags.exchange ? secondCookie(core, request, cookie) : 0,
     time
   }
-  await (flags.whiteout
+  return flags.whiteout
     ? core.opLog.submitTogether([op, whiteout(core, ctx, request, cookie, time)])
-    : core.opLog.submit(op))
+    : core.opLog.submit(op)
 }
 
 /** Of the dentry that takes the old place. */

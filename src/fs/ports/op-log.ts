@@ -1,3 +1,4 @@
+import type { Awaitable } from '../awaitable.ts'
 import type { Op } from '../op.ts'
 import type { Ino } from '../primitives.ts'
 
@@ -9,16 +10,17 @@ export interface OpLog {
    * (at most INLINE_MAX_BYTES); it must stay unchanged until the promise settles. `op`, with its names
    * and values, must never change: its entry may be closed after the process was answered.
    *
-   * Resolves when the op is written down on this member (page cache, not fsynced): a crash of this
-   * process does not lose it. It goes to the others a few milliseconds later, or with an fsync. Rejects with EIO when this member lost its right to write.
+   * It is done when the op is written down on this member (page cache, not fsynced), often on return:
+   * a crash of this process does not lose it then. It goes to the others a few milliseconds later, or with
+   * an fsync. Rejects with EIO when this member lost its right to write.
    */
-  submit(op: Op, payload?: Uint8Array): Promise<void>
+  submit(op: Op, payload?: Uint8Array): Awaitable<void>
 
   /**
    * `submit` for at most eight ops without payload that are one change: they stand in one entry, so
    * a crash leaves all of them or none.
    */
-  submitTogether(ops: readonly Op[]): Promise<void>
+  submitTogether(ops: readonly Op[]): Awaitable<void>
 
   /**
    * fsync: resolves when everything applied here at the time of the call, from every writer, is

@@ -5,6 +5,7 @@
 import { copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDirectory } from '../../fs/attr.ts'
+import { allDone } from '../../fs/awaitable.ts'
 import { Filesystem } from '../../fs/filesystem.ts'
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { Op } from '../../fs/op.ts'
@@ -149,12 +150,11 @@ function reportingOps(log: OpLog, report: (op: Op) => Promise<void> | undefined)
   return {
     submit: (op, payload) => {
       const done = log.submit(op, payload)
-      const reported = report(op)
-      return reported === undefined ? done : Promise.all([done, reported]).then(() => undefined)
+      return allDone([done, report(op)])
     },
     submitTogether: (ops) => {
       const done = log.submitTogether(ops)
-      return Promise.all([done, ...ops.map(report)]).then(() => undefined)
+      return allDone([done, ...ops.map(report)])
     },
     durable: () => log.durable(),
     allocateIno: () => log.allocateIno(),

@@ -1,8 +1,9 @@
 /** Serves requests on open files and directories. */
 import { assert } from '../../fs/assert.ts'
-import { isRegular } from '../../fs/attr.ts'
+import { type Attr, isRegular } from '../../fs/attr.ts'
+import { type Awaitable, whenDone } from '../../fs/awaitable.ts'
 import { Errno } from '../../fs/errno.ts'
-import type { AcceptEntry, Awaitable, HandleId } from '../../fs/filesystem-api.ts'
+import type { AcceptEntry, HandleId } from '../../fs/filesystem-api.ts'
 import { OpenFlag, WriteFlag } from './abi.ts'
 import { DirentPacker } from './dirent-packer.ts'
 import { Listing } from './listing.ts'
@@ -20,31 +21,31 @@ export function serveOpen(
   const { nodeid } = request
   const answer = (handle: HandleId): Awaitable<OpenReply> => {
     const reply: OpenReply = { kind: 'open', handle, regular: true, openFlags: 0 }
-    const dropping = policy.beforeAnswer(nodeid)
-    return dropping === undefined ? reply : dropping.then(() => reply)
+    return whenDone(policy.beforeAnswer(nodeid), () => reply)
   }
-  const handle = fs.open(request, nodeid, body.flags)
-  return handle instanceof Promise ? handle.then(answer) : answer(handle)
+  return whenDone(fs.open(request, nodeid, body.flags), answer)
 }
 
-export async function serveCreate(
+export function serveCreate(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'create'>
-): Promise<CreateReply> {
+): Awaitable<CreateReply> {
   const mode = body.mode & 0o7777
-  const { attr, handle } = await fs.create(request, request.nodeid, body.name, mode, body.flags)
-  assert(isRegular(attr.mode), 'create gave something that is no regular file')
-  return { kind: 'create', attr, entryValidMs: 0, attrValidMs: 0, handle, openFlags: 0 }
+  return whenDone(fs.create(request, request.nodeid, body.name, mode, body.flags), createReply)
 }
 
-export async function serveTmpfile(
+export function serveTmpfile(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'tmpfile'>
-): Promise<CreateReply> {
+): Awaitable<CreateReply> {
   const mode = body.mode & 0o7777
-  const { attr, handle } = await fs.tmpfile(request, request.nodeid, mode, body.flags)
+  return whenDone(fs.tmpfile(request, request.nodeid, mode, body.flags), createReply)
+}
+
+function createReply({ attr, handle }: { attr: Attr; handle: HandleId }): CreateReply {
+  assert(isRegular(attr.mode), 'create gave something that is no regular file')
   return { kind: 'create', attr, entryValidMs: 0, attrValidMs: 0, handle, openFlags: 0 }
 }
 
@@ -70,42 +71,47 @@ export function serveRead(
     assert(data.length <= body.size, 'read gave more than was asked for')
     return { kind: 'data', data }
   }
-  const data = fs.read(request, request.nodeid, body.handle, body.offset, body.size)
-  return data instanceof Promise ? data.then(reply) : reply(data)
+  return whenDone(fs.read(request, request.nodeid, body.handle, body.offset, body.size), reply)
 }
 
 /**
  * Page-cache writeback (mmap) comes with a guessed handle and never appends. The kernel leaves
  * O_SYNC and O_DSYNC of direct writes to us.
  */
-export async function serveWrite(
+export function serveWrite(
   { fs, policy }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'write'>
-): Promise<Reply> {
+): Awaitable<Reply> {
   const ino = request.nodeid
-  const fromCache = (body.writeFlags & WriteFlag.CACHE) !== 0
-  const sizeBytes = await fs.write(request, ino, body.handle, body.offset, body.data, {
-    append: !fromCache && (body.flags & OpenFlag.APPEND) !== 0,
-    killSuidGid: (body.writeFlags & WriteFlag.KILL_SUIDGID) !== 0
-  })
-  assert(sizeBytes === body.data.length, 'write took less than all')
-  const dropping = fromCache ? undefined : policy.written(ino)
-  if (dropping !== undefined) await dropping
-  if ((body.flags & OpenFlag.DSYNC) !== 0) {
-    await fs.fsync(request, ino, body.handle, (body.flags & OpenFlag.SYNC) === 0)
+  const { handle, offset, data, flags, writeFlags } = body
+  const fromCache = (writeFlags & WriteFlag.CACHE) !== 0
+  const synced = (): Awaitable<void> => {
+    if ((flags & OpenFlag.DSYNC) === 0) return
+    return fs.fsync(request, ino, handle, (flags & OpenFlag.SYNC) === 0)
   }
-  return { kind: 'written', sizeBytes }
+  const written = (sizeBytes: number): Awaitable<Reply> => {
+    assert(sizeBytes === data.length, 'write took less than all')
+    const dropped = fromCache ? undefined : policy.written(ino)
+    return whenDone(whenDone(dropped, synced), () => ({ kind: 'written', sizeBytes }))
+  }
+  const options = {
+    append: !fromCache && (flags & OpenFlag.APPEND) !== 0,
+    killSuidGid: (writeFlags & WriteFlag.KILL_SUIDGID) !== 0
+  }
+  return whenDone(fs.write(request, ino, handle, offset, data, options), written)
 }
 
-export async function serveOpendir(
+export function serveOpendir(
   { fs, policy }: ServeComponents,
   request: ServedRequest
-): Promise<OpenReply> {
-  const handle = await fs.opendir(request, request.nodeid)
-  const dropping = policy.beforeAnswer(request.nodeid)
-  if (dropping !== undefined) await dropping
-  return { kind: 'open', handle, regular: false, openFlags: 0 }
+): Awaitable<OpenReply> {
+  const { nodeid } = request
+  const answer = (handle: HandleId): Awaitable<OpenReply> => {
+    const reply: OpenReply = { kind: 'open', handle, regular: false, openFlags: 0 }
+    return whenDone(policy.beforeAnswer(nodeid), () => reply)
+  }
+  return whenDone(fs.opendir(request, nodeid), answer)
 }
 
 export function serveReaddir(
@@ -115,8 +121,7 @@ export function serveReaddir(
 ): Awaitable<Reply> {
   const { handle, cookie, size } = body
   const list = (accept: AcceptEntry, answer: () => Reply): Awaitable<Reply> => {
-    const listed = fs.readdir(request, request.nodeid, handle, cookie, accept)
-    return listed instanceof Promise ? listed.then(answer) : answer()
+    return whenDone(fs.readdir(request, request.nodeid, handle, cookie, accept), answer)
   }
   if (body.plus) {
     const listing = new Listing({ sizeBytes: size })

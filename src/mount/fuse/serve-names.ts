@@ -1,7 +1,7 @@
 /** Serves requests that answer with an entry, and those that move or remove one. */
 import { assert } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
-import type { Awaitable } from '../../fs/filesystem-api.ts'
+import { type Awaitable, whenDone } from '../../fs/awaitable.ts'
 import { RenameFlag } from './abi.ts'
 import { type AbsentReply, type EntryReply, okReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
@@ -16,8 +16,7 @@ export function serveEntry(
   body: EntryBody
 ): Awaitable<EntryReply | AbsentReply> {
   const attr = makeOrFind(components, request, body)
-  if (!(attr instanceof Promise)) return entryOf(components, attr)
-  return attr.then((made) => entryOf(components, made))
+  return whenDone(attr, (made) => entryOf(components, made))
 }
 
 function entryOf(
@@ -26,8 +25,7 @@ function entryOf(
 ): Awaitable<EntryReply | AbsentReply> {
   if (attr === undefined) return { kind: 'absent', entryValidMs: 0 }
   const reply: EntryReply = { kind: 'entry', attr, entryValidMs: 0, attrValidMs: 0 }
-  const dropping = policy.beforeAnswer(attr.ino)
-  return dropping === undefined ? reply : dropping.then(() => reply)
+  return whenDone(policy.beforeAnswer(attr.ino), () => reply)
 }
 
 function makeOrFind(
@@ -50,17 +48,18 @@ function makeOrFind(
   }
 }
 
-export async function serveRename(
+export function serveRename(
   { fs }: ServeComponents,
   request: ServedRequest,
   body: BodyOf<'rename'>
-): Promise<Reply> {
+): Awaitable<Reply> {
   const flags = {
     noReplace: (body.flags & RenameFlag.NOREPLACE) !== 0,
     exchange: (body.flags & RenameFlag.EXCHANGE) !== 0,
     whiteout: (body.flags & RenameFlag.WHITEOUT) !== 0
   }
   assert(!(flags.noReplace && flags.exchange), 'the decoder refuses both flags together')
-  await fs.rename(request, request.nodeid, body.name, body.newParent, body.newName, flags)
-  return okReply
+  const { nodeid } = request
+  const done = fs.rename(request, nodeid, body.name, body.newParent, body.newName, flags)
+  return whenDone(done, () => okReply)
 }

@@ -2,18 +2,18 @@
  * This member's own entries: gathers ops into an entry, and sees it into the journal, the state, the
  * peers and the hypercore.
  *
- * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash); at
- * the end of its event-loop turn it is written down (page cache), then `submit` resolves and the
- * process is answered. A crash before that loses an op nobody was told of; after it, the next start
- * brings it back.
+ * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash),
+ * then written down (page cache), then `submit` is done and the process is answered. A crash before
+ * that loses an op nobody was told of; after it, the next start brings it back.
  *
  * Each entry costs all members the same whatever it holds. So while ops keep coming an entry stays
- * open over several turns: at the end of each its new ops go to the open-entry file, and the process
- * is answered. It is closed - journaled as a whole, then sent - a moment later, when it is large, or as
- * soon as anybody asks for what this member has applied (`flush`): what is said to a peer is said
- * behind it.
+ * open: each op goes to the open-entry file before `submit` returns. The entry is closed - journaled as a
+ * whole, then sent - a moment later, when it is large, or as soon as anybody asks for what this
+ * member has applied (`flush`): what is said to a peer is said behind it. An op that comes alone is
+ * closed as an entry of its own at the end of its event-loop turn, and written down by that.
  */
 import { assert } from '../../fs/assert.ts'
+import type { Awaitable } from '../../fs/awaitable.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
@@ -107,18 +107,21 @@ export class LocalLog {
   }
 
   /** See `OpLog.submit`. */
-  submit(op: Op, payload?: Uint8Array): Promise<void> {
+  submit(op: Op, payload?: Uint8Array): Awaitable<void> {
     if (!this.#mayWrite()) return refused()
     this.#makeRoom(1)
-    return this.#add(op, payload)
+    return this.#writtenDown(this.#add(op, payload))
   }
 
   /** See `OpLog.submitTogether`. */
-  submitTogether(ops: readonly Op[]): Promise<void> {
-    assert(ops.length > 0 && ops.length <= TOGETHER_OPS_MAX, 'ops to be submitted together')
+  submitTogether(ops: readonly Op[]): Awaitable<void> {
+    const [first, ...others] = ops
+    assert(first !== undefined && ops.length <= TOGETHER_OPS_MAX, 'ops to be submitted together')
     if (!this.#mayWrite()) return refused()
     this.#makeRoom(ops.length)
-    return Promise.all(ops.map((op) => this.#add(op))).then(() => undefined)
+    const gathering = this.#add(first)
+    for (const op of others) this.#add(op)
+    return this.#writtenDown(gathering)
   }
 
   #mayWrite(): boolean {
@@ -132,7 +135,7 @@ export class LocalLog {
     if (isFull(current) || current.ops.length + ops > ENTRY_OPS_MAX) this.flush()
   }
 
-  #add(op: Op, payload?: Uint8Array): Promise<void> {
+  #add(op: Op, payload?: Uint8Array): Gathering {
     const { state, writer, admission } = this.#components
     const seq = (admission.appliedOf(writer) + 1) as Seq
     const gathering = this.#gathering ?? this.#begin(seq)
@@ -155,7 +158,14 @@ export class LocalLog {
       gathering.payloads.push(this.#slab.keep(payload))
       gathering.payloadBytes += payload.length
     }
-    return this.#untilTurnEnd()
+    return gathering
+  }
+
+  /** At once where the entry stays open; else, and while answers wait for room, with the turn. */
+  #writtenDown(gathering: Gathering): Awaitable<void> {
+    if (this.#room !== undefined || !this.#staysOpen(gathering)) return this.#untilTurnEnd()
+    const failure = this.#writePart(gathering)
+    return failure === undefined ? undefined : Promise.reject(failure)
   }
 
   /** False when the op does not continue the one before it. */
@@ -213,7 +223,7 @@ export class LocalLog {
     const gathering = this.#gathering
     if (!gathering) this.#endTurn()
     else if (!this.#staysOpen(gathering)) this.flush()
-    else this.#writePart(gathering)
+    else if (this.#writePart(gathering) === undefined) this.#endTurn()
   }
 
   #staysOpen(gathering: Gathering): boolean {
@@ -223,26 +233,25 @@ export class LocalLog {
     return gathering.parts > 0 || clock.monotonicMs() - this.#closedMs < BUSY_MS
   }
 
-  #writePart(gathering: Gathering): void {
+  /** What the open-entry file lacks goes there. Gives why it did not; the member ends by that. */
+  #writePart(gathering: Gathering): FsError | undefined {
     const { openEntry, writer, clock } = this.#components
     const { seq, parts, unwritten, payloads } = gathering
-    if (unwritten.length > 0) {
-      const head = this.#head(gathering, unwritten)
-      const payload = payloads.slice(gathering.writtenPayloads)
-      try {
-        openEntry?.put({ writer, seq, index: parts, head, payload })
-      } catch (error) {
-        this.#gathering = undefined
-        this.#closing?.cancel()
-        this.#refuse(error)
-        return
-      }
-      gathering.parts++
-      gathering.unwritten = []
-      gathering.writtenPayloads = payloads.length
-      this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
+    if (unwritten.length === 0) return undefined
+    const head = this.#head(gathering, unwritten)
+    const payload = payloads.slice(gathering.writtenPayloads)
+    try {
+      openEntry?.put({ writer, seq, index: parts, head, payload })
+    } catch (error) {
+      this.#gathering = undefined
+      this.#closing?.cancel()
+      return this.#refuse(error)
     }
-    this.#endTurn()
+    gathering.parts++
+    gathering.unwritten = []
+    gathering.writtenPayloads = payloads.length
+    this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
+    return undefined
   }
 
   #head({ epoch, seq, deps }: Gathering, ops: readonly Op[]): Buffer {
@@ -302,13 +311,15 @@ export class LocalLog {
     room.then(over, over)
   }
 
-  #refuse(error: unknown): void {
+  #refuse(error: unknown): FsError {
     const cause = error instanceof Error ? error : new Error(String(error))
+    const refusal = new FsError('EIO', 'the entry could not be journaled', { cause })
     const turn = this.#turn
     this.#turn = undefined
     this.#turnEnd?.cancel()
-    turn?.reject(new FsError('EIO', 'the entry could not be journaled', { cause }))
+    turn?.reject(refusal)
     this.#fail(cause)
+    return refusal
   }
 
   #fail(error: Error): void {

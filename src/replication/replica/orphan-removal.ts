@@ -2,6 +2,7 @@
  * The removal of orphans at this member: runs the reaper's rounds when it is the authority, and
  * answers the authority's questions when it is not. What the rounds promise is in reaper.ts.
  */
+import type { Awaitable } from '../../fs/awaitable.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
@@ -22,7 +23,7 @@ export interface OrphanRemovalComponents {
   /** Of these inodes, the ones not open here: from now on opening them answers ESTALE. */
   readonly closeForGood: (inos: readonly Ino[]) => readonly Ino[]
   readonly forgetReaped: (inos: readonly Ino[]) => void
-  readonly submit: (op: Op) => Promise<void>
+  readonly submit: (op: Op) => Awaitable<void>
   /** Gives own ops gathered so far their entry; then, what is applied of the live writers. */
   readonly flushedApplied: () => Vector
   readonly waitApplied: (vector: Vector) => Promise<void>

@@ -6,6 +6,7 @@
  * `onLive` is called when this member serves, `onEnded` when the incarnation is over and another
  * one has to be opened (with `rebuild`, on a state made anew).
  */
+import type { Awaitable } from '../../fs/awaitable.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Timer } from '../../fs/ports/clock.ts'
 import type { LockService } from '../../fs/ports/lock-service.ts'
@@ -140,11 +141,11 @@ export class Replica implements OpLog {
     this.#repeating.everyOrSooner(BEAT_MS, REAP_MS, () => membership.isAuthority && orphans.round())
   }
 
-  submit(op: Parameters<OpLog['submit']>[0], payload?: Uint8Array): Promise<void> {
+  submit(op: Parameters<OpLog['submit']>[0], payload?: Uint8Array): Awaitable<void> {
     return this.#parts.localLog.submit(op, payload)
   }
 
-  submitTogether(ops: Parameters<OpLog['submitTogether']>[0]): Promise<void> {
+  submitTogether(ops: Parameters<OpLog['submitTogether']>[0]): Awaitable<void> {
     return this.#parts.localLog.submitTogether(ops)
   }
 

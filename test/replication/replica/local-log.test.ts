@@ -39,7 +39,10 @@ const record: EpochRecord = {
   removedKeys: []
 }
 
-function open(openEntry?: { put(part: EntryPart): void }) {
+function open(
+  openEntry?: { put(part: EntryPart): void },
+  onFatal: (error: Error) => void = () => undefined
+) {
   const journaled: SealedEntry[] = []
   const timers: (() => void)[] = []
   const now = { ms: 0 }
@@ -65,7 +68,7 @@ function open(openEntry?: { put(part: EntryPart): void }) {
         return { cancel: () => void timers.splice(timers.indexOf(work), 1) }
       }
     },
-    onFatal: () => undefined
+    onFatal
   })
   const endTurn = () => {
     for (const work of turn.splice(0)) work()
@@ -114,7 +117,7 @@ test('local-log - who may not write gets EIO', async (t) => {
   t.is(applied.length, 0)
 })
 
-test('local-log - while ops keep coming an entry stays open, and each turn is answered', async (t) => {
+test('local-log - while ops keep coming an entry stays open, and each op is answered at once', async (t) => {
   const parts: EntryPart[] = []
   const { log, journaled, entries, endTurn, timers, now } = open({
     put: (part) => parts.push(part)
@@ -126,10 +129,10 @@ test('local-log - while ops keep coming an entry stays open, and each turn is an
   t.alike(entries(), [1], 'a single op is sent at once')
   for (const ino of [2, 3, 4]) {
     now.ms++
-    const done = log.submit(reap(ino))
-    endTurn()
-    await done
+    t.is(log.submit(reap(ino)), undefined, 'nothing to wait for')
+    t.is(parts.length, ino - 1, 'written down')
   }
+  endTurn()
   t.alike(entries(), [1])
   t.alike(
     parts.map(({ index, seq }) => [index, seq]),
@@ -160,6 +163,38 @@ test('local-log - while ops keep coming an entry stays open, and each turn is an
   endTurn()
   t.alike(entries(), [1, 3, 1, 1])
   t.is(parts.length, 4)
+})
+
+test('local-log - ops submitted together are written down together', (t) => {
+  const parts: EntryPart[] = []
+  const { log, entries, endTurn } = open({ put: (part) => parts.push(part) })
+  log.setWritable(true)
+  void log.submit(reap(1))
+  endTurn()
+  t.is(log.submitTogether([reap(2), reap(3)]), undefined)
+  t.alike(
+    parts.map(({ head }) => decodeEntryHead(Buffer.from(head)).ops.map((op) => op.ino)),
+    [[2, 3]]
+  )
+  log.flush()
+  t.alike(entries(), [1, 2])
+})
+
+test('local-log - an op that cannot be written down is refused, and everything after it', async (t) => {
+  const fatal: Error[] = []
+  const put = () => {
+    throw new Error('disk')
+  }
+  const { log, entries, endTurn, timers } = open({ put }, (error) => void fatal.push(error))
+  log.setWritable(true)
+  void log.submit(reap(1))
+  endTurn()
+  await t.exception(async () => log.submit(reap(2)), /EIO|journaled/)
+  t.is(fatal.length, 1)
+  await t.exception(async () => log.submit(reap(3)), /may not write/)
+  log.flush()
+  for (const timer of timers.splice(0)) timer()
+  t.alike(entries(), [1])
 })
 
 test('local-log - the payload of an entry may be used again when its op is answered', async (t) => {
