@@ -120,9 +120,17 @@ function checkExtents(state: StateStore, inodes: Map<Ino, Inode>, problems: stri
     }
   }
   checkShared(state, homes, problems)
-  for (const { segment, offset } of state.freedSlices(Number.MAX_SAFE_INTEGER)) {
-    if (used.has(`${segment}:${offset}`)) {
-      problems.push(`slice ${segment}:${offset} is freed and in use`)
+  checkFreed(state, used, problems)
+}
+
+function checkFreed(state: StateStore, used: ReadonlySet<string>, problems: string[]): void {
+  const freed = new Set<string>()
+  for (const { slices } of state.freedBatches(Number.MAX_SAFE_INTEGER)) {
+    for (const { segment, offset } of slices) {
+      const place = `${segment}:${offset}`
+      if (used.has(place)) problems.push(`slice ${place} is freed and in use`)
+      if (freed.has(place)) problems.push(`slice ${place} is freed twice`)
+      freed.add(place)
     }
   }
 }

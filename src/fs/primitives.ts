@@ -21,6 +21,8 @@ export type Seq = Brand<number, 'Seq'>
 export type Epoch = Brand<number, 'Epoch'>
 /** A segment file: writer * 2^20 + counter. */
 export type SegmentId = Brand<number, 'SegmentId'>
+/** A batch of freed slices at one member; another's as soon as that one is forgotten. */
+export type FreedBatchId = Brand<number, 'FreedBatchId'>
 
 export const ROOT_INO = 1 as Ino
 const INCARNATION_BITS = 2 ** 24

@@ -1,7 +1,7 @@
 import test from 'brittle'
 import { checkState } from '../../src/fs/check.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
-import { name, openFixture, root } from './fixture.ts'
+import { name, openFixture, reapOrphans, root } from './fixture.ts'
 
 /** Each statement breaks one invariant of a sound state. */
 const DAMAGES: readonly (readonly [string, string, RegExp])[] = [
@@ -20,17 +20,12 @@ const DAMAGES: readonly (readonly [string, string, RegExp])[] = [
   ['lost root', 'UPDATE inode SET mode = 33188 WHERE ino = 1', /root directory/],
   ['stray attribute', "INSERT INTO xattr VALUES (99, x'01', x'01')", /attribute of inode 99/],
   ['shared and not there', 'INSERT INTO shared_slice VALUES (1, 2, 3, 4)', /no extent there/],
-  ['not shared', 'DELETE FROM shared_slice WHERE base = 0', /not shared/],
-  [
-    'freed and in use',
-    'INSERT INTO freed_slice (segment, offset, length, writer, seq) ' +
-      'SELECT segment, slice_offset, 1, 1, 1 FROM extent LIMIT 1',
-    /freed and in use/
-  ]
+  ['not shared', 'DELETE FROM shared_slice WHERE base = 0', /not shared/]
 ]
 
 test('check - finds every kind of damage, and nothing in a sound state', async (t) => {
-  const { fs, state } = openFixture(await t.tmp())
+  const fixture = openFixture(await t.tmp())
+  const { fs, state } = fixture
   t.teardown(() => state.close())
   const { attr, handle } = await fs.create(root, ROOT_INO, name('f'), 0o644, 0o102)
   const options = { append: true, killSuidGid: false }
@@ -52,4 +47,12 @@ test('check - finds every kind of damage, and nothing in a sound state', async (
     state.database.exec('ROLLBACK TO damage; RELEASE damage')
   }
   t.alike(checkState(state), [])
+  const slice = state.extents(ino, 0, 1)[0]?.slice
+  if (!slice) return t.fail('no extent')
+  state.tables.freed.add(slice)
+  t.alike(checkState(state), [`slice ${slice.segment}:${slice.offset} is freed and in use`])
+  await fs.unlink(root, ROOT_INO, name('f'))
+  await fs.release(ino, handle)
+  await reapOrphans(fixture)
+  t.alike(checkState(state), [`slice ${slice.segment}:${slice.offset} is freed twice`])
 })

@@ -2,7 +2,7 @@ import test from 'brittle'
 import { SLICE_MAX_BYTES } from '../../src/fs/op.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { APPEND, deferred, makeFile, openChecked, PLAIN, readText } from './checked-fixture.ts'
-import { errnoOf, INLINE, name, root, WRITER } from './fixture.ts'
+import { errnoOf, INLINE, name, root } from './fixture.ts'
 
 test('data-ops - appends that run at the same time do not overwrite each other', async (t) => {
   const fixture = await openChecked(t)
@@ -82,13 +82,13 @@ test('data-ops - room for an answer is kept only where something may write to it
 
 test('data-ops - a file removed while its bytes were on the way answers ESTALE', async (t) => {
   const fixture = await openChecked(t)
-  const { fs, slices, state, log } = fixture
+  const { fs, slices, state } = fixture
   const { ino, handle } = await makeFile(fixture, 'a')
   const room = deferred()
   slices.appended = room.promise
   const write = errnoOf(() => fs.write(root, ino, handle, 0, name('x'), PLAIN))
   await fs.unlink(root, ROOT_INO, name('a'))
-  state.apply({ type: 'reap', ino }, { writer: WRITER, seq: log.seq })
+  state.apply({ type: 'reap', ino })
   room.resolve()
   t.is(await write, 'ESTALE')
 })

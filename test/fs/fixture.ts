@@ -13,7 +13,7 @@ import type { Clock, Timer } from '../../src/fs/ports/clock.ts'
 import type { Logger } from '../../src/fs/ports/logger.ts'
 import type { OpLog } from '../../src/fs/ports/op-log.ts'
 import type { SliceStore } from '../../src/fs/ports/slice-store.ts'
-import type { Origin } from '../../src/fs/ports/state-machine.ts'
+import type { FreedSlice } from '../../src/fs/ports/state-machine.ts'
 import type {
   ByteRange,
   TokenGuard,
@@ -77,13 +77,11 @@ export class MemoryLog implements OpLog {
   /** What the next submit fails with, nothing of it being applied. */
   refusal: FsError | undefined
   readonly #state: StateStore
-  readonly #writer: WriterId
   #nextIno: Ino
   #seq = 0
 
   constructor(components: { readonly state: StateStore }, options: { readonly member: MemberId }) {
     this.#state = components.state
-    this.#writer = writerOf(options.member)
     this.#nextIno = inoRangeStart(options.member, 1)
   }
 
@@ -93,8 +91,8 @@ export class MemoryLog implements OpLog {
 
   async submit(op: Op, payload?: Uint8Array): Promise<void> {
     this.#refuse()
-    const origin: Origin = { writer: this.#writer, seq: ++this.#seq as Seq }
-    this.#state.apply(op, origin)
+    this.#seq++
+    this.#state.apply(op)
     if (!this.record) return
     this.ops.push(op)
     this.payloads.push(payload)
@@ -217,6 +215,11 @@ export class MemoryTokens implements TokenService {
 }
 
 const silent = () => undefined
+/** All that were freed and not forgotten. */
+export function freedSlices(state: StateStore): FreedSlice[] {
+  return state.freedBatches(Number.MAX_SAFE_INTEGER).flatMap(({ slices }) => slices)
+}
+
 export const quiet: Logger = {
   debug: silent,
   info: silent,

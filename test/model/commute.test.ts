@@ -8,19 +8,11 @@ import test from 'brittle'
 import { checkState } from '../../src/fs/check.ts'
 import type { HandleId } from '../../src/fs/filesystem-api.ts'
 import type { Op } from '../../src/fs/op.ts'
-import type { Ino, MemberId, Seq } from '../../src/fs/primitives.ts'
+import type { Ino, MemberId } from '../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import {
-  errnoOf,
-  name,
-  openFixture,
-  reapOrphans,
-  root,
-  StepClock,
-  writerOf
-} from '../fs/fixture.ts'
+import { errnoOf, name, openFixture, reapOrphans, root, StepClock } from '../fs/fixture.ts'
 import { Random } from './random.ts'
 
 const MEMBERS = [1, 2] as MemberId[]
@@ -108,8 +100,7 @@ async function stream(
 ): Promise<readonly Op[]> {
   const clock = new StepClock()
   const fixture = openFixture(await t.tmp(), {}, clock, {}, member)
-  for (const op of prepared)
-    fixture.state.apply(op, { writer: writerOf(MEMBERS[0] as MemberId), seq: 1 as Seq })
+  for (const op of prepared) fixture.state.apply(op)
   fixture.log.record = true
   const random = new Random(seed * 10 + member)
   for (let i = 0; i < STEPS; i++) {
@@ -122,7 +113,7 @@ async function stream(
   return fixture.log.ops
 }
 
-function* interleaved(streams: readonly (readonly Op[])[], random: Random): Iterable<[number, Op]> {
+function* interleaved(streams: readonly (readonly Op[])[], random: Random): Iterable<Op> {
   const at = streams.map(() => 0)
   const bias = random.next()
   for (;;) {
@@ -132,7 +123,7 @@ function* interleaved(streams: readonly (readonly Op[])[], random: Random): Iter
     const index = at[i] ?? 0
     at[i] = index + 1
     const op = streams[i]?.[index]
-    if (op !== undefined) yield [i, op]
+    if (op !== undefined) yield op
   }
 }
 
@@ -160,10 +151,8 @@ for (let seed = 1; seed <= 4; seed++) {
     const random = new Random(seed)
     for (let order = 0; order < ORDERS; order++) {
       const state = openState(join(await t.tmp(), 'state.db'))
-      for (const op of prepared) state.apply(op, { writer: writerOf(1 as MemberId), seq: 1 as Seq })
-      for (const [i, op] of interleaved(streams, random)) {
-        state.apply(op, { writer: writerOf(MEMBERS[i] as MemberId), seq: 1 as Seq })
-      }
+      for (const op of prepared) state.apply(op)
+      for (const op of interleaved(streams, random)) state.apply(op)
       t.alike(checkState(state), [])
       digests.add(state.digest())
       state.close()

@@ -12,7 +12,7 @@ import { decodeOps, encodeOps } from '../../src/fs/op-codec.ts'
 import type { Ino } from '../../src/fs/primitives.ts'
 import { openState } from '../../src/fs/state/open-state.ts'
 import type { Fixture } from '../fs/fixture.ts'
-import { openFixture, reapOrphans, StepClock, WRITER } from '../fs/fixture.ts'
+import { openFixture, reapOrphans, StepClock } from '../fs/fixture.ts'
 import type { Command } from './commands.ts'
 import { FILE_MAX_BYTES, randomCommand } from './commands.ts'
 import { ModelSlots } from './model-slots.ts'
@@ -93,9 +93,10 @@ export class ModelRun {
 
   /** Takes away what was freed, so that any further use of it is an error. */
   #punch(): void {
-    const freed = this.#fixture.state.freedSlices(1000)
-    for (const slice of freed) this.#fixture.slices.punch(slice.offset)
-    this.#fixture.state.forgetFreed(freed)
+    const { state, slices } = this.#fixture
+    const freed = state.freedBatches(1000)
+    for (const slice of freed.flatMap((batch) => batch.slices)) slices.punch(slice.offset)
+    state.forgetFreed(freed.map(({ id }) => id))
   }
 
   async compareAll(): Promise<string | undefined> {
@@ -132,7 +133,7 @@ export class ModelRun {
       const { ops } = this.#fixture.log
       for (let at = 0; at < ops.length; at += 100) {
         for (const op of decodeOps(encodeOps(ops.slice(at, at + 100)))) {
-          copy.apply(op, { writer: WRITER, seq: this.#fixture.log.seq })
+          copy.apply(op)
         }
       }
       const same = copy.digest() === this.#fixture.state.digest()

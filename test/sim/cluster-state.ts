@@ -6,12 +6,13 @@
 import { assert } from '../../src/fs/assert.ts'
 import type { Op, Slice } from '../../src/fs/op.ts'
 import type {
+  FreedBatch,
   FreedSlice,
   Origin,
   StateMachine,
   StatePosition
 } from '../../src/fs/ports/state-machine.ts'
-import type { Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
+import type { FreedBatchId, Ino, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { ReplicaDueSlices, ReplicaShelf } from '../../src/replication/replica/replica-ports.ts'
 import type { SimProcess } from './cluster-faults.ts'
 import type { Random } from './random.ts'
@@ -27,7 +28,7 @@ export interface Image {
   readonly position: StatePosition
   readonly registers: ReadonlyMap<Ino, Register>
   readonly orphans: ReadonlySet<Ino>
-  readonly freed: readonly FreedSlice[]
+  readonly freed: readonly FreedBatch[]
   readonly shelf: ReadonlyMap<string, Buffer>
   readonly due: readonly Slice[]
 }
@@ -40,6 +41,9 @@ const EMPTY: Image = {
   shelf: new Map(),
   due: []
 }
+
+/** Few, so that there are several batches. */
+const BATCH_SLICES = 3
 
 /** The database file: what survives the process. */
 export class StateDisk {
@@ -90,7 +94,9 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   readonly #position: StatePosition
   readonly #registers: Map<Ino, Register>
   readonly #orphans: Set<Ino>
-  #freed: FreedSlice[]
+  #freed: FreedBatch[]
+  /** Freed, and in no batch yet. */
+  #freedLately: FreedSlice[] = []
   readonly #shelf: Map<string, Buffer>
   #due: Slice[]
   #newestOrigin: Origin | undefined
@@ -132,11 +138,11 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
       this.#orphans.add(op.ino)
     } else if (op.type === 'reap') {
       assert(this.#orphans.delete(op.ino), 'reaped what is no orphan')
-      this.#free(this.#registers.get(op.ino)?.slice, origin)
+      this.#free(this.#registers.get(op.ino)?.slice)
       this.#registers.delete(op.ino)
     } else if (op.type === 'write') {
       const old = this.#registers.get(op.ino)
-      this.#free(old?.slice, origin)
+      this.#free(old?.slice)
       const values = [...(old?.values ?? []), op.time.nsec]
       this.#registers.set(op.ino, { values, slice: op.slices[0], sliceValue: op.time.nsec })
     } else if (op.type === 'setattr') {
@@ -153,6 +159,7 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
 
   commit(position: StatePosition): void {
     if (this.#process.isDead) return
+    this.#flushFreed()
     this.#disk.commit({
       position,
       registers: new Map(this.#registers),
@@ -167,12 +174,28 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
     return [...this.#orphans]
   }
 
-  freedSlices(limit: number): FreedSlice[] {
-    return this.#freed.slice(0, limit)
+  freedBatches(slices: number): FreedBatch[] {
+    this.#flushFreed()
+    const batches: FreedBatch[] = []
+    let count = 0
+    for (const batch of this.#freed) {
+      if (count >= slices) break
+      batches.push(batch)
+      count += batch.slices.length
+    }
+    return batches
   }
 
-  forgetFreed(slices: readonly FreedSlice[]): void {
-    this.#freed = this.#freed.filter((slice) => !slices.includes(slice))
+  forgetFreed(ids: readonly FreedBatchId[]): void {
+    this.#freed = this.#freed.filter(({ id }) => !ids.includes(id))
+  }
+
+  #flushFreed(): void {
+    if (this.#freedLately.length === 0) return
+    // As SQLite does it: what was the newest batch's is used again once that is forgotten.
+    const id = ((this.#freed.at(-1)?.id ?? 0) + 1) as FreedBatchId
+    this.#freed.push({ id, slices: this.#freedLately })
+    this.#freedLately = []
   }
 
   digest(): string {
@@ -223,9 +246,10 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
     this.#due = this.#due.filter((slice) => slice.segment !== segment || slice.offset !== offset)
   }
 
-  #free(slice: Slice | undefined, origin: Origin): void {
+  #free(slice: Slice | undefined): void {
     if (!slice) return
     const { segment, offset, length } = slice
-    this.#freed.push({ segment, offset, length, origin })
+    this.#freedLately.push({ segment, offset, length })
+    if (this.#freedLately.length >= BATCH_SLICES) this.#flushFreed()
   }
 }

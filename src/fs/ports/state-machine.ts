@@ -1,5 +1,5 @@
 import type { Op, WriteOp } from '../op.ts'
-import type { Epoch, Ino, SegmentId, Seq, WriterId } from '../primitives.ts'
+import type { Epoch, FreedBatchId, Ino, SegmentId, Seq, WriterId } from '../primitives.ts'
 
 /** The entry an op belongs to. */
 export interface Origin {
@@ -7,12 +7,18 @@ export interface Origin {
   readonly seq: Seq
 }
 
-/** A slice no extent refers to any more, and the entry that freed it. */
+/** Where a slice stands that no extent refers to any more. */
 export interface FreedSlice {
   readonly segment: SegmentId
   readonly offset: number
   readonly length: number
-  readonly origin: Origin
+}
+
+/** Slices freed one after the other, and forgotten together. */
+export interface FreedBatch {
+  readonly id: FreedBatchId
+  /** At least one, in the order of their places. */
+  readonly slices: readonly FreedSlice[]
 }
 
 /** What of the log a durable state contains. */
@@ -44,10 +50,13 @@ export interface StateMachine {
   commit(position: StatePosition): void
   /** Inodes without links that still exist, waiting to be reaped. */
   orphans(): Ino[]
-  /** Freed slices in the order they were freed, at most `limit`. */
-  freedSlices(limit: number): FreedSlice[]
-  /** Forgets freed slices that were punched out of their segment. */
-  forgetFreed(slices: readonly FreedSlice[]): void
+  /**
+   * Everything freed that was not forgotten, the oldest first: so many batches that they hold
+   * `slices` slices, or all there are.
+   */
+  freedBatches(slices: number): FreedBatch[]
+  /** Forgets batches whose slices are all punched out of their segments; for good with the next commit. */
+  forgetFreed(ids: readonly FreedBatchId[]): void
   /** sha256 (hex) over the whole replicated state in a canonical order; equal on equal members. */
   digest(): string
 }

@@ -2,15 +2,14 @@
  * Ops on the bytes of a file. A write merges its size and times by maximum (RULES 20), so that writes
  * by two members to disjoint ranges commute; truncate and punch set them, under a token that orders
  * them with every write. A clone is a write of slices that other extents refer to as well. Slices
- * nothing refers to any more go to freed_slice with the entry that freed them; punching them out of
- * their segment is the replication's decision (RULES 11).
+ * nothing refers to any more are noted as freed; punching them out of their segment is the
+ * replication's decision (RULES 11).
  */
 import { assert } from '../assert.ts'
 import type { TimeSpec } from '../attr.ts'
 import { isRegular } from '../attr.ts'
 import type { CloneOp, PunchOp, ReapOp, TruncateOp, WriteOp } from '../op.ts'
 import { FILE_SIZE_MAX } from '../op.ts'
-import type { Origin } from '../ports/state-machine.ts'
 import type { Ino } from '../primitives.ts'
 import { withPermissions } from './apply-attr.ts'
 import type { CutResult, Extent } from './extent-table.ts'
@@ -43,19 +42,17 @@ function writtenAt(inode: Inode, time: TimeSpec): TimeSpec {
 }
 
 /** Cuts [start, end) out of the extents; returns how many bytes of data that took. */
-function cut(tables: Tables, ino: Ino, start: number, end: number, origin: Origin): number {
-  return freeing(tables, tables.extents.cut(ino, start, end), origin)
+function cut(tables: Tables, ino: Ino, start: number, end: number): number {
+  return freeing(tables, tables.extents.cut(ino, start, end))
 }
 
 /** What a cut left without a home is free. Returns how many bytes it took. */
-function freeing(tables: Tables, { bytes, left }: CutResult, origin: Origin): number {
-  if (left.length === 0) return bytes
-  const freed = left.filter((home) => tables.shared.leave(home)).map(({ slice }) => slice)
-  tables.local.addFreed(freed, origin)
+function freeing(tables: Tables, { bytes, left }: CutResult): number {
+  for (const home of left) if (tables.shared.leave(home)) tables.freed.add(home.slice)
   return bytes
 }
 
-export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
+export function applyWrite(tables: Tables, op: WriteOp): void {
   const inode = withPermissions(needFile(tables, op.ino), op.mode)
   let end = op.offset
   for (const slice of op.slices) end += slice.length
@@ -63,7 +60,7 @@ export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
   let lost = 0
   // Extents never reach beyond the size, so an append has nothing to cut.
   if (op.offset >= inode.size) tables.extents.append(op.ino, op.offset, op.slices)
-  else lost = freeing(tables, tables.extents.write(op.ino, op.offset, end, op.slices), origin)
+  else lost = freeing(tables, tables.extents.write(op.ino, op.offset, end, op.slices))
   noteWritten(tables, inode, op.time, end, end - op.offset - lost)
 }
 
@@ -71,18 +68,13 @@ export function applyWrite(tables: Tables, op: WriteOp, origin: Origin): void {
  * The write that was applied last to this inode is now `op`: the same up to `from` bytes of it, and
  * longer, or with its sha256. Leaves what applying `op` at once would have left.
  */
-export function applyExtendedWrite(
-  tables: Tables,
-  op: WriteOp,
-  from: number,
-  origin: Origin
-): void {
+export function applyExtendedWrite(tables: Tables, op: WriteOp, from: number): void {
   const inode = needFile(tables, op.ino)
   const [slice] = op.slices
   assert(slice !== undefined && op.slices.length === 1, 'a write of one slice grows')
   const start = op.offset + from
   const end = op.offset + slice.length
-  const lost = start < Math.min(end, inode.size) ? cut(tables, op.ino, start, end, origin) : 0
+  const lost = start < Math.min(end, inode.size) ? cut(tables, op.ino, start, end) : 0
   tables.extents.set(op.ino, op.offset, slice)
   if (end > start) noteWritten(tables, inode, op.time, end, end - start - lost)
 }
@@ -105,10 +97,10 @@ function noteWritten(
   tables.totals.dataBytes += gained
 }
 
-export function applyTruncate(tables: Tables, op: TruncateOp, origin: Origin): void {
+export function applyTruncate(tables: Tables, op: TruncateOp): void {
   const inode = withPermissions(needFile(tables, op.ino), op.mode)
   assert(op.size >= 0 && op.size <= FILE_SIZE_MAX, 'size out of range')
-  const lost = op.size < inode.size ? cut(tables, op.ino, op.size, inode.size, origin) : 0
+  const lost = op.size < inode.size ? cut(tables, op.ino, op.size, inode.size) : 0
   tables.inodes.update({
     ...inode,
     size: op.size,
@@ -119,11 +111,11 @@ export function applyTruncate(tables: Tables, op: TruncateOp, origin: Origin): v
   tables.totals.dataBytes -= lost
 }
 
-export function applyPunch(tables: Tables, op: PunchOp, origin: Origin): void {
+export function applyPunch(tables: Tables, op: PunchOp): void {
   const inode = needFile(tables, op.ino)
   const end = op.offset + op.length
   assert(op.offset >= 0 && op.length >= 0 && end <= FILE_SIZE_MAX, 'punch out of range')
-  const lost = cut(tables, op.ino, op.offset, end, origin)
+  const lost = cut(tables, op.ino, op.offset, end)
   tables.inodes.update({
     ...inode,
     size: op.extend ? Math.max(inode.size, end) : inode.size,
@@ -135,7 +127,7 @@ export function applyPunch(tables: Tables, op: PunchOp, origin: Origin): void {
 }
 
 /** As a write: its size and times merge by maximum, with everything else ordered by tokens. */
-export function applyClone(tables: Tables, op: CloneOp, origin: Origin): void {
+export function applyClone(tables: Tables, op: CloneOp): void {
   const inode = withPermissions(needFile(tables, op.ino), op.mode)
   const source = needFile(tables, op.source)
   const end = op.offset + op.length
@@ -147,7 +139,7 @@ export function applyClone(tables: Tables, op: CloneOp, origin: Origin): void {
   const extents = tables.extents.range(op.source, op.sourceOffset, sourceEnd)
   // First, so that what is cut away below keeps the slices that stay in use.
   for (const extent of extents) tables.shared.enter(homeOf(op.source, extent))
-  const lost = op.offset < inode.size ? cut(tables, op.ino, op.offset, end, origin) : 0
+  const lost = op.offset < inode.size ? cut(tables, op.ino, op.offset, end) : 0
   let gained = 0
   for (const extent of extents) {
     const from = Math.max(extent.offset, op.sourceOffset)
@@ -172,10 +164,10 @@ export function applyClone(tables: Tables, op: CloneOp, origin: Origin): void {
   tables.totals.dataBytes += gained - lost
 }
 
-export function applyReap(tables: Tables, op: ReapOp, origin: Origin): void {
+export function applyReap(tables: Tables, op: ReapOp): void {
   const inode = tables.inodes.need(op.ino)
   assert(inode.nlink === 0, `reap of inode ${op.ino}, which still has links`)
-  const lost = cut(tables, op.ino, 0, inode.size, origin)
+  const lost = cut(tables, op.ino, 0, inode.size)
   assert(lost === inode.bytes, `inode ${op.ino} counted ${inode.bytes} bytes, had ${lost}`)
   tables.xattrs.deleteAll(op.ino)
   tables.inodes.delete(op.ino)

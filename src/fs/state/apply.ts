@@ -5,14 +5,13 @@
  */
 import { assert, unreachable } from '../assert.ts'
 import type { Op } from '../op.ts'
-import type { Origin } from '../ports/state-machine.ts'
 import { applyRemoveXattr, applySetAttr, applySetXattr } from './apply-attr.ts'
 import { applyClone, applyPunch, applyReap, applyTruncate, applyWrite } from './apply-data.ts'
 import { applyCreate, applyLink, applyRmdir, applyTmpfile, applyUnlink } from './apply-namespace.ts'
 import { applyRename } from './apply-rename.ts'
 import type { Tables } from './tables.ts'
 
-export function applyOp(tables: Tables, op: Op, origin: Origin): void {
+export function applyOp(tables: Tables, op: Op): void {
   switch (op.type) {
     case 'create':
       applyCreate(tables, op)
@@ -36,16 +35,16 @@ export function applyOp(tables: Tables, op: Op, origin: Origin): void {
       applySetAttr(tables, op)
       break
     case 'truncate':
-      applyTruncate(tables, op, origin)
+      applyTruncate(tables, op)
       break
     case 'write':
-      applyWrite(tables, op, origin)
+      applyWrite(tables, op)
       break
     case 'punch':
-      applyPunch(tables, op, origin)
+      applyPunch(tables, op)
       break
     case 'clone':
-      applyClone(tables, op, origin)
+      applyClone(tables, op)
       break
     case 'setxattr':
       applySetXattr(tables, op)
@@ -54,7 +53,7 @@ export function applyOp(tables: Tables, op: Op, origin: Origin): void {
       applyRemoveXattr(tables, op)
       break
     case 'reap':
-      applyReap(tables, op, origin)
+      applyReap(tables, op)
       break
     default:
       unreachable(op)

@@ -38,7 +38,7 @@ export function openState(path: string, options: OpenStateOptions = {}): StateSt
     const database = new BetterSqlite3(file)
     try {
       configure(database, options.cacheBytes ?? DEFAULT_CACHE_BYTES)
-      if (schemaVersion(database) === 1) upgradeSchema(database)
+      upgradeSchema(database, schemaVersion(database))
       const { cachedInodes } = options
       return new StateStore({ database, file }, cachedInodes === undefined ? {} : { cachedInodes })
     } catch (error) {
@@ -125,13 +125,13 @@ function assertOurs(database: Database, file: string): void {
     throw new StateDamagedError(file, 'not a tandemfs state database')
   }
   const version = schemaVersion(database)
-  if (version !== 1 && version !== SCHEMA_VERSION) {
+  if (version < 1 || version > SCHEMA_VERSION) {
     throw new StateDamagedError(file, `schema version ${version}, known is ${SCHEMA_VERSION}`)
   }
 }
 
-function schemaVersion(database: Database): unknown {
-  return database.pragma('user_version', { simple: true })
+function schemaVersion(database: Database): number {
+  return Number(database.pragma('user_version', { simple: true }))
 }
 
 function assertStructure(database: Database, file: string): void {

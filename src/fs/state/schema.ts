@@ -1,6 +1,6 @@
 /**
  * Tables of the state database. `inode`, `dentry`, `extent`, `shared_slice`, `xattr` are replicated:
- * equal on equal members and part of the digest. `freed_slice`, `position`, `meta` are this member's own.
+ * equal on equal members and part of the digest. `freed_batch`, `position`, `meta` are this member's own.
  *
  * - A directory's `parent` is where its one dentry lives (0 for other inodes, 1 for the root).
  *   `last_cookie` only grows, so a readdir cookie is never used twice in a directory.
@@ -10,8 +10,12 @@
  * - An inode with nlink 0 is an orphan: it waits for its reap op.
  */
 import type { Database } from 'better-sqlite3'
+import type { FreedSlice } from '../ports/state-machine.ts'
+import type { SegmentId } from '../primitives.ts'
+import { FreedBatchTable } from './freed-batch-table.ts'
+import { LIMIT_PARAMETER } from './limit-parameter.ts'
 
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 /** 'tdfs', so that no other program's database is taken for ours. */
 export const APPLICATION_ID = 0x74646673
 /** Cookies 1 and 2 stand for "." and "..". */
@@ -24,6 +28,11 @@ CREATE TABLE shared_slice (
   ino INTEGER NOT NULL, base INTEGER NOT NULL,
   PRIMARY KEY (segment, slice_offset, ino, base)
 ) STRICT, WITHOUT ROWID;
+`
+
+/** Came with version 3, in the place of `freed_slice`, which had a row for each slice. */
+const FREED_BATCH = `
+CREATE TABLE freed_batch (id INTEGER PRIMARY KEY, slices BLOB NOT NULL) STRICT;
 `
 
 const TABLES = `
@@ -56,12 +65,7 @@ CREATE TABLE xattr (
   ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (ino, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE freed_slice (
-  id INTEGER PRIMARY KEY,
-  segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-  writer INTEGER NOT NULL, seq INTEGER NOT NULL,
-  UNIQUE (segment, offset)
-) STRICT;
+${FREED_BATCH}
 CREATE TABLE position (writer INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('epoch', 0), ('inodes', 1), ('data_bytes', 0);
@@ -77,10 +81,35 @@ export function createSchema(database: Database): void {
   })()
 }
 
-/** Brings a database of version 1 to this one; nothing shared slices before. */
-export function upgradeSchema(database: Database): void {
+/** Brings a database of version `from` to this one, if it is older. */
+export function upgradeSchema(database: Database, from: number): void {
+  if (from >= SCHEMA_VERSION) return
   database.transaction(() => {
-    database.exec(SHARED_SLICE)
+    // Nothing shared slices before.
+    if (from < 2) database.exec(SHARED_SLICE)
+    if (from < 3) gatherFreed(database)
     database.pragma(`user_version = ${SCHEMA_VERSION}`)
   })()
+}
+
+const ROWS_PER_STEP = 4096
+
+function gatherFreed(database: Database): void {
+  database.exec(FREED_BATCH)
+  const batches = new FreedBatchTable(database)
+  const after = database.prepare(
+    `SELECT id, segment, offset, length FROM freed_slice WHERE id > ? ORDER BY id ${LIMIT_PARAMETER}`
+  )
+  after.raw(true)
+  let last = -1
+  for (;;) {
+    const rows = after.all(last, ROWS_PER_STEP) as [number, SegmentId, number, number][]
+    for (const [id, segment, offset, length] of rows) {
+      batches.add({ segment, offset, length } satisfies FreedSlice)
+      last = id
+    }
+    if (rows.length === 0) break
+  }
+  batches.flush()
+  database.exec('DROP TABLE freed_slice')
 }

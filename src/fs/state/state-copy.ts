@@ -51,7 +51,7 @@ export function adoptState(file: string): StatePosition {
     if (damage !== 'ok') throw new Error(`its database is damaged: ${damage}`)
     database.transaction(() => {
       for (const name of localTables(database)) database.exec(`DROP TABLE "${name}"`)
-      database.exec('DELETE FROM freed_slice')
+      database.exec('DELETE FROM freed_batch')
       noteAllSlicesDue(database)
     })()
     return new LocalTables(database).position()

@@ -6,14 +6,14 @@
  * Keeps RULES 13 together with its caller: only `commit` commits, and the caller has the journal
  * durable up to the position it passes. `commit` does not fsync; Checkpointer does, off the loop.
  *
- * Anything thrown by `apply` or `commit` (an assertion: divergence; an SqliteError: disk full or
- * damaged) leaves the store unusable: it must be closed without commit and opened again, and the
+ * Anything thrown by `apply`, `commit` or `freedBatches` (an assertion: divergence; an SqliteError: disk
+ * full or damaged; a StateDamagedError) leaves the store unusable: it must be closed without commit and opened again, and the
  * journal brings it forward. From then on every call throws.
  */
 import type { Database } from 'better-sqlite3'
 import type { Op, WriteOp } from '../op.ts'
-import type { FreedSlice, Origin, StateMachine, StatePosition } from '../ports/state-machine.ts'
-import type { Ino } from '../primitives.ts'
+import type { FreedBatch, StateMachine, StatePosition } from '../ports/state-machine.ts'
+import type { FreedBatchId, Ino } from '../primitives.ts'
 import { applyOp } from './apply.ts'
 import { applyExtendedWrite } from './apply-data.ts'
 import { isBelow } from './apply-rename.ts'
@@ -62,19 +62,19 @@ export class StateStore implements StateMachine {
     this.database.exec('BEGIN IMMEDIATE')
   }
 
-  apply(op: Op, origin: Origin): void {
+  apply(op: Op): void {
     this.#assertSound()
     try {
-      applyOp(this.tables, op, origin)
+      applyOp(this.tables, op)
     } catch (error) {
       throw this.#breakWith(error)
     }
   }
 
-  extend(op: WriteOp, from: number, origin: Origin): void {
+  extend(op: WriteOp, from: number): void {
     this.#assertSound()
     try {
-      applyExtendedWrite(this.tables, op, from, origin)
+      applyExtendedWrite(this.tables, op, from)
     } catch (error) {
       throw this.#breakWith(error)
     }
@@ -94,6 +94,7 @@ export class StateStore implements StateMachine {
     try {
       this.tables.inodes.flush()
       this.tables.extents.flush()
+      this.tables.freed.flush()
       this.tables.local.setPosition(position)
       this.tables.local.setTotals(this.tables.totals)
       this.database.exec('COMMIT')
@@ -133,13 +134,18 @@ export class StateStore implements StateMachine {
     return this.tables.inodes.orphans()
   }
 
-  freedSlices(limit: number): FreedSlice[] {
-    return this.tables.local.freed(limit)
+  freedBatches(slices: number): FreedBatch[] {
+    this.#assertSound()
+    try {
+      return this.tables.freed.list(slices)
+    } catch (error) {
+      throw this.#breakWith(error)
+    }
   }
 
-  forgetFreed(slices: readonly FreedSlice[]): void {
+  forgetFreed(ids: readonly FreedBatchId[]): void {
     this.#assertSound()
-    this.tables.local.forgetFreed(slices)
+    this.tables.freed.forget(ids)
   }
 
   digest(): string {

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3'
 import { DentryTable } from './dentry-table.ts'
 import { ExtentTable } from './extent-table.ts'
+import { FreedBatchTable } from './freed-batch-table.ts'
 import type { InodeTableOptions } from './inode-table.ts'
 import { InodeTable } from './inode-table.ts'
 import type { Totals } from './local-tables.ts'
@@ -15,6 +16,7 @@ export class Tables {
   readonly extents: ExtentTable
   readonly shared: SharedSliceTable
   readonly xattrs: XattrTable
+  readonly freed: FreedBatchTable
   readonly local: LocalTables
   /** Counted in memory, written at each commit. */
   readonly totals: Totals
@@ -25,6 +27,7 @@ export class Tables {
     this.extents = new ExtentTable(database)
     this.shared = new SharedSliceTable(database)
     this.xattrs = new XattrTable(database)
+    this.freed = new FreedBatchTable(database)
     this.local = new LocalTables(database)
     this.totals = this.local.totals()
   }

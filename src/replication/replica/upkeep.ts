@@ -7,16 +7,23 @@
  *   prune       segments and hypercores the journal feeds are durable as well (RULES 1)
  *   punch       what freed the slices is under a checkpoint durable on every live member (RULES 11)
  *
+ * Punching a place twice is harmless, so what was punched and not forgotten - a crash, another epoch - is
+ * simply read again. Between the two nothing can have come to that place that anybody reads: a
+ * writer hands out each place of its segments once (each incarnation begins new ones), and what a
+ * repair or the replay writes there are the bytes of the same slice, which no state that can come back
+ * refers to, or it would not have been punched before.
+ *
  * One checkpoint at a time, and commits go on beside it: what is not committed stands in memory, and a
  * checkpoint waits as long as the state is copied for another member.
  */
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
-import type { FreedSlice, StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
+import type { StateMachine, StatePosition } from '../../fs/ports/state-machine.ts'
 import type { Epoch } from '../../fs/primitives.ts'
 import type { JournalPosition } from '../storage/journal-record.ts'
 import type { SegmentStore } from '../storage/segment-store.ts'
 import type { Vector } from '../vector.ts'
+import { DeadRuns } from './dead-runs.ts'
 import type { LocalSync } from './local-sync.ts'
 import type { ReplicaJournal } from './replica-ports.ts'
 
@@ -52,11 +59,13 @@ export interface UpkeepOptions {
   readonly commitsPerCheckpoint: number
   /** The journal is pruned when it is larger than this. */
   readonly journalKeepBytes: number
-  readonly punchesPerRound: number
+  /**
+   * So many freed slices are read in one piece (a few milliseconds for 20,000), wait together until it
+   * is safe to punch them, and become runs together.
+   */
+  readonly deadSlices: number
 }
 
-/** Punched slices forgotten in one piece. */
-const FORGET_SLICES = 256
 /** Commits wait no longer for the punches of a round; the rest comes with the next. */
 const PUNCH_MS = 500
 
@@ -64,7 +73,7 @@ export const UPKEEP_DEFAULTS: UpkeepOptions = {
   commitMs: 1000,
   commitsPerCheckpoint: 4,
   journalKeepBytes: 64 * 1024 * 1024,
-  punchesPerRound: 20_000
+  deadSlices: 20_000
 }
 
 export class Upkeep {
@@ -74,9 +83,7 @@ export class Upkeep {
   #stopped = false
   #commits = 0
   /** Freed slices that wait until what freed them is safe everywhere. */
-  #dead:
-    | { readonly slices: readonly FreedSlice[]; readonly vector: Vector; readonly epoch: Epoch | 0 }
-    | undefined
+  #dead: Dead | undefined
   #committedAt: JournalPosition
   #committedEpoch: Epoch | 0
   #checkpointed: StatePosition
@@ -187,54 +194,45 @@ export class Upkeep {
    * Slices are freed in another order on another member when two parts of one are overwritten at
    * the same time; so it is not the freeing entry alone that must be safe, but everything applied
    * when the slices were looked at. That includes what the entry that is still open has freed.
+   * What a round does not get done is still safe in the next one, unless the epoch is another.
    */
   async #punch(): Promise<void> {
-    const { state, segments, applied, epoch, checkpointedEverywhere, clock, logger } =
-      this.#components
-    const { flushOwn } = this.#components
+    const { segments, epoch, checkpointedEverywhere } = this.#components
     if (!segments.canPunch) return
-    const batch = this.#dead
-    if (!batch || batch.epoch !== epoch()) {
-      flushOwn()
-      const slices = state.freedSlices(this.#options.punchesPerRound)
-      const vector = new Map(applied())
-      this.#dead = slices.length > 0 ? { slices, vector, epoch: epoch() } : undefined
+    const dead = this.#dead
+    if (!dead || dead.epoch !== epoch()) {
+      this.#dead = this.#lookForDead()
       return
     }
-    if (!checkpointedEverywhere(batch.vector)) return
-    this.#dead = undefined
+    if (!checkpointedEverywhere(dead.vector)) return
+    await this.#punchRuns(dead)
+  }
+
+  #lookForDead(): Dead | undefined {
+    const { flushOwn, state, applied, epoch } = this.#components
+    flushOwn()
+    const batches = state.freedBatches(this.#options.deadSlices)
+    if (batches.length === 0) return undefined
+    return { runs: new DeadRuns(batches), vector: new Map(applied()), epoch: epoch() }
+  }
+
+  async #punchRuns({ runs, epoch }: Dead): Promise<void> {
+    const { segments, state, clock, logger } = this.#components
     const endMs = clock.monotonicMs() + PUNCH_MS
-    let punched: FreedSlice[] = []
-    for (const { segment, offset, length, slices } of mergeRuns(batch.slices)) {
-      if (clock.monotonicMs() >= endMs) break
-      await segments.punch(segment, offset, length)
-      if (this.#stopped) return
-      punched.push(...slices)
-      if (punched.length < FORGET_SLICES) continue
-      state.forgetFreed(punched)
-      punched = []
+    for (let run = runs.next(); run; run = runs.next()) {
+      if (clock.monotonicMs() >= endMs) return
+      await segments.punch(run.segment, run.offset, run.length)
+      if (this.#stopped || epoch !== this.#components.epoch()) return
+      state.forgetFreed(runs.punched())
     }
-    state.forgetFreed(punched)
-    logger.debug({ slices: batch.slices.length }, 'dead slices punched')
+    this.#dead = undefined
+    logger.debug({ slices: runs.slices }, 'dead slices punched')
   }
 }
 
-interface DeadRun extends Pick<FreedSlice, 'segment' | 'offset'> {
-  length: number
-  readonly slices: FreedSlice[]
-}
-
-/** Neighbours become one run: a hole frees only the whole blocks in it. */
-function mergeRuns(slices: readonly FreedSlice[]): DeadRun[] {
-  const sorted = [...slices].sort((a, b) => a.segment - b.segment || a.offset - b.offset)
-  const runs: DeadRun[] = []
-  for (const slice of sorted) {
-    const { segment, offset, length } = slice
-    const last = runs.at(-1)
-    if (last && last.segment === segment && last.offset + last.length === offset) {
-      last.length += length
-      last.slices.push(slice)
-    } else runs.push({ segment, offset, length, slices: [slice] })
-  }
-  return runs
+/** Freed slices, and when it is safe to punch them. */
+interface Dead {
+  readonly runs: DeadRuns
+  readonly vector: Vector
+  readonly epoch: Epoch | 0
 }

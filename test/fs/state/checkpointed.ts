@@ -12,22 +12,19 @@ const FILES_MAX = 1000
 /** Makes `count` files as the entry `seq`, and commits. */
 export function commitFiles(state: StateStore, seq: number, count = 100): void {
   for (let i = seq * FILES_MAX; i < seq * FILES_MAX + count; i++) {
-    state.apply(
-      {
-        type: 'create',
-        parent: 1 as Ino,
-        name: name(`name-${i}`),
-        ino: (2 ** 45 + i) as Ino,
-        mode: 0o100644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        target: new Uint8Array(0),
-        cookie: 3 + i,
-        time: { sec: 1, nsec: 1 }
-      },
-      { writer: WRITER, seq: seq as Seq }
-    )
+    state.apply({
+      type: 'create',
+      parent: 1 as Ino,
+      name: name(`name-${i}`),
+      ino: (2 ** 45 + i) as Ino,
+      mode: 0o100644,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      target: new Uint8Array(0),
+      cookie: 3 + i,
+      time: { sec: 1, nsec: 1 }
+    })
   }
   state.commit({ epoch: 1 as Epoch, applied: new Map([[WRITER, seq as Seq]]) })
 }

@@ -3,15 +3,9 @@ import test from 'brittle'
 import type { TimeSpec } from '../../../src/fs/attr.ts'
 import { checkState } from '../../../src/fs/check.ts'
 import type { Op } from '../../../src/fs/op.ts'
-import {
-  type Ino,
-  type MemberId,
-  ROOT_INO,
-  type SegmentId,
-  type Seq
-} from '../../../src/fs/primitives.ts'
+import { type Ino, ROOT_INO, type SegmentId } from '../../../src/fs/primitives.ts'
 import { openState } from '../../../src/fs/state/open-state.ts'
-import { name, writerOf } from '../fixture.ts'
+import { name } from '../fixture.ts'
 
 const FILE = (2 ** 45) as Ino
 const PAGE_BYTES = 4096
@@ -68,9 +62,7 @@ for (const [situation, mtime, expected] of [
       const state = openState(join(await t.tmp(), 'state.db'))
       const ops: Op[] = [CREATE, TRUNCATE, ...BEFORE]
       if (mtime !== undefined) ops.push({ type: 'setattr', ino: FILE, mtime, ctime: at(15) })
-      for (const op of [...ops, ...order]) {
-        state.apply(op, { writer: writerOf(1 as MemberId), seq: 1 as Seq })
-      }
+      for (const op of [...ops, ...order]) state.apply(op)
       t.alike(checkState(state), [])
       digests.add(state.digest())
       times.add(state.inode(FILE)?.mtime.sec)

@@ -140,12 +140,12 @@ test('salvage - a state that was put aside gives whole files, beyond its cut alo
   ]
   // The state was committed before the last two: its journal has them.
   const state = openState(aside)
-  for (const { seq, op } of [
-    { seq: 1, op: create(FOLDER, ROOT_INO, 'a folder', S_IFDIR | 0o755, 3) },
-    { seq: 2, op: create(FILE, FOLDER, 'kept', S_IFREG | 0o644, 3) },
-    { seq: 2, op: write(FILE, SMALL, 0) }
+  for (const op of [
+    create(FOLDER, ROOT_INO, 'a folder', S_IFDIR | 0o755, 3),
+    create(FILE, FOLDER, 'kept', S_IFREG | 0o644, 3),
+    write(FILE, SMALL, 0)
   ]) {
-    state.apply(op, { writer: WRITER, seq: seq as Seq })
+    state.apply(op)
   }
   state.commit({ epoch: 1 as Epoch, applied: new Map([[WRITER, 2 as Seq]]) })
   state.close()

@@ -1,6 +1,6 @@
 import test, { type Test } from 'brittle'
-import type { FreedSlice } from '../../../src/fs/ports/state-machine.ts'
-import type { Epoch, Incarnation, Seq } from '../../../src/fs/primitives.ts'
+import type { FreedBatch } from '../../../src/fs/ports/state-machine.ts'
+import type { Epoch, FreedBatchId, Incarnation, Seq } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
 import type { UpkeepComponents } from '../../../src/replication/replica/upkeep.ts'
 import { Upkeep } from '../../../src/replication/replica/upkeep.ts'
@@ -9,6 +9,7 @@ import { A } from '../records.ts'
 import { HandClock, NotedLogger, settle } from './support.ts'
 
 const WRITER = makeWriterId(A, 1 as Incarnation)
+const SEGMENT = makeSegmentId(WRITER, 0)
 const ONE = 1 as Epoch
 
 function vectorAt(seq: number): Vector {
@@ -37,20 +38,15 @@ test('upkeep - what an open entry has freed waits for the checkpoint of that ent
   const asked: number[] = []
   let isOpen = true
   let covered = 1
-  const segment = makeSegmentId(WRITER, 0)
   // Entry 2 is still being gathered: applied to the state, not yet counted as applied.
-  const freed: FreedSlice = {
-    segment,
-    offset: 0,
-    length: 10,
-    origin: { writer: WRITER, seq: 2 as Seq }
-  }
+  const slices = [{ segment: SEGMENT, offset: 0, length: 10 }]
+  const freed: FreedBatch = { id: 1 as FreedBatchId, slices }
   const components = {
     ...surroundings(t, clock),
     state: {
       position: () => POSITION,
       commit: () => {},
-      freedSlices: () => (punched.length === 0 ? [freed] : []),
+      freedBatches: () => (punched.length === 0 ? [freed] : []),
       forgetFreed: () => {}
     },
     journal: { appended: 1, stats: () => ({ sizeBytes: 0 }) },
@@ -84,6 +80,111 @@ test('upkeep - what an open entry has freed waits for the checkpoint of that ent
   await round()
   t.alike(punched, [0])
   await upkeep.stop()
+})
+
+/** A member whose freed slices stand in these batches, each slice of ten bytes at such an offset. */
+function withBatches(t: Test, offsets: Record<number, readonly number[]>) {
+  const clock = new HandClock()
+  const steps: string[] = []
+  const member = {
+    epoch: 1,
+    isSafe: true,
+    /** What happens while a hole is punched. */
+    onPunch: (): void => {}
+  }
+  const batches = new Map(
+    Object.entries(offsets).map(([id, places]) => {
+      const slices = places.map((offset) => ({ segment: SEGMENT, offset, length: 10 }))
+      return [Number(id), { id: Number(id), slices }]
+    })
+  )
+  const components = {
+    ...surroundings(t, clock),
+    epoch: () => member.epoch,
+    state: {
+      position: () => POSITION,
+      commit: () => {},
+      freedBatches: () => {
+        steps.push('read')
+        return [...batches.values()]
+      },
+      forgetFreed: (ids: readonly number[]) => {
+        for (const id of ids) steps.push(`forget ${id}`)
+        for (const id of ids) batches.delete(id)
+      }
+    },
+    journal: { appended: 0, stats: () => ({ sizeBytes: 0 }) },
+    segments: {
+      canPunch: true,
+      punch: async (_segment: number, offset: number, length: number) => {
+        steps.push(`${offset}+${length}`)
+        member.onPunch()
+      }
+    },
+    checkpoint: async () => POSITION,
+    flushOwn: () => {},
+    applied: () => vectorAt(1),
+    checkpointedEverywhere: () => member.isSafe
+  }
+  const upkeep = new Upkeep(components as unknown as UpkeepComponents)
+  upkeep.start()
+  /** What a round does. */
+  const round = async () => {
+    clock.advance(60_000)
+    await settle()
+    return steps.splice(0)
+  }
+  return { clock, upkeep, member, round }
+}
+
+test('upkeep - a round that takes too long is gone on with in the next', async (t) => {
+  const { clock, upkeep, member, round } = withBatches(t, { 1: [0, 100], 2: [10, 300], 3: [200] })
+  t.alike(await round(), ['read'])
+  member.onPunch = () => clock.advance(300)
+  t.alike(await round(), ['0+20', '100+10', 'forget 1'])
+  t.alike(await round(), ['200+10', 'forget 3', '300+10', 'forget 2'], 'without reading it again')
+  t.alike(await round(), ['read'])
+  t.alike(await round(), ['read'])
+  await upkeep.stop()
+})
+
+test('upkeep - what is left waits again for every live member', async (t) => {
+  const { clock, upkeep, member, round } = withBatches(t, { 1: [0, 100], 2: [200] })
+  await round()
+  member.onPunch = () => clock.advance(600)
+  t.alike(await round(), ['0+10'])
+  member.isSafe = false
+  t.alike(await round(), [])
+  member.isSafe = true
+  t.alike(await round(), ['100+10', 'forget 1'])
+  await upkeep.stop()
+})
+
+test('upkeep - in another epoch what is left is read anew', async (t) => {
+  const { upkeep, member, round } = withBatches(t, { 1: [0, 100], 2: [200] })
+  await round()
+  member.onPunch = () => {
+    member.epoch = 2
+  }
+  t.alike(await round(), ['0+10'], 'ends with the epoch')
+  t.alike(await round(), ['read'])
+  member.isSafe = false
+  t.alike(await round(), [], 'and waits')
+  member.isSafe = true
+  t.alike(await round(), ['0+10', '100+10', 'forget 1', '200+10', 'forget 2'])
+  await upkeep.stop()
+})
+
+test('upkeep - stopped while it punches it changes nothing any more', async (t) => {
+  const { upkeep, member, round } = withBatches(t, { 1: [0], 2: [100] })
+  await round()
+  let stopped: Promise<void> | undefined
+  member.onPunch = () => {
+    stopped = upkeep.stop()
+  }
+  t.alike(await round(), ['0+10'])
+  await stopped
+  t.alike(await round(), [])
 })
 
 test('upkeep - commits do not wait for a checkpoint that is held up, its end does', async (t) => {

@@ -63,7 +63,7 @@ function bringForward(state: StateStore, bundle: Bundle): void {
   for (const { entry } of journalEntries(bundle)) {
     const { writer, seq } = entry
     if (seq !== (applied.get(writer) ?? 0) + 1) continue
-    for (const op of entry.ops) state.apply(op, { writer, seq })
+    for (const op of entry.ops) state.apply(op)
     applied.set(writer, seq)
   }
   // The rows of inodes are kept in memory until then.
