@@ -5,7 +5,8 @@
  * Keeps RULES 14: a bad record at or after the highest synced position that any sound record
  * names is a torn tail (its writer never heard that it was durable); a bad record before that is
  * damage, and the journal is refused. Sound records behind a bad one still count for that highest
- * position: they may have reached the disk before it.
+ * position: they may have reached the disk before it. A file ends where nothing but zeros follows:
+ * they were made in advance, or never became records.
  */
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,10 +27,12 @@ import { DamagedJournalError } from './storage-errors.ts'
 const FILE_NAME = /^(\d{12})\.journal$/
 const WINDOW_BYTES = 1024 * 1024
 const SEARCH_BYTES = 4 * 1024 * 1024
+const ZEROS = Buffer.alloc(64 * 1024)
 
 export interface JournalFileInfo {
   readonly path: string
   readonly header: FileHeader
+  /** Up to the end of the last record; zeros behind it do not count. */
   readonly sizeBytes: number
 }
 
@@ -65,6 +68,7 @@ export function journalFileName(number: number): string {
 
 /** Reads the records of one journal file, with a window over the file in memory. */
 export class JournalFileReader {
+  /** Its size is that of the file, whatever is in it. */
   readonly info: JournalFileInfo
   readonly #fd: number
   #window: Buffer = Buffer.alloc(0)
@@ -100,6 +104,16 @@ export class JournalFileReader {
     const bytes = this.#view(offset, length)
     if (!recordIsSound(bytes, header, file.salt)) return 'wrong checksum of the record'
     return { header, bytes, offset }
+  }
+
+  /** Nothing was written from `offset` on. */
+  isEmptyFrom(offset: number): boolean {
+    const { sizeBytes } = this.info
+    for (let from = offset; from < sizeBytes; from += ZEROS.length) {
+      const piece = readAt(this.#fd, from, Math.min(ZEROS.length, sizeBytes - from))
+      if (!piece.equals(ZEROS.subarray(0, piece.length))) return false
+    }
+    return true
   }
 
   /** The first sound record at or after `offset`, wherever records begin. */
@@ -148,9 +162,9 @@ export function scanJournal(dir: string): JournalScan {
       if (end !== undefined && !tail && info.header.start !== end) {
         tail = missingEnd(files.at(-1), end, info)
       }
-      files.push(info)
       let offset = FILE_HEADER_BYTES
-      while (offset < info.sizeBytes) {
+      let { sizeBytes } = info
+      while (offset < sizeBytes) {
         const record = reader.record(offset)
         if (typeof record !== 'string') {
           synced = Math.max(synced, record.header.synced)
@@ -158,12 +172,17 @@ export function scanJournal(dir: string): JournalScan {
           offset += record.bytes.length
           continue
         }
+        if (reader.isEmptyFrom(offset)) {
+          sizeBytes = offset
+          break
+        }
         const position = (info.header.start + offset) as JournalPosition
         tail ??= { path, offset, position, reason: record }
         const next = reader.search(offset + RECORD_ALIGN_BYTES - (offset % RECORD_ALIGN_BYTES))
         if (!next) break
         offset = next.offset
       }
+      files.push({ ...info, sizeBytes })
       if (!tail) end = info.header.start + offset
     } finally {
       reader.close()
@@ -189,16 +208,16 @@ export interface ReplayedEntry {
 
 /** Yields the entries of `files` up to `end`, one at a time, each checked again and copied. */
 export function* readEntries(
-  files: Iterable<{ readonly path: string }>,
+  files: Iterable<Pick<JournalFileInfo, 'path' | 'sizeBytes'>>,
   from: JournalPosition,
   end: JournalPosition
 ): Generator<ReplayedEntry, void, undefined> {
-  for (const { path } of files) {
+  for (const { path, sizeBytes } of files) {
     const reader = new JournalFileReader(path)
     try {
       const { start } = reader.info.header
       let offset = Math.max(FILE_HEADER_BYTES, from - start)
-      while (start + offset < end && offset < reader.info.sizeBytes) {
+      while (start + offset < end && offset < sizeBytes) {
         const record = reader.record(offset)
         if (typeof record === 'string') throw new DamagedJournalError(path, offset, record)
         offset += record.bytes.length

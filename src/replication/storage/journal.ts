@@ -31,6 +31,7 @@ import { readEntries, scanJournal } from './journal-scan.ts'
 import { StoreFailedError, systemCode } from './storage-errors.ts'
 
 const COPY_BYTES = 1024 * 1024
+const AHEAD_BYTES = 1024 * 1024
 
 export interface JournalComponents {
   readonly dir: string
@@ -45,6 +46,8 @@ export interface JournalOptions {
   readonly writer: WriterId
   /** A file is followed by a new one when it would grow beyond this. */
   readonly fileMaxBytes?: number
+  /** So much of a file is made in advance at a time; 0: nothing. */
+  readonly aheadBytes?: number
 }
 
 export interface JournalStats {
@@ -68,6 +71,7 @@ export class Journal {
   readonly #io: DiskIo
   readonly #writer: WriterId
   readonly #fileMaxBytes: number
+  readonly #zeros: Buffer
   readonly #syncs = new GroupSync(() => this.#syncOnce())
   #closedFiles: ClosedFile[]
   /** Rotated files with bytes that no fdatasync has covered yet. */
@@ -91,6 +95,7 @@ export class Journal {
     this.#io = components.io ?? diskIo
     this.#writer = options.writer
     this.#fileMaxBytes = options.fileMaxBytes ?? 64 * 1024 * 1024
+    this.#zeros = Buffer.alloc(options.aheadBytes ?? AHEAD_BYTES)
     this.#closedFiles = closedFiles
     this.#current = current
     this.#appended = current.end
@@ -195,6 +200,7 @@ export class Journal {
     const target = this.#current.end
     const files = [...this.#unsynced, this.#current]
     try {
+      this.#current.makeAhead(this.#zeros)
       for (const file of files) file.syncNow()
     } catch (error) {
       throw this.#fail(error)
@@ -209,7 +215,8 @@ export class Journal {
    */
   entries(from = 0 as JournalPosition): Generator<ReplayedEntry, void, undefined> {
     const files = [...this.#closedFiles, this.#currentSpan()].filter((file) => file.end > from)
-    return readEntries(files, from, this.#appended)
+    const spans = files.map(({ path, start, end }) => ({ path, sizeBytes: end - start }))
+    return readEntries(spans, from, this.#appended)
   }
 
   /**
@@ -250,6 +257,7 @@ export class Journal {
     if (this.#durable >= this.#appended) return
     const target = this.#current.end
     try {
+      this.#current.makeAhead(this.#zeros)
       for (const file of [...this.#unsynced, this.#current]) await file.sync()
     } catch (error) {
       throw this.#fail(error)

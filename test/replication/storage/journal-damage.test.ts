@@ -11,10 +11,16 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'brittle'
+import type { JournalOptions } from '../../../src/replication/storage/journal.ts'
 import { FILE_HEADER_BYTES } from '../../../src/replication/storage/journal-record.ts'
 import { JournalFileReader, journalPaths } from '../../../src/replication/storage/journal-scan.ts'
 import { DamagedJournalError } from '../../../src/replication/storage/storage-errors.ts'
 import { entry, flipBit, MemoryLogger, NEXT_WRITER, openJournal, range, seqsOf } from './support.ts'
+
+/** Nothing made in advance. */
+const BARE: Partial<JournalOptions> = { aheadBytes: 0 }
+/** As another incarnation. */
+const NEXT = { ...BARE, writer: NEXT_WRITER }
 
 interface RecordSpan {
   readonly path: string
@@ -29,7 +35,7 @@ function recordsIn(dir: string): RecordSpan[] {
   for (const path of journalPaths(dir)) {
     const reader = new JournalFileReader(path)
     let offset = FILE_HEADER_BYTES
-    while (offset < reader.info.sizeBytes) {
+    while (offset < reader.info.sizeBytes && !reader.isEmptyFrom(offset)) {
       const record = reader.record(offset)
       if (typeof record === 'string') throw new Error(record)
       const end = offset + record.bytes.length
@@ -48,8 +54,13 @@ function copyJournal(from: string, to: string): void {
 }
 
 /** A journal with entries 1..synced durable and known to be, and the rest only written. */
-async function makeJournal(dir: string, synced: number, total: number): Promise<void> {
-  const journal = openJournal(dir)
+async function makeJournal(
+  dir: string,
+  synced: number,
+  total: number,
+  options: Partial<JournalOptions> = BARE
+): Promise<void> {
+  const journal = openJournal(dir, options)
   for (const seq of range(1, synced)) journal.append([entry(seq)])
   if (synced > 0) journal.syncNow()
   for (const seq of range(synced + 1, total)) journal.append([entry(seq)])
@@ -74,7 +85,7 @@ test('torn tail - cut at every byte of the last records, the sound ones stay', a
     copyJournal(origin, dir)
     truncateSync(join(dir, name ?? ''), length)
     const logger = new MemoryLogger()
-    const journal = openJournal(dir, { writer: NEXT_WRITER }, undefined, logger)
+    const journal = openJournal(dir, NEXT, undefined, logger)
     const sound = entries.filter((record) => record.end <= length).map((record) => record.seq)
     const seqs = seqsOf(t, journal)
     if (seqs.join() !== sound.join()) t.fail(`cut at ${length}: ${seqs} instead of ${sound}`)
@@ -82,7 +93,7 @@ test('torn tail - cut at every byte of the last records, the sound ones stay', a
     if (!onBoundary && !logger.has('warn', /torn tail/)) t.fail(`cut at ${length}: not logged`)
     journal.append([entry(9)])
     await journal.close()
-    const again = openJournal(dir, { writer: NEXT_WRITER })
+    const again = openJournal(dir, NEXT)
     const after = seqsOf(t, again)
     if (after.join() !== [...sound, 9].join()) t.fail(`reopened after cut at ${length}: ${after}`)
     await again.close()
@@ -104,10 +115,68 @@ test('torn tail - zeros or noise where the last records should be', async (t) =>
       const bytes = readFileSync(path)
       bytes.fill(fill, entries[index]?.offset, entries[index]?.end)
       writeFileSync(path, bytes)
-      const journal = openJournal(dir, { writer: NEXT_WRITER })
+      const journal = openJournal(dir, NEXT)
       t.alike(seqsOf(t, journal), range(1, index), 'sound records behind a bad one are not kept')
       await journal.close()
     }
+  }
+})
+
+test('made in advance - zeros behind the records are no part of the file', async (t) => {
+  const tmp = await t.tmp()
+  const origin = join(tmp, 'origin')
+  await makeJournal(origin, 3, 5, {})
+  const records = recordsIn(origin)
+  const [path = ''] = journalPaths(origin)
+  const end = records.at(-1)?.end ?? 0
+  t.ok(statSync(path).size > end + 64 * 1024, 'zeros are there')
+
+  const logger = new MemoryLogger()
+  const journal = openJournal(origin, NEXT, undefined, logger)
+  t.alike(seqsOf(t, journal), range(1, 5))
+  t.absent(logger.has('warn', /torn tail/))
+  journal.append([entry(6)])
+  await journal.sync()
+  t.alike(seqsOf(t, journal), range(1, 6))
+  await journal.close()
+  const again = openJournal(origin, NEXT)
+  t.alike(seqsOf(t, again), range(1, 6), 'the next file goes on where the records ended')
+  await again.close()
+})
+
+test('made in advance - what is torn or damaged before the zeros is told apart as ever', async (t) => {
+  const tmp = await t.tmp()
+  const origin = join(tmp, 'origin')
+  await makeJournal(origin, 3, 5, {})
+  const entries = recordsIn(origin).filter((record) => record.kind === 'entry')
+  const dir = join(tmp, 'torn')
+  const [name = ''] = readdirSync(origin)
+  const path = join(dir, name)
+  const damaged = (index: number, change: (bytes: Buffer, at: number, end: number) => void) => {
+    copyJournal(origin, dir)
+    const record = entries[index]
+    if (record === undefined) throw new Error('no such record')
+    const bytes = readFileSync(path)
+    change(bytes, record.offset, record.end)
+    writeFileSync(path, bytes)
+  }
+  // The beginning of the last record reached the disk, the rest is still zeros.
+  damaged(4, (bytes, at, end) => bytes.fill(0, at + 60, end))
+  const logger = new MemoryLogger()
+  const torn = openJournal(dir, NEXT, undefined, logger)
+  t.alike(seqsOf(t, torn), range(1, 4))
+  t.ok(logger.has('warn', /torn tail/))
+  await torn.close()
+  // It did not reach the disk at all: as if it had never been written.
+  damaged(4, (bytes, at, end) => bytes.fill(0, at, end))
+  const lost = openJournal(dir, NEXT)
+  t.alike(seqsOf(t, lost), range(1, 4))
+  await lost.close()
+  for (const index of [0, 2]) {
+    damaged(index, (bytes, at) => bytes.fill(0, at + 8, at + 12))
+    t.exception(() => openJournal(dir, NEXT), /damaged/)
+    damaged(index, (bytes, at, end) => bytes.fill(0, at, end))
+    t.exception(() => openJournal(dir, NEXT), /damaged/)
   }
 })
 
@@ -127,7 +196,7 @@ test('flipped bit - in every byte of every durable record: refused, naming the p
       flipBit(path, offset)
       flips++
       try {
-        openJournal(dir, { writer: NEXT_WRITER })
+        openJournal(dir, NEXT)
         t.fail(`flip at ${offset} was not noticed`)
       } catch (error) {
         if (!(error instanceof DamagedJournalError)) throw error
@@ -151,7 +220,7 @@ test('flipped bit - in every byte of a record after the last sync: cut', async (
   for (let offset = third.offset; offset < third.end; offset++) {
     copyJournal(origin, dir)
     flipBit(join(dir, name ?? ''), offset)
-    const journal = openJournal(dir, { writer: NEXT_WRITER })
+    const journal = openJournal(dir, NEXT)
     const seqs = seqsOf(t, journal)
     if (seqs.join() !== '1,2') t.fail(`flip at ${offset}: ${seqs}`)
     await journal.close()
@@ -169,7 +238,7 @@ test('flipped bit - in a file header is damage even with nothing synced', async 
     copyJournal(origin, dir)
     flipBit(join(dir, name ?? ''), offset)
     try {
-      openJournal(dir, { writer: NEXT_WRITER })
+      openJournal(dir, NEXT)
       t.fail(`flip at ${offset} was not noticed`)
     } catch (error) {
       if (!(error instanceof DamagedJournalError)) throw error
@@ -194,7 +263,7 @@ test('bad record before a synced position named only by a record behind it - ref
   flipBit(first.path, first.offset + 60)
   // Only the third entry and the mark say that the first was durable; a length field is hit too.
   flipBit(first.path, first.offset + 18)
-  await t.exception(() => openJournal(copy, { writer: NEXT_WRITER }), /damaged: at byte 64/)
+  await t.exception(() => openJournal(copy, NEXT), /damaged: at byte 64/)
 })
 
 test('several files - the end of an unsynced file is missing: later files go with it', async (t) => {
@@ -210,7 +279,7 @@ test('several files - the end of an unsynced file is missing: later files go wit
   const [first] = journalPaths(copy)
   const inFirst = records.filter((record) => record.path === first)
   truncateSync(first ?? '', inFirst.at(-1)?.offset)
-  const again = openJournal(copy, { writer: NEXT_WRITER })
+  const again = openJournal(copy, NEXT)
   t.alike(seqsOf(t, again), range(1, inFirst.length - 1))
   t.is(journalPaths(copy).length, 2, 'the cut one and a new one')
   await again.close()
@@ -238,7 +307,7 @@ test('left-over of a file that was being made is removed', async (t) => {
   journal.append([entry(1)])
   await journal.close()
   writeFileSync(join(dir, '.000000000002.journal.tmp'), 'half')
-  const again = openJournal(dir, { writer: NEXT_WRITER })
+  const again = openJournal(dir, NEXT)
   t.alike(seqsOf(t, again), [1])
   t.absent(readdirSync(dir).some((name) => name.endsWith('.tmp')))
   await again.close()

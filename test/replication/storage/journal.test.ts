@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'brittle'
+import type { DiskIo } from '../../../src/replication/storage/disk-io.ts'
 import { diskIo } from '../../../src/replication/storage/disk-io.ts'
 import type { JournalPosition } from '../../../src/replication/storage/journal-record.ts'
 import { journalPaths } from '../../../src/replication/storage/journal-scan.ts'
@@ -109,6 +110,44 @@ test('journal - rotation while an fdatasync runs, then everything becomes durabl
   await journal.sync()
   t.ok(journal.durable >= journal.appended)
   t.alike(seqsOf(t, journal), range(1, 100))
+  await journal.close()
+})
+
+test('journal - records between two syncs are written over zeros that are there', async (t) => {
+  const dir = join(await t.tmp(), 'journal')
+  const journal = openJournal(dir)
+  journal.append([entry(1)])
+  await journal.sync()
+  const [path = ''] = journalPaths(dir)
+  const { size, blocks } = statSync(path)
+  for (const seq of range(2, 100)) {
+    journal.append([entry(seq, 4096)])
+    await journal.sync()
+  }
+  t.is(statSync(path).size, size, 'it did not grow')
+  t.is(statSync(path).blocks, blocks)
+  for (const seq of range(101, 300)) journal.append([entry(seq, 4096)])
+  journal.syncNow()
+  t.ok(statSync(path).size > size, 'more is made when little is left')
+  t.alike(seqsOf(t, journal), range(1, 300))
+  await journal.close()
+})
+
+test('journal - a disk without room for zeros still takes records', async (t) => {
+  const dir = join(await t.tmp(), 'journal')
+  const io: DiskIo = {
+    ...diskIo,
+    write: () => {
+      throw failing('ENOSPC')
+    }
+  }
+  const journal = openJournal(dir, {}, io)
+  for (const seq of range(1, 3)) {
+    journal.append([entry(seq)])
+    await journal.sync()
+  }
+  t.absent(journal.failed)
+  t.alike(seqsOf(t, journal), range(1, 3))
   await journal.close()
 })
 
