@@ -18,12 +18,15 @@ export interface Extent {
   readonly delta: number
 }
 
+/** Where a slice stands, without the sums of its bytes. */
+export type SlicePlace = Pick<Slice, 'segment' | 'offset' | 'length'>
+
 /** A file range [base, base + slice.length) in which every byte is that of the slice, or not its. */
 export interface Home {
   readonly ino: Ino
   /** Where byte 0 of the slice would lie; below 0 when a clone took only a later part. */
   readonly base: number
-  readonly slice: Slice
+  readonly slice: SlicePlace
 }
 
 /** What a cut took away. */
@@ -43,6 +46,8 @@ type ExtentColumns = readonly [
   number,
   Uint8Array
 ]
+
+type PlaceColumns = readonly [number, SegmentId, number, number, number]
 
 const COLUMNS = 'offset, length, segment, slice_offset, slice_length, delta, crc32, sha256'
 const NOTHING: CutResult = { bytes: 0, left: [] }
@@ -68,6 +73,7 @@ export class ExtentTable {
   /** An extent that grows write by write is written to its row when anybody looks. */
   #unwritten: Unwritten | undefined
   readonly #at: Statement
+  readonly #placeAt: Statement
   readonly #between: Statement
   readonly #insert: Statement
   readonly #set: Statement
@@ -81,6 +87,13 @@ export class ExtentTable {
     this.#at = database
       .prepare(
         `SELECT ${COLUMNS} FROM extent WHERE ino = ? AND offset <= ? ORDER BY offset DESC LIMIT 1`
+      )
+      .raw(true)
+    // Without the sums, for each of which an object would be made: half of what #at takes.
+    this.#placeAt = database
+      .prepare(
+        'SELECT length, segment, slice_offset, slice_length, delta FROM extent ' +
+          'WHERE ino = ? AND offset = ?'
       )
       .raw(true)
     this.#between = database
@@ -179,18 +192,23 @@ export class ExtentTable {
    * one, takes two statements.
    */
   write(ino: Ino, offset: number, end: number, slices: readonly Slice[]): CutResult {
-    const overlapping = this.range(ino, offset, end)
     const [only] = slices
-    const [old] = overlapping
-    if (old && only && slices.length === 1 && overlapping.length === 1) {
-      if (old.offset === offset && old.length === only.length) {
-        this.set(ino, offset, only)
-        return { bytes: old.length, left: this.#emptyHomes(ino, overlapping) }
-      }
-    }
-    const cut = this.#cut(ino, offset, end, overlapping)
+    const replaced = only && slices.length === 1 && this.#replace(ino, offset, only)
+    if (replaced) return replaced
+    const cut = this.cut(ino, offset, end)
     this.append(ino, offset, slices)
     return cut
+  }
+
+  /** If there is an extent of the slice's length there, it becomes all of the slice. */
+  #replace(ino: Ino, offset: number, slice: Slice): CutResult | undefined {
+    this.flush()
+    const row = this.#placeAt.get(ino, offset) as PlaceColumns | undefined
+    if (row === undefined || row[0] !== slice.length) return undefined
+    const [bytes, segment, sliceOffset, length, delta] = row
+    this.set(ino, offset, slice)
+    const home = { ino, base: offset - delta, slice: { segment, offset: sliceOffset, length } }
+    return { bytes, left: bytes === length || !this.#holds(home) ? [home] : [] }
   }
 
   /** Slices behind each other from `offset` on, where nothing is. */
@@ -204,11 +222,7 @@ export class ExtentTable {
 
   /** Makes [start, end) a hole: extents inside go, those across an edge keep what is outside. */
   cut(ino: Ino, start: number, end: number): CutResult {
-    return this.#cut(ino, start, end, this.range(ino, start, end))
-  }
-
-  /** `overlapping`: as the rows have it. */
-  #cut(ino: Ino, start: number, end: number, overlapping: readonly Extent[]): CutResult {
+    const overlapping = this.range(ino, start, end)
     if (overlapping.length === 0) return NOTHING
     let bytes = 0
     const gone: Extent[] = []
