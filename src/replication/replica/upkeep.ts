@@ -197,14 +197,13 @@ export class Upkeep {
    * What a round does not get done is still safe in the next one, unless the epoch is another.
    */
   async #punch(): Promise<void> {
-    const { segments, epoch, checkpointedEverywhere } = this.#components
+    const { segments, epoch } = this.#components
     if (!segments.canPunch) return
     const dead = this.#dead
     if (!dead || dead.epoch !== epoch()) {
       this.#dead = this.#lookForDead()
       return
     }
-    if (!checkpointedEverywhere(dead.vector)) return
     await this.#punchRuns(dead)
   }
 
@@ -216,11 +215,12 @@ export class Upkeep {
     return { runs: new DeadRuns(batches), vector: new Map(applied()), epoch: epoch() }
   }
 
-  async #punchRuns({ runs, epoch }: Dead): Promise<void> {
-    const { segments, state, clock, logger } = this.#components
+  async #punchRuns({ runs, vector, epoch }: Dead): Promise<void> {
+    const { segments, state, clock, logger, checkpointedEverywhere } = this.#components
     const endMs = clock.monotonicMs() + PUNCH_MS
     for (let run = runs.next(); run; run = runs.next()) {
-      if (clock.monotonicMs() >= endMs) return
+      // Meanwhile a member may have come that lacks what freed them.
+      if (clock.monotonicMs() >= endMs || !checkpointedEverywhere(vector)) return
       await segments.punch(run.segment, run.offset, run.length)
       if (this.#stopped || epoch !== this.#components.epoch()) return
       state.forgetFreed(runs.punched())

@@ -160,6 +160,19 @@ test('upkeep - what is left waits again for every live member', async (t) => {
   await upkeep.stop()
 })
 
+test('upkeep - no more is punched from when a member has come that lacks what freed it', async (t) => {
+  const { upkeep, member, round } = withBatches(t, { 1: [0, 100], 2: [200] })
+  await round()
+  member.onPunch = () => {
+    member.isSafe = false
+  }
+  t.alike(await round(), ['0+10'])
+  t.alike(await round(), [])
+  member.isSafe = true
+  t.alike(await round(), ['100+10', 'forget 1'])
+  await upkeep.stop()
+})
+
 test('upkeep - in another epoch what is left is read anew', async (t) => {
   const { upkeep, member, round } = withBatches(t, { 1: [0, 100], 2: [200] })
   await round()
