@@ -5,6 +5,7 @@
  */
 import type { Logger } from '../../src/fs/ports/logger.ts'
 import type { Epoch, MemberId } from '../../src/fs/primitives.ts'
+import { Beat } from '../../src/replication/beat.ts'
 import { LEASE_DEFAULTS, type LeaseOptions } from '../../src/replication/lease.ts'
 import type { ControlMessage } from '../../src/replication/messages.ts'
 import type { EpochRecord, MemberInfo } from '../../src/replication/record.ts'
@@ -204,7 +205,10 @@ export class RegisterWorld {
       this.parameters.lease
     )
     node.register = register
-    register.start()
+    new Beat(
+      { clock: process.clock(), work: () => register.beat() },
+      { periodMs: this.parameters.lease.heartbeatMs }
+    ).start()
     this.#keepProposing(node, process)
   }
 

@@ -85,10 +85,6 @@ export class RegisterNode {
     return this.#proposer.leaseLeftMs(this.#components.clock.monotonicMs())
   }
 
-  start(): void {
-    this.#tick()
-  }
-
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
@@ -122,7 +118,8 @@ export class RegisterNode {
     if (this.#proposer.leads) this.#step({ type: 'tick', nowMs: this.#nowMs() })
   }
 
-  #tick(): void {
+  /** To be called at each beat of this member (beat.ts). */
+  beat(): void {
     if (this.#stopped) return
     this.#step({ type: 'tick', nowMs: this.#nowMs() })
     this.#campaign()
@@ -130,11 +127,11 @@ export class RegisterNode {
   }
 
   #arm(): void {
-    if (this.#stopped) return
     this.#timer?.cancel()
-    const { heartbeatMs } = this.#options
-    const soon = this.#vacantSinceMs === undefined ? heartbeatMs : this.#waitMs() + 1
-    this.#timer = this.#components.clock.setTimer(Math.min(heartbeatMs, soon), () => this.#tick())
+    if (this.#stopped || this.#vacantSinceMs === undefined) return
+    const soonMs = this.#waitMs() + 1
+    if (soonMs >= this.#options.heartbeatMs) return
+    this.#timer = this.#components.clock.setTimer(soonMs, () => this.beat())
   }
 
   #waitMs(): number {
@@ -183,7 +180,7 @@ export class RegisterNode {
       if (from === self) this.#onReply(self, reply)
       else links.sendControl(from, { type: 'register', body: encodeRegister(reply) })
     }
-    if (request.type === 'yield' && from !== self) this.#tick()
+    if (request.type === 'yield' && from !== self) this.beat()
     if (request.type !== 'accept' || reply?.type !== 'accepted' || from === self) return
     const news = request.record
     if (news.epoch <= record().epoch) return

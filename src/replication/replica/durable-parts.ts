@@ -2,6 +2,7 @@
  * The parts that make what is applied durable and say so: here, in the in-sync set, and in the
  * state's checkpoints. How they know each other.
  */
+import type { Clock } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import { Durability } from '../durability.ts'
@@ -25,6 +26,8 @@ export interface DurablePartsComponents
   readonly self: MemberId
   readonly inSync: readonly MemberId[]
   readonly admission: Admission
+  /** For the upkeep. */
+  readonly beatClock: Clock
   readonly peers: Peers
   readonly waits: AppliedWaits
   readonly space: ClusterSpace
@@ -94,7 +97,7 @@ export class DurableParts {
   }
 
   #makeUpkeep(): Upkeep {
-    const { journal, segments, logs, state, checkpoint, clock, logger } = this.#components
+    const { journal, segments, logs, state, checkpoint, beatClock, logger } = this.#components
     const { admission, space, onFatal, lacksData } = this.#components
     return new Upkeep(
       {
@@ -113,7 +116,7 @@ export class DurableParts {
         checkpointedEverywhere: (vector) =>
           !lacksData() && this.checkpoints.coverEverywhere(vector),
         isSpaceShort: () => space.isShort,
-        clock,
+        clock: beatClock,
         logger,
         onFatal
       },

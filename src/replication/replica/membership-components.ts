@@ -35,7 +35,7 @@ export interface MembershipComponents {
     | 'ballot'
     | 'ownersBefore'
     | 'leaseLeftMs'
-    | 'start'
+    | 'beat'
     | 'stop'
     | 'known'
     | 'propose'
@@ -76,6 +76,8 @@ export interface MembershipComponents {
   readonly missingBytes: (limit: number) => number
   /** Notes the member has not acknowledged, for how long it may keep its lease. */
   readonly ownsUpToNotes: (member: MemberId, nowMs: number) => boolean
+  /** Work that is done with each heartbeat. */
+  readonly onBeat: () => void
   readonly onEnded: (reason: EndReason) => void
   readonly onFatal: (error: Error) => void
 }

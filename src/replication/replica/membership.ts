@@ -11,9 +11,9 @@
  * everybody else under the authority's, which is nested in that. What it holds beyond a cut is
  * never served: it ends with `rebuild` (RULES 19).
  */
-import type { Timer } from '../../fs/ports/clock.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { incarnationOf, memberOf } from '../../fs/primitives.ts'
+import { Beat } from '../beat.ts'
 import type { MemberChange } from '../epoch/member-change.ts'
 import type {
   HeartbeatMessage,
@@ -55,7 +55,7 @@ export class Membership {
   #isReplaying = false
   /** Who said last that it leads; it need not stand in a record yet. */
   #leader: MemberId | undefined
-  #timer: Timer | undefined
+  readonly #beat: Beat
   #leaseLostMs: number | undefined
   #lastPause: EpochPause | undefined
   /** A chosen record without this member, which whoever leads will bring. */
@@ -67,6 +67,7 @@ export class Membership {
     const { links, clock, logger, heartbeat, admission } = components
     const epoch = () => admission.record.epoch
     this.#heartbeats = new Heartbeats({ links, clock, logger, epoch, heartbeat }, options)
+    this.#beat = new Beat({ clock, work: () => this.#tick() }, { periodMs: options.heartbeatMs })
     this.#departure = new Departure({ clock, logger })
     this.#seals = this.#makeSeals()
     this.#leadership = new Leadership(
@@ -96,17 +97,16 @@ export class Membership {
   }
 
   start(): void {
-    const { promises, clock, admission, self, register } = this.#components
+    const { promises, clock, admission, self } = this.#components
     // An earlier incarnation may have led, and have promised a lease just before it ended.
     for (const member of admission.record.live.map(memberOf)) {
       if (member !== self) promises.promise(member, clock.monotonicMs(), this.#options.leaseMs)
     }
-    register.start()
-    this.#tick()
+    this.#beat.start()
   }
 
   stop(): void {
-    this.#timer?.cancel()
+    this.#beat.stop()
     this.#phase = 'ended'
     this.#departure.end()
   }
@@ -200,7 +200,9 @@ export class Membership {
     this.#heartbeats.heard(from)
     if (!this.#hellos.has(from)) return
     catchUp.heard(from, message.applied)
-    if (this.#phase !== 'ended') this.#duties?.heartbeat(from, message)
+    if (this.#phase === 'ended') return
+    this.#duties?.heartbeat(from, message)
+    if (from === this.#components.admission.record.authority) this.#beat.follow()
   }
 
   onLease(from: MemberId, message: LeaseMessage): void {
@@ -480,15 +482,16 @@ export class Membership {
   }
 
   #tick(): void {
-    const { clock, catchUp } = this.#components
+    const { clock, catchUp, register, onBeat } = this.#components
+    register.beat()
     if (this.#phase === 'ended') return
-    this.#timer = clock.setTimer(this.#options.heartbeatMs, () => this.#tick())
     this.#heartbeats.beat()
     this.#duties?.tick()
     if (this.#isReadyToJoin()) this.#wishes.askToJoin()
     this.#askToUnseal()
     this.#watchIsolation(clock.monotonicMs())
     catchUp.pull()
+    onBeat()
   }
 
   /** In sync it must hold everything, in a checkpoint that needs nothing of what is forgotten. */

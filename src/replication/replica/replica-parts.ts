@@ -8,6 +8,7 @@ import type { Ino, MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admitted } from '../admission.ts'
 import { Admission } from '../admission.ts'
+import { BeatClock } from '../beat-clock.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { LockNode } from '../lock/lock-node.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
@@ -76,6 +77,8 @@ export class ReplicaParts {
   readonly orphans: OrphanRemoval
   readonly invitations: Invitations
   readonly connections: ReplicaConnections
+  /** For what is done regularly, heartbeats apart. */
+  readonly beatClock: BeatClock
   readonly #components: ReplicaComponents
   readonly #ports: ReplicaPorts
   readonly #life: ReplicaLife
@@ -94,6 +97,7 @@ export class ReplicaParts {
     this.#ports = ports
     this.#life = life
     this.#self = volume.self.id
+    this.beatClock = new BeatClock({ clock }, { periodMs: LEASE_DEFAULTS.heartbeatMs })
     this.peers = new Peers({
       clock,
       beforeSaid: () => this.localLog.flush(),
@@ -230,6 +234,7 @@ export class ReplicaParts {
       state,
       checkpoint,
       clock,
+      beatClock: this.beatClock,
       logger,
       journal,
       segments,
@@ -363,6 +368,7 @@ export class ReplicaParts {
         waitApplied: (vector) => this.waits.wait(vector),
         missingBytes: (limit) => this.intake.missingBytes(limit),
         ownsUpToNotes: (member, nowMs) => notes.keepsUp(member, nowMs),
+        onBeat: () => this.beatClock.beat(),
         onEnded,
         onFatal
       },

@@ -56,7 +56,6 @@ export class Replica implements OpLog {
     this.#ports = ports
     this.writer = ports.writer
     this.self = components.volume.self.id
-    this.#repeating = new Repeating(components)
     this.#parts = new ReplicaParts(components, options, ports, {
       held: () => this.#held(),
       lacksState: (record) => this.#lacksState(record),
@@ -67,6 +66,7 @@ export class Replica implements OpLog {
       reportDamage: (text) => this.reportDamage(text),
       onFatal: (reason) => this.fatal(reason)
     })
+    this.#repeating = new Repeating({ clock: this.#parts.beatClock })
   }
 
   get slices(): SliceStore {

@@ -5,9 +5,10 @@
  * Invariant: what its voter promised or accepted is durable before it is told (register/voter.ts).
  */
 import { DecodeError } from '../../fs/byte-codec.ts'
-import type { Clock, Timer } from '../../fs/ports/clock.ts'
+import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
+import { Beat } from '../beat.ts'
 import type { LeaseOptions } from '../lease.ts'
 import { decodeControl } from '../message-codec.ts'
 import type { ControlMessage, RecordMessage } from '../messages.ts'
@@ -48,7 +49,7 @@ export class Witness implements ConnectionHandlers {
   readonly #heardMs = new Map<MemberId, number>()
   readonly #roundTrips: RoundTrips
   #record: EpochRecord
-  #timer: Timer | undefined
+  readonly #beat: Beat
 
   constructor(components: WitnessComponents, options: LeaseOptions) {
     this.#components = components
@@ -77,6 +78,7 @@ export class Witness implements ConnectionHandlers {
       },
       options
     )
+    this.#beat = new Beat({ clock, work: () => this.#tick() }, { periodMs: options.heartbeatMs })
     this.#connections = components.connect({ handlers: this, record: () => this.#record })
   }
 
@@ -96,12 +98,11 @@ export class Witness implements ConnectionHandlers {
   /** Rejects when the listen address cannot be had. */
   async start(): Promise<void> {
     await this.#connections.start()
-    this.#register.start()
-    this.#tick()
+    this.#beat.start()
   }
 
   async stop(): Promise<void> {
-    this.#timer?.cancel()
+    this.#beat.stop()
     this.#register.stop()
     await this.#connections.stop()
   }
@@ -145,6 +146,7 @@ export class Witness implements ConnectionHandlers {
     switch (message.type) {
       case 'heartbeat':
         this.#roundTrips.heard(from, message.stamp)
+        if (from === this.#record.authority) this.#beat.follow()
         break
       case 'record':
         this.#onRecord(message)
@@ -177,8 +179,8 @@ export class Witness implements ConnectionHandlers {
 
   #tick(): void {
     const { clock } = this.#components
-    const { heartbeatMs, leaseMs, marginMs } = this.#options
-    this.#timer = clock.setTimer(heartbeatMs, () => this.#tick())
+    const { leaseMs, marginMs } = this.#options
+    this.#register.beat()
     const nowMs = clock.monotonicMs()
     for (const member of this.#peers.connected()) {
       const silentMs = nowMs - (this.#heardMs.get(member) ?? nowMs)

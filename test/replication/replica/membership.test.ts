@@ -42,6 +42,7 @@ class AnsweringLinks extends NotedLinks {
   /** What the voter was asked to accept. */
   accept: EpochRecord | undefined
   isVoterSilent = false
+  renewals = 0
   onAnswer: (from: MemberId, body: Buffer) => void = () => {}
 
   constructor(other: MemberId) {
@@ -55,6 +56,7 @@ class AnsweringLinks extends NotedLinks {
     if (message.type !== 'register') return super.sendControl(to, message)
     const request = decodeRegister(message.body) as VoterRequest
     if (request.type === 'accept') this.accept = request.record
+    if (request.type === 'renew') this.renewals++
     if (this.isVoterSilent) return true
     const { reply } = this.#voter.on(to === A ? B : A, request, 1 as Epoch, 0)
     if (reply) queueMicrotask(() => this.onAnswer(to, encodeRegister(reply)))
@@ -75,6 +77,8 @@ class Desk {
   lacksData = false
   passedEpoch: Epoch | 0 = 0
   fetches = 0
+  /** Heartbeats of this member. */
+  beats = 0
   readonly admission: Admission
   readonly membership: Membership
   /** Resolvers of what has to be applied first; undefined: all is. */
@@ -142,6 +146,7 @@ class Desk {
         fetchSlices: () => {},
         missingBytes: () => 0,
         ownsUpToNotes: () => true,
+        onBeat: () => this.beats++,
         onEnded: (reason) => this.ended.push(reason),
         onFatal: (error) => {
           this.fatal = error
@@ -159,6 +164,19 @@ class Desk {
 
   release(): void {
     for (const resolve of this.waits?.splice(0) ?? []) resolve()
+  }
+
+  heartbeat(from: MemberId): void {
+    this.membership.onHeartbeat(from, {
+      type: 'heartbeat',
+      epoch: 2 as Epoch,
+      sentMs: 0,
+      applied: EMPTY,
+      checkpointed: EMPTY,
+      checkpointEpoch: 0,
+      space: { totalBytes: 0, availableBytes: 0 },
+      stamp: { sentUs: 0, heardUs: 0, heldUs: 0 }
+    })
   }
 
   /** The leader says which record is the newest. */
@@ -205,6 +223,41 @@ async function authority(): Promise<Desk> {
 function join(desk: Desk, epoch: number): void {
   desk.membership.onJoin(B, { type: 'join', epoch: epoch as Epoch, want: 'in-sync' })
 }
+
+test('membership - the leader renews its lease with its heartbeat, in one waking', async (t) => {
+  const desk = await authority()
+  const { renewals } = desk.links
+  desk.clock.advance(OPTIONS.heartbeatMs - 1)
+  t.alike([desk.take('heartbeat').length, desk.links.renewals, desk.beats], [0, renewals, 1])
+  desk.clock.advance(1)
+  t.alike([desk.take('heartbeat').length, desk.links.renewals, desk.beats], [1, renewals + 1, 2])
+  await settle()
+  desk.clock.advance(OPTIONS.heartbeatMs / 2)
+  desk.heartbeat(B)
+  t.is(desk.beats, 2, 'it follows nobody')
+  t.alike(desk.take('heartbeat'), [])
+  desk.membership.stop()
+})
+
+test('membership - others give their heartbeat when that of the leader comes', async (t) => {
+  const desk = new Desk(B, recordOf(2, [A, B]))
+  desk.membership.start()
+  desk.membership.onConnected(A)
+  const hello = { coreKey: CORE_KEY, epoch: 2 as Epoch, held: EMPTY, serving: true }
+  desk.membership.onHello(A, { type: 'hello', writer: writer(A), ...hello })
+  desk.links.takeControl()
+  t.is(desk.beats, 1)
+  for (const delayMs of [100, OPTIONS.heartbeatMs, OPTIONS.heartbeatMs]) {
+    desk.clock.advance(delayMs)
+    desk.heartbeat(A)
+    t.is(desk.take('heartbeat').length, 1)
+  }
+  t.is(desk.beats, 4)
+  desk.membership.stop()
+  desk.clock.advance(100)
+  desk.heartbeat(A)
+  t.is(desk.beats, 4)
+})
 
 test('membership - a joiner answers the seal and is live', async (t) => {
   const desk = await authority()

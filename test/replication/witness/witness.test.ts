@@ -22,6 +22,8 @@ function make() {
   const removed: string[] = []
   let changes = 0
   const logger = new NotedLogger()
+  const clock = new HandClock()
+  let sent = 0
   const witness = new Witness(
     {
       self: C,
@@ -34,7 +36,7 @@ function make() {
         stop: async () => {},
         membersChanged: () => changes++
       }),
-      clock: new HandClock(),
+      clock,
       logger,
       random: () => 0.5,
       onRemoved: () => removed.push('removed')
@@ -45,7 +47,10 @@ function make() {
   const connection = {
     member: A,
     kind: 'control',
-    send: () => true,
+    send: () => {
+      sent++
+      return true
+    },
     close: (reason: string) => closed.push(reason)
   } as unknown as PeerConnection
   witness.onConnection(connection)
@@ -53,7 +58,22 @@ function make() {
     const { type, parts } = encodeControl(message)
     witness.onMessage(connection, type, Buffer.concat(parts))
   }
-  return { witness, saved, removed, closed, hear, connection, changes: () => changes }
+  const takeSent = (): number => {
+    const count = sent
+    sent = 0
+    return count
+  }
+  return {
+    witness,
+    clock,
+    saved,
+    removed,
+    closed,
+    hear,
+    connection,
+    takeSent,
+    changes: () => changes
+  }
 }
 
 test('witness - keeps the newest record, of its volume alone', (t) => {
@@ -66,6 +86,29 @@ test('witness - keeps the newest record, of its volume alone', (t) => {
   t.alike(saved, [6])
   t.is(witness.record.epoch, 6)
   t.is(changes(), 1)
+})
+
+test('witness - gives its heartbeat when that of the authority comes', async (t) => {
+  const { witness, clock, hear, takeSent } = make()
+  await witness.start()
+  takeSent()
+  const { heartbeatMs } = LEASE_DEFAULTS
+  for (const delayMs of [100, heartbeatMs, heartbeatMs]) {
+    clock.advance(delayMs)
+    hear({
+      type: 'heartbeat',
+      epoch: 4 as Epoch,
+      sentMs: 0,
+      applied: new Map(),
+      checkpointed: new Map(),
+      checkpointEpoch: 0,
+      space: { totalBytes: 0, availableBytes: 0 },
+      stamp: { sentUs: 0, heardUs: 0, heldUs: 0 }
+    })
+    t.is(takeSent(), 1)
+  }
+  await witness.stop()
+  t.is(clock.pending, 0)
 })
 
 test('witness - ends when the volume goes on without it, however it hears that', (t) => {
