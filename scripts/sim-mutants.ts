@@ -53,10 +53,12 @@ function candidates(): Readonly<Record<string, readonly Candidate[]>> {
       run: async (seed) => (await runLocks(seed, LOCK_STEPS, make())).error,
       runHonest: async (seed) => (await runLocks(seed, LOCK_STEPS)).error
     })),
-    register: REGISTER_MUTANTS.map(({ name, withinSeeds, apply }) => ({
+    register: REGISTER_MUTANTS.map(({ name, withinSeeds, parameters, apply }) => ({
       ...{ name, firstSeed: 1, withinSeeds },
-      run: (seed) => under(apply, async () => errorOf(runRegister(seed, REGISTER_STEPS))),
-      runHonest: async (seed) => errorOf(runRegister(seed, REGISTER_STEPS))
+      run: (seed) => {
+        return under(apply, async () => errorOf(runRegister(seed, REGISTER_STEPS, parameters)))
+      },
+      runHonest: async (seed) => errorOf(runRegister(seed, REGISTER_STEPS, parameters))
     })),
     cluster: CLUSTER_MUTANTS.map((mutant) => ({
       ...{ name: mutant.name, firstSeed: mutant.firstSeed ?? 1, withinSeeds: mutant.withinSeeds },

@@ -10,13 +10,15 @@ import { Proposer } from '../../src/replication/register/proposer.ts'
 import { RegisterNode } from '../../src/replication/register/register-node.ts'
 import type { VoterAnswer, VoterRequest } from '../../src/replication/register/voter.ts'
 import { Voter } from '../../src/replication/register/voter.ts'
-import { QUICK_LEASE } from './register-world.ts'
+import { QUICK_LEASE, type RegisterParameters } from './register-world.ts'
 import { swap } from './swap.ts'
 
 export interface RegisterMutant {
   readonly name: string
   /** Seeds from 1 on, one of which must fail. */
   readonly withinSeeds: number
+  /** In the place of what a seed draws: aims the mutant where its rule matters. */
+  readonly parameters?: Partial<RegisterParameters>
   readonly apply: () => () => void
 }
 
@@ -235,6 +237,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   {
     name: 'the lease has no margin',
     withinSeeds: 1200,
+    parameters: { driftMax: 0.09, lease: QUICK_LEASE, faultGapUs: 2_000_000 },
     apply: () =>
       swap(
         Proposer.prototype,

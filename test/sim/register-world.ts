@@ -25,6 +25,8 @@ export interface RegisterOptions {
   /** Faults at most. */
   readonly steps: number
   readonly keepLines?: number
+  /** In the place of what the seed draws. */
+  readonly parameters?: Partial<RegisterParameters>
 }
 
 export interface RegisterResult {
@@ -58,6 +60,8 @@ function drawParameters(random: Random) {
   }
 }
 
+export type RegisterParameters = ReturnType<typeof drawParameters>
+
 class Node {
   readonly id: MemberId
   readonly rate: number
@@ -78,7 +82,7 @@ class Node {
 export class RegisterWorld {
   readonly scheduler = new Scheduler()
   readonly random: Random
-  readonly parameters: ReturnType<typeof drawParameters>
+  readonly parameters: RegisterParameters
   readonly #trace: Trace
   readonly #nodes: Node[] = []
   readonly #chosen: ChosenRecords
@@ -94,7 +98,7 @@ export class RegisterWorld {
   constructor(options: RegisterOptions) {
     this.random = new Random(options.seed)
     const { random } = this
-    this.parameters = drawParameters(random)
+    this.parameters = { ...drawParameters(random), ...options.parameters }
     this.#steps = random.between(0, options.steps)
     this.#trace = new Trace(options.keepLines)
     const record = firstRecord(this.parameters)
@@ -431,9 +435,13 @@ function firstRecord(parameters: ReturnType<typeof drawParameters>): EpochRecord
 }
 
 /** The result, or what went wrong. */
-export function runRegister(seed: number, steps: number): RegisterResult | Error {
+export function runRegister(
+  seed: number,
+  steps: number,
+  parameters: Partial<RegisterParameters> = {}
+): RegisterResult | Error {
   try {
-    return new RegisterWorld({ seed, steps }).run()
+    return new RegisterWorld({ seed, steps, parameters }).run()
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error))
   }

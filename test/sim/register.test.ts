@@ -42,7 +42,7 @@ for (const mutant of REGISTER_MUTANTS.filter(({ withinSeeds }) => withinSeeds <=
     const undo = mutant.apply()
     t.teardown(undo)
     for (let seed = 1; seed <= mutant.withinSeeds; seed++) {
-      const result = runRegister(seed, MUTANT_STEPS)
+      const result = runRegister(seed, MUTANT_STEPS, mutant.parameters)
       if (!(result instanceof Error)) continue
       t.pass(`seed ${seed}: ${result.name}: ${result.message}`)
       return
