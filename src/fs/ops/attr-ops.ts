@@ -1,5 +1,6 @@
 import type { Attr, TimeSpec } from '../attr.ts'
 import { isDirectory, isRegular } from '../attr.ts'
+import { whenDone } from '../awaitable.ts'
 import { FsError } from '../errno.ts'
 import type { Awaitable, RequestContext, SetAttrRequest } from '../filesystem-api.ts'
 import type { Op, SetAttrOp } from '../op.ts'
@@ -20,16 +21,17 @@ export function setattr(
   ino: Ino,
   request: SetAttrRequest
 ): Awaitable<Attr> {
-  return underExclusive(core, ctx, ino, async (inode) => {
+  return underExclusive(core, ctx, ino, (inode) => {
     if (request.handle !== undefined) core.openFiles.get(ino, request.handle)
     const ops = setAttrOps(core, inode, request, now(core))
     if (ops.length === 0) return toAttr(inode)
     if ((request.size ?? 0) > inode.size) core.opLog.assertSpace(METADATA_OP_BYTES)
     const done = core.opLog.submitTogether(ops)
     const attr = attrOf(core, ino)
-    await done
-    if (request.size === 0) core.openFiles.rewritten(ino)
-    return attr
+    return whenDone(done, () => {
+      if (request.size === 0) core.openFiles.rewritten(ino)
+      return attr
+    })
   })
 }
 

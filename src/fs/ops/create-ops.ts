@@ -33,6 +33,7 @@ import {
   underShared,
   underTokens
 } from './core.ts'
+import { openedWhen } from './handle-ops.ts'
 
 const PERMISSIONS = 0o7777
 const O_EXCL = 0o200
@@ -197,15 +198,7 @@ function opened(
   { attr, done }: Made,
   flags: number
 ): Awaitable<{ readonly attr: Attr; readonly handle: HandleId }> {
-  const handle = core.openFiles.open(attr.ino, flags, false)
-  if (!(done instanceof Promise)) return { attr, handle }
-  return done.then(
-    () => ({ attr, handle }),
-    (error: unknown) => {
-      core.openFiles.close(attr.ino, handle)
-      throw error
-    }
-  )
+  return whenDone(openedWhen(core, attr.ino, flags, done), (handle) => ({ attr, handle }))
 }
 
 /** Nobody else can know of it before it has a name, and that is made under X of a directory. */

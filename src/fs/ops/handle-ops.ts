@@ -1,4 +1,5 @@
 import { isDirectory, isRegular, isSymlink } from '../attr.ts'
+import { whenDone } from '../awaitable.ts'
 import { FsError } from '../errno.ts'
 import type { Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { HandleLock } from '../open-files.ts'
@@ -31,19 +32,33 @@ function openTruncating(
   ino: Ino,
   flags: number
 ): Awaitable<HandleId> {
-  return underExclusive(core, ctx, ino, async (inode) => {
+  return underExclusive(core, ctx, ino, (inode) => {
     assertOpenable(inode.mode, true)
-    const handle = core.openFiles.open(ino, flags, false)
-    if (!isRegular(inode.mode)) return handle
-    try {
-      await core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
+    if (!isRegular(inode.mode)) return core.openFiles.open(ino, flags, false)
+    const done = core.opLog.submit({ type: 'truncate', ino, size: 0, time: now(core) })
+    return whenDone(openedWhen(core, ino, flags, done), (handle) => {
       core.openFiles.rewritten(ino)
-    } catch (error) {
+      return handle
+    })
+  })
+}
+
+/** Open from now on, and closed again when what it waits for fails. */
+export function openedWhen(
+  core: Core,
+  ino: Ino,
+  flags: number,
+  done: Awaitable<void>
+): Awaitable<HandleId> {
+  const handle = core.openFiles.open(ino, flags, false)
+  if (!(done instanceof Promise)) return handle
+  return done.then(
+    () => handle,
+    (error: unknown) => {
       core.openFiles.close(ino, handle)
       throw error
     }
-    return handle
-  })
+  )
 }
 
 function assertOpenable(mode: number, writes: boolean): void {

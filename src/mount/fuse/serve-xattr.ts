@@ -1,6 +1,7 @@
 /** Serves the two-step reads of extended attributes: size 0 asks how large the answer is. */
+
+import { type Awaitable, whenDone } from '../../fs/awaitable.ts'
 import { Errno } from '../../fs/errno.ts'
-import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { errorReply, type Reply } from './reply.ts'
 import type { BodyOf } from './request.ts'
 import type { ServeComponents } from './serve-components.ts'
@@ -15,8 +16,7 @@ export function serveGetxattr(
   body: BodyOf<'getxattr'>
 ): Awaitable<Reply> {
   const value = fs.getxattr(request, request.nodeid, body.name)
-  if (!(value instanceof Promise)) return valueReply(value, body.size)
-  return value.then((found) => valueReply(found, body.size))
+  return whenDone(value, (found) => valueReply(found, body.size))
 }
 
 function valueReply(value: Uint8Array | undefined, askedBytes: number): Reply {

@@ -1,8 +1,8 @@
 /** Request to FilesystemApi to reply. Errors pass through to dispatch.ts, which makes them errno. */
 import { AssertionError } from '../../fs/assert.ts'
 import type { Attr } from '../../fs/attr.ts'
+import { type Awaitable, whenDone } from '../../fs/awaitable.ts'
 import { Errno } from '../../fs/errno.ts'
-import type { Awaitable } from '../../fs/filesystem-api.ts'
 import { Opcode } from './abi.ts'
 import { errorReply, okReply, type Reply } from './reply.ts'
 import type { RequestBody } from './request.ts'
@@ -92,11 +92,11 @@ function serveAttr(
     const reply: Reply = { kind: body.op === 'statx' ? 'statx' : 'attr', attr, attrValidMs: 0 }
     const isChange = body.op === 'setattr'
     const dropping = isChange ? policy.beforeAnswer(ino) : policy.beforeAttributes(ino)
-    return dropping === undefined ? reply : dropping.then(() => reply)
+    return whenDone(dropping, () => reply)
   }
   const attr =
     body.op === 'setattr' ? fs.setattr(request, ino, body.changes) : fs.getattr(request, ino)
-  return attr instanceof Promise ? attr.then(answer) : answer(attr)
+  return whenDone(attr, answer)
 }
 
 async function serveQuery(
@@ -124,8 +124,7 @@ function servePlain(
   body: RequestBody
 ): Awaitable<Reply> {
   if (body.op === 'unsupported') return errorReply(unsupportedErrno(request.opcode))
-  const done = doPlain(components, request, body)
-  return done === undefined ? okReply : done.then(() => okReply)
+  return whenDone(doPlain(components, request, body), () => okReply)
 }
 
 function doPlain(
