@@ -6,9 +6,11 @@ import type { WorkerResponse } from './protocol.ts'
 import type { fileOps } from './worker-files.ts'
 import type { historyOps } from './worker-history.ts'
 import type { LoadArgs, LoadReport } from './worker-load.ts'
+import type { pageOps } from './worker-pages.ts'
 import type { treeOps } from './worker-tree.ts'
 
 type Operations = typeof fileOps &
+  typeof pageOps &
   typeof treeOps &
   typeof historyOps & { load(args: LoadArgs): LoadReport }
 export type OperationName = keyof Operations

@@ -8,9 +8,12 @@ import type { WorkerRequest, WorkerResponse } from './protocol.ts'
 import { fileOps } from './worker-files.ts'
 import { historyOps } from './worker-history.ts'
 import { runLoad } from './worker-load.ts'
+import { pageOps } from './worker-pages.ts'
 import { treeOps } from './worker-tree.ts'
 
-const operations = new Map(Object.entries({ ...fileOps, ...treeOps, ...historyOps, load: runLoad }))
+const operations = new Map(
+  Object.entries({ ...fileOps, ...pageOps, ...treeOps, ...historyOps, load: runLoad })
+)
 
 function answer(request: WorkerRequest): WorkerResponse {
   const operation = operations.get(request.op)

@@ -1,12 +1,18 @@
+import { join } from 'node:path'
 import type { Test } from 'brittle'
 import type { Cluster, ClusterNode } from '../helpers/cluster.ts'
 import { CrashLoad } from '../helpers/crash.ts'
+import { filesOf } from '../helpers/damage.ts'
 import { SeededRandom } from '../helpers/random.ts'
 import { finishVolume, SharedVolume, scenario } from '../helpers/scenario.ts'
 import { seed, size } from '../helpers/sizes.ts'
+import { waitFor } from '../helpers/system.ts'
+import type { Worker } from '../helpers/worker-client.ts'
+import { checkSmallWrites } from '../helpers/worker-pages.ts'
 
 const volume = new SharedVolume()
 const PROBLEMS_SHOWN = 10
+const LEFT_OPEN = 'entry that was open when the last process ended is closed'
 
 interface Round {
   readonly name: string
@@ -83,6 +89,48 @@ scenario(
       if (problems.length > 0) return
     }
     t.comment(load.summary())
+  }
+)
+
+/** How much its writers have written, as of now. */
+function segmentBytes(node: ClusterNode): number {
+  return filesOf(join(node.stateDir, 'segments')).reduce((sum, file) => sum + file.sizeBytes, 0)
+}
+
+scenario(
+  'crash - SIGKILL amid small writes without fsync: what was answered is there',
+  { minutes: 5, daemons: true },
+  volume,
+  async (t) => {
+    const { nodeA, nodeB, pathA, pathB } = await volume.pair()
+    const random = new SeededRandom(seed)
+    const count = size(2, 20)
+    for (let i = 0; i < count; i++) {
+      const name = `pages-${i}`
+      const before = segmentBytes(nodeA)
+      const args = { path: pathA(name), pages: 32, seed: seed + i }
+      const writing = nodeA.worker().call('writeUntilFailure', args)
+      const isUnderWay = () => segmentBytes(nodeA) > before + 256 * 1024
+      await waitFor('small writes', 30_000, isUnderWay)
+      await pause(random.below(100))
+      // B is no majority: it does not go on without what stands on A alone.
+      await nodeA.kill()
+      const wrote = await writing
+      nodeA.killWorkers()
+      await nodeA.mount()
+      const read = async (worker: Worker, file: string) => {
+        const content = Buffer.from(await worker.call('readBase64', { path: file }), 'base64')
+        return { content, lines: await worker.call('readText', { path: `${file}.lines` }) }
+      }
+      const onA = await read(nodeA.worker(), pathA(name))
+      const onB = await read(nodeB.worker(), pathB(name))
+      const problems = checkSmallWrites(wrote, onA.content, onA.lines)
+      t.alike(problems.slice(0, PROBLEMS_SHOWN), [], `round ${i + 1}, ${wrote.code}, seed ${seed}`)
+      t.ok(onA.content.equals(onB.content) && onA.lines === onB.lines, 'equal on both nodes')
+      for (const node of [nodeA, nodeB]) node.killWorkers()
+    }
+    const closed = nodeA.log().split(LEFT_OPEN).length - 1
+    t.comment(`${closed} starts closed an entry that was left open`)
   }
 )
 

@@ -8,7 +8,7 @@ import { assert } from '../../src/fs/assert.ts'
 import type { Slice } from '../../src/fs/op.ts'
 import type { SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeSegmentId } from '../../src/fs/primitives.ts'
-import type { SealedEntry } from '../../src/replication/entry.ts'
+import type { Entry, SealedEntry } from '../../src/replication/entry.ts'
 import { decodeEntryHead } from '../../src/replication/entry-codec.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
@@ -21,7 +21,7 @@ import type {
 } from '../../src/replication/replica/replica-ports.ts'
 import type { JournalPosition } from '../../src/replication/storage/journal-record.ts'
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
-import type { EntryPart, ReadPart } from '../../src/replication/storage/open-entry.ts'
+import type { EntryPart } from '../../src/replication/storage/open-entry.ts'
 import { joinParts } from '../../src/replication/storage/open-entry.ts'
 import type { SliceState } from '../../src/replication/storage/segment-store.ts'
 import type { Vector } from '../../src/replication/vector.ts'
@@ -66,7 +66,7 @@ export class Disk {
   journalStart = 0
   journalDurable = 0
   /** Never synced: gone with the power. */
-  openParts: ReadPart[] = []
+  openParts: Entry[] = []
   readonly segments = new Map<SegmentId, Map<number, Stored>>()
   readonly logs = new Map<WriterId, LogFile>()
   incarnation = 0
@@ -237,21 +237,20 @@ export class ToyJournal implements ReplicaJournal {
 export class ToyOpenEntry implements ReplicaOpenEntry {
   readonly #user: DiskUser
 
-  constructor(user: DiskUser, journal: ToyJournal) {
+  constructor(user: DiskUser, journal: ToyJournal, segments: ToySegments) {
     this.#user = user
     const { disk } = user
     const left = disk.openParts.length > 0 ? joinParts(disk.openParts) : undefined
-    closeLeftOpen(journal, left, disk.state.newest.position.applied)
+    closeLeftOpen({ journal, segments }, left, disk.state.newest.position.applied)
     disk.openParts = []
   }
 
-  put({ index, head, payload }: EntryPart): void {
+  put({ index, head }: EntryPart): void {
     const { disk, process } = this.#user
     assert(!process.isDead, 'a dead process writes')
     if (index === 0) disk.openParts = []
     assert(disk.openParts.length === index, 'parts of the open entry in order')
-    const entry = decodeEntryHead(Buffer.from(head))
-    disk.openParts.push({ entry, payload: Buffer.concat(payload) })
+    disk.openParts.push(decodeEntryHead(Buffer.from(head)))
   }
 
   close(): void {}
@@ -306,6 +305,12 @@ export class ToySegments implements ReplicaSegments {
   readBytes(segment: SegmentId, offset: number, length: number): Buffer | undefined {
     const stored = this.#slices(segment).get(offset)
     return stored && stored.bytes.length === length ? Buffer.from(stored.bytes) : undefined
+  }
+
+  readNamed(slice: Slice): Buffer {
+    const bytes = this.readBytes(slice.segment, slice.offset, slice.length)
+    assert(bytes && this.verifySha(slice) === 'ok', 'the bytes of an answered write are not there')
+    return bytes
   }
 
   verifySha(slice: Slice): SliceState {

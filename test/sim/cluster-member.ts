@@ -202,11 +202,11 @@ export class SimMember {
     disk.state.checkpointed(disk.state.newest)
     const state = this.#openState(process, writer)
     const journal = new ToyJournal(user)
-    const openEntry = new ToyOpenEntry(user, journal)
+    const segments = new ToySegments(user, writer)
+    const openEntry = new ToyOpenEntry(user, journal, segments)
     const logs = new ToyLogs(user, (w, seq) => world.downloadBlock(id, w, seq))
     const ownLog = logs.create(writer)
     const logger = world.logger(id)
-    const segments = new ToySegments(user, writer)
     const turns = new Turns(process.clock())
     const held = await scanHeld(
       journal,

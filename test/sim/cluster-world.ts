@@ -275,7 +275,7 @@ export class ClusterWorld {
   onKilled({ id, disk }: SimMember): void {
     if (disk.incarnation === 0) return
     const writer = makeWriterId(id, disk.incarnation as Incarnation)
-    const open = disk.openParts.flatMap(({ entry }) => entry.ops.map(writtenValue))
+    const open = disk.openParts.flatMap(({ ops }) => ops.map(writtenValue))
     const values = new Set(open.filter((value) => value !== undefined))
     this.ledger.onKilled(writer, disk.heldOf(writer), values)
   }

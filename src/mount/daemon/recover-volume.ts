@@ -106,7 +106,8 @@ async function readDisk(
     const segments = SegmentStore.open({ dir: directory.segments, logger, onFailure }, { writer })
     try {
       const position = state.position()
-      closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), position.applied)
+      const left = OpenEntryFile.left(directory.openEntry)
+      closeLeftOpen({ journal, segments }, left, position.applied)
       const hasSlices = (item: Admitted): boolean => hasSlicesOnDisk(segments, item)
       const held = await scanHeld(journal, { record, ...position }, hasSlices, new Turns(clock))
       const missingBytes = new DueSliceTable(state.database).left.bytes

@@ -76,10 +76,9 @@ interface Gathering {
   readonly payloads: Buffer[]
   headBytes: number
   payloadBytes: number
-  /** Parts written to the open-entry file, what they do not hold yet, and the payloads they hold. */
+  /** Parts written to the open-entry file, and what they do not hold yet. */
   parts: number
   unwritten: Op[]
-  writtenPayloads: number
   /** The last op is a merged one, and its bytes are the payloads from this one on. */
   mergedFrom: number | undefined
 }
@@ -218,6 +217,15 @@ export class LocalLog {
     this.#endTurn()
   }
 
+  /**
+   * The same for who commits what is applied, or gives back what it freed. Throws when an op is in the
+   * state and will be in no entry of this process.
+   */
+  flushOrThrow(): void {
+    this.flush()
+    if (this.#failure) throw this.#failure
+  }
+
   #onTurnEnd(): void {
     this.#turnEnd = undefined
     const gathering = this.#gathering
@@ -236,12 +244,11 @@ export class LocalLog {
   /** What the open-entry file lacks goes there. Gives why it did not; the member ends by that. */
   #writePart(gathering: Gathering): FsError | undefined {
     const { openEntry, writer, clock } = this.#components
-    const { seq, parts, unwritten, payloads } = gathering
+    const { seq, parts, unwritten } = gathering
     if (unwritten.length === 0) return undefined
     const head = this.#head(gathering, unwritten)
-    const payload = payloads.slice(gathering.writtenPayloads)
     try {
-      openEntry?.put({ writer, seq, index: parts, head, payload })
+      openEntry?.put({ writer, seq, index: parts, head })
     } catch (error) {
       this.#gathering = undefined
       this.#closing?.cancel()
@@ -249,7 +256,6 @@ export class LocalLog {
     }
     gathering.parts++
     gathering.unwritten = []
-    gathering.writtenPayloads = payloads.length
     this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
     return undefined
   }
@@ -275,7 +281,6 @@ export class LocalLog {
       payloadBytes: 0,
       parts: 0,
       unwritten: [],
-      writtenPayloads: 0,
       mergedFrom: undefined
     }
     this.#gathering = gathering

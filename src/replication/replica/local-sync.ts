@@ -7,7 +7,7 @@ import type { SegmentId } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 
 export interface LocalSyncComponents {
-  /** Own ops gathered so far get their entry. */
+  /** Own ops gathered so far get their entry. Throws when they cannot: nothing is to be committed then. */
   readonly flushOwn: () => void
   readonly applied: () => Vector
   readonly syncJournal: () => Promise<void>

@@ -57,9 +57,6 @@ export async function openReplica(
   }
   const { applied } = state.position()
   const journal = Journal.open({ dir: directory.journal, logger, onFailure: fail }, { writer })
-  if (closeLeftOpen(journal, OpenEntryFile.left(directory.openEntry), applied)) {
-    logger.info({}, 'entry that was open when the last process ended is closed')
-  }
   const segments = SegmentStore.open(
     {
       dir: directory.segments,
@@ -69,6 +66,10 @@ export async function openReplica(
     },
     { writer }
   )
+  const left = OpenEntryFile.left(directory.openEntry)
+  if (closeLeftOpen({ journal, segments }, left, applied)) {
+    logger.info({}, 'entry that was open when the last process ended is closed')
+  }
   const logs = await WriterLogs.open({
     dir: directory.logs,
     logger,

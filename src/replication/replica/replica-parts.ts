@@ -220,7 +220,7 @@ export class ReplicaParts {
       onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
       logger,
       nowMs: () => clock.monotonicMs(),
-      flushOwn: () => this.localLog.flush(),
+      flushOwn: () => this.localLog.flushOrThrow(),
       onApplied: (items) => this.#onApplied(items),
       later: (work) => clock.setTimer(0, work),
       onFatal: this.#life.onFatal

@@ -34,6 +34,7 @@ export type ReplicaSegments = Pick<
   | 'writeAt'
   | 'readSync'
   | 'readBytes'
+  | 'readNamed'
   | 'verifySha'
   | 'markUnsynced'
   | 'syncUnsynced'

@@ -36,7 +36,7 @@ export interface UpkeepComponents {
   readonly checkpoint: () => Promise<StatePosition>
   /** Resolves when the hypercores' blocks so far are durable. */
   readonly flushLogs: () => Promise<void>
-  /** Own ops gathered so far get their entry. */
+  /** Own ops gathered so far get their entry. Throws when they cannot: nothing is to be punched then. */
   readonly flushOwn: () => void
   readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
   readonly applied: () => Vector
@@ -193,7 +193,8 @@ export class Upkeep {
   /**
    * Slices are freed in another order on another member when two parts of one are overwritten at
    * the same time; so it is not the freeing entry alone that must be safe, but everything applied
-   * when the slices were looked at. That includes what the entry that is still open has freed.
+   * when the slices were looked at. That includes what the entry that is still open has freed, also
+   * of its own: it is closed first, as after a crash its bytes would be looked for in the segments.
    * What a round does not get done is still safe in the next one, unless the epoch is another.
    */
   async #punch(): Promise<void> {

@@ -21,7 +21,7 @@ import { SEGMENT_MAX_BYTES } from '../entry.ts'
 import type { DiskIo, FileRangeCalls } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { SegmentFiles } from './segment-files.ts'
-import { StoreFailedError, systemCode } from './storage-errors.ts'
+import { DamagedFileError, StoreFailedError, systemCode } from './storage-errors.ts'
 import { WriteBack } from './write-back.ts'
 
 const FILE_NAME = /^(\d{1,16})\.seg$/
@@ -198,6 +198,18 @@ export class SegmentStore {
     const state = this.#readToScratch(slice)
     if (state !== 'ok') return state
     return sha256(this.#scratch.subarray(0, slice.length)).equals(slice.sha256) ? 'ok' : 'damaged'
+  }
+
+  /**
+   * All bytes of a slice that must be there. Throws DamagedFileError, naming the file, when they are
+   * not those that were written.
+   */
+  readNamed(slice: Slice): Buffer {
+    const state = this.verifySha(slice)
+    if (state === 'ok') return Buffer.from(this.#scratch.subarray(0, slice.length))
+    const { segment, offset, length } = slice
+    const reason = `at byte ${offset}: the ${length} bytes of a write that was answered are ${state}`
+    throw new DamagedFileError(this.#files.path(segment), reason)
   }
 
   /** Resolves when everything written so far is durable. Rejects with StoreFailedError. */

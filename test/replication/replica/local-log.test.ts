@@ -176,7 +176,7 @@ test('local-log - ops submitted together are written down together', (t) => {
     parts.map(({ head }) => decodeEntryHead(Buffer.from(head)).ops.map((op) => op.ino)),
     [[2, 3]]
   )
-  log.flush()
+  log.flushOrThrow()
   t.alike(entries(), [1, 2])
 })
 
@@ -192,6 +192,7 @@ test('local-log - an op that cannot be written down is refused, and everything a
   await t.exception(async () => log.submit(reap(2)), /EIO|journaled/)
   t.is(fatal.length, 1)
   await t.exception(async () => log.submit(reap(3)), /may not write/)
+  t.exception(() => log.flushOrThrow(), /disk/, 'nothing that it changed is committed')
   log.flush()
   for (const timer of timers.splice(0)) timer()
   t.alike(entries(), [1])
