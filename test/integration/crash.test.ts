@@ -12,6 +12,7 @@ import { checkSmallWrites } from '../helpers/worker-pages.ts'
 
 const volume = new SharedVolume()
 const PROBLEMS_SHOWN = 10
+const WRITING_LIMIT_MS = 120_000
 const LEFT_OPEN = 'entry that was open when the last process ended is closed'
 
 interface Round {
@@ -109,7 +110,9 @@ scenario(
       const name = `pages-${i}`
       const before = segmentBytes(nodeA)
       const args = { path: pathA(name), pages: 32, seed: seed + i }
-      const writing = nodeA.worker().call('writeUntilFailure', args)
+      const writing = nodeA.worker().call('writeUntilFailure', args, WRITING_LIMIT_MS)
+      // When something else fails first, that is the failure to be reported.
+      writing.catch(() => {})
       const isUnderWay = () => segmentBytes(nodeA) > before + 256 * 1024
       await waitFor('small writes', 30_000, isUnderWay)
       await pause(random.below(100))
