@@ -256,6 +256,9 @@ export class ToyOpenEntry implements ReplicaOpenEntry {
   close(): void {}
 }
 
+/** A disk that is no slower punches at once. */
+const PUNCHED_AT_ONCE_US = 20_000
+
 export class ToySegments implements ReplicaSegments {
   readonly canPunch = true
   readonly #user: DiskUser
@@ -349,12 +352,15 @@ export class ToySegments implements ReplicaSegments {
     }
   }
 
+  /** On a slow disk it takes so long that a round of punches does not come to its end. */
   async punch(segment: SegmentId, offset: number, length: number): Promise<boolean> {
-    if (this.#user.process.isDead) return false
+    const { process, disk } = this.#user
+    if (process.isDead) return false
     this.#user.onPunched(segment, offset, length)
     for (const at of this.#slices(segment).keys()) {
       if (at >= offset && at < offset + length) this.#slices(segment).delete(at)
     }
+    if (disk.options.syncMaxUs > PUNCHED_AT_ONCE_US) await process.sleep(disk.options.syncMaxUs)
     return true
   }
 
