@@ -64,10 +64,6 @@ export interface WireMessage {
   readonly parts: Uint8Array[]
 }
 
-function writeSealed(writer: ByteWriter, entry: SealedEntry): void {
-  writer.uint(entry.writer).uint(entry.seq).bytes(entry.head).bytes(entry.payload)
-}
-
 function readSealed(reader: ByteReader): SealedEntry {
   return {
     writer: reader.uint() as WriterId,
@@ -86,9 +82,17 @@ function writeHeartbeat(writer: ByteWriter, message: HeartbeatMessage): void {
   writer.uint(stamp.sentUs).uint(stamp.heardUs).uint(stamp.heldUs)
 }
 
-function writeEntries(writer: ByteWriter, entries: readonly SealedEntry[]): void {
-  writer.uint(entries.length)
-  for (const entry of entries) writeSealed(writer, entry)
+/** Behind what was written; heads and payloads are not copied here. */
+function entryParts(w: ByteWriter, entries: readonly SealedEntry[]): Uint8Array[] {
+  const parts: Uint8Array[] = []
+  w.uint(entries.length)
+  for (const { writer, seq, head, payload } of entries) {
+    parts.push(w.uint(writer).uint(seq).uint(head.length).finish(), head)
+    w.uint(payload.length)
+    if (payload.length > 0) parts.push(w.finish(), payload)
+  }
+  if (w.length > 0) parts.push(w.finish())
+  return parts
 }
 
 function readEnvelope(reader: ByteReader): { epoch: Epoch; body: Buffer } {
@@ -132,8 +136,7 @@ export function encodeControl(message: ControlMessage): WireMessage {
       w.uint(message.epoch).uint(message.sentMs).uint(message.leaseMs)
       break
     case 'push':
-      writeEntries(w, message.entries)
-      break
+      return { type, parts: entryParts(w, message.entries) }
     case 'ack':
       writeVector(w, message.received)
       writeVector(w, message.durable)
@@ -148,8 +151,8 @@ export function encodeControl(message: ControlMessage): WireMessage {
       w.uint(message.writer).uint(message.from).uint(message.to)
       break
     case 'entries':
-      writeEntries(w.uint(message.writer).uint(message.from), message.entries)
-      break
+      w.uint(message.writer).uint(message.from)
+      return { type, parts: entryParts(w, message.entries) }
     case 'token':
     case 'lock':
       w.uint(message.epoch)
