@@ -7,10 +7,11 @@
  * that loses an op nobody was told of; after it, the next start brings it back.
  *
  * Each entry costs all members the same whatever it holds. So while ops keep coming an entry stays
- * open: each op goes to the open-entry file before `submit` returns. The entry is closed - journaled as a
- * whole, then sent - a moment later, when it is large, or as soon as anybody asks for what this
- * member has applied (`flush`): what is said to a peer is said behind it. An op that comes alone is
- * closed as an entry of its own at the end of its event-loop turn, and written down by that.
+ * open: each op goes to the open-entry file before `submit` returns, without its bytes: they are in
+ * its segment. The entry is closed - journaled as a whole, then sent - a moment later, when it is large, or
+ * as soon as anybody asks for what this member has applied (`flush`): what is said to a peer is said
+ * behind it. An op that comes alone is closed as an entry of its own at the end of its event-loop turn, and
+ * written down by that.
  */
 import { assert } from '../../fs/assert.ts'
 import type { Awaitable } from '../../fs/awaitable.ts'
@@ -41,7 +42,7 @@ const TOGETHER_OPS_MAX = 8
 const OPEN_MS = 2
 /** It does so when the one before was closed no longer ago: single ops are sent at once. */
 const BUSY_MS = 4
-/** More is written to the journal at once: writing it twice would cost more than an entry. */
+/** With more the entry is closed at the end of its turn. */
 const OPEN_PAYLOAD_BYTES = 64 * 1024
 
 export interface LocalLogComponents {
