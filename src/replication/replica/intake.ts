@@ -27,6 +27,8 @@ import { fetchedSlices } from './slices.ts'
 const ENTRIES_PER_TURN = 64
 const OPS_PER_TURN = 128
 const BYTES_PER_TURN = 1024 * 1024
+/** What is kept of a buffer for one entry, as a part of that entry. */
+const LENT_AT_MOST = 9 / 8
 /** A pushed entry gets this long for its pushed slices before they are asked for. */
 const SLICE_PATIENCE_MS = 1500
 
@@ -303,9 +305,9 @@ export function* inlineSlices(
   }
 }
 
-/** A small message is often a view of a big receive buffer: keep only its own bytes. */
+/** An entry is often a view of a larger buffer that it would keep: then only of its own bytes. */
 function keep(sealed: SealedEntry): SealedEntry {
   const bytes = sealed.head.length + sealed.payload.length
-  if (sealed.head.buffer.byteLength < bytes * 2) return sealed
+  if (sealed.head.buffer.byteLength < bytes * LENT_AT_MOST) return sealed
   return { ...sealed, head: Buffer.from(sealed.head), payload: Buffer.from(sealed.payload) }
 }

@@ -8,8 +8,8 @@ import type { SealedEntry } from '../entry.ts'
 export class RecentEntries {
   readonly #bytesMax: number
   readonly #byWriter = new Map<WriterId, Map<Seq, SealedEntry>>()
-  readonly #order: SealedEntry[] = []
-  #first = 0
+  /** In the order they came. */
+  readonly #entries = new Set<SealedEntry>()
   #bytes = 0
 
   constructor(options: { readonly bytesMax: number }) {
@@ -23,14 +23,17 @@ export class RecentEntries {
       this.#byWriter.set(entry.writer, entries)
     }
     entries.set(entry.seq, entry)
-    this.#order.push(entry)
+    this.#entries.add(entry)
     this.#bytes += sizeOf(entry)
-    while (this.#bytes > this.#bytesMax && this.#first < this.#order.length - 1) this.#dropFirst()
+    for (const oldest of this.#entries) {
+      if (this.#bytes <= this.#bytesMax || oldest === entry) break
+      this.#drop(oldest)
+    }
   }
 
   /** Of the entries in memory; 0 while there is none. */
   get averageBytes(): number {
-    const count = this.#order.length - this.#first
+    const count = this.#entries.size
     return count === 0 ? 0 : this.#bytes / count
   }
 
@@ -38,15 +41,10 @@ export class RecentEntries {
     return this.#byWriter.get(writer)?.get(seq)
   }
 
-  #dropFirst(): void {
-    const oldest = this.#order[this.#first++]
-    if (oldest) {
-      this.#bytes -= sizeOf(oldest)
-      this.#byWriter.get(oldest.writer)?.delete(oldest.seq)
-    }
-    if (this.#first < 1024) return
-    this.#order.splice(0, this.#first)
-    this.#first = 0
+  #drop(entry: SealedEntry): void {
+    this.#entries.delete(entry)
+    this.#bytes -= sizeOf(entry)
+    this.#byWriter.get(entry.writer)?.delete(entry.seq)
   }
 }
 
