@@ -42,8 +42,8 @@ const TOGETHER_OPS_MAX = 8
 const OPEN_MS = 2
 /** It does so when the one before was closed no longer ago: single ops are sent at once. */
 const BUSY_MS = 4
-/** With more the entry is closed at the end of its turn. */
-const OPEN_PAYLOAD_BYTES = 64 * 1024
+/** With more the entry is closed at the end of its turn: the others take it in without a pause. */
+const OPEN_PAYLOAD_BYTES = 256 * 1024
 
 export interface LocalLogComponents {
   readonly writer: WriterId
