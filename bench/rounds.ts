@@ -14,6 +14,7 @@ import { WORKLOADS, type Workload, type WorkloadScale } from './workloads.ts'
 
 /** The pass before the first round: run, but not counted. */
 const WARM_UP = -1
+const HAVE_GOALS: ReadonlySet<ShapeName> = new Set(['one', 'sixteen', 'shared'])
 const REMOVE_LIMIT_MS = 10 * 60_000
 
 export interface RoundsOptions {
@@ -46,14 +47,14 @@ export class Rounds {
   }
 
   /**
-   * Before the rounds one pass of one process, and one of two nodes on one file where that is asked
-   * for, warm every system up: servers run for weeks, and caches, compiled code and allocators are
-   * those of a process that has worked before.
+   * Before the rounds one pass of one process, and of the other shapes whose rows have goals where they
+   * are asked for, warm every system up: servers run for weeks, and caches, compiled code and
+   * allocators are those of a process that has worked before.
    */
   async run(): Promise<Cell[]> {
     const { shapes } = this.#options
     for (const shape of SHAPES) {
-      const isAsked = shape.name === 'shared' && shapes.has('shared')
+      const isAsked = HAVE_GOALS.has(shape.name) && shapes.has(shape.name)
       if (shape.name === 'one' || isAsked) await this.#runShape(shape, WARM_UP)
     }
     for (let round = 0; round < this.#options.rounds; round++) {
