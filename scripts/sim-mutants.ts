@@ -10,6 +10,7 @@ import { REGISTER_MUTANTS } from '../test/sim/register-mutants.ts'
 import { runRegister } from '../test/sim/register-world.ts'
 import { MUTANTS } from '../test/sim/tokens-mutants.ts'
 import { runTokens } from '../test/sim/tokens-run.ts'
+import { UsageError } from './usage-error.ts'
 
 interface Candidate {
   readonly name: string
@@ -90,7 +91,7 @@ export async function runMutants(
   const all = candidates()
   const unknown = names.find((name) => !(name in all))
   if (unknown !== undefined) {
-    throw new Error(`sim: mutants of one of ${Object.keys(all).join(', ')}, not ${unknown}`)
+    throw new UsageError(`mutants of one of ${Object.keys(all).join(', ')}, not ${unknown}`)
   }
   let missed = 0
   let caught = 0

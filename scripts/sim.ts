@@ -9,6 +9,10 @@ import { explainCluster, runCluster } from '../test/sim/cluster-run.ts'
 import { explainRegister, runRegister } from '../test/sim/register-world.ts'
 import { explainTokens, runTokens } from '../test/sim/tokens-run.ts'
 import { runMutants } from './sim-mutants.ts'
+import { UsageError } from './usage-error.ts'
+
+const USAGE = `usage: npm run sim -- [tokens|register|cluster] [--seed N] [--seeds K] [--steps M] [--explain]
+       npm run sim -- mutants [tokens|locks|register|cluster]... [--only TEXT] [--seed N] [--seeds K]`
 
 interface Outcome {
   readonly events: number
@@ -43,20 +47,32 @@ const SIMULATIONS: Readonly<Record<string, Simulation>> = {
 function number(name: string, text: string): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= 0) return value
-  throw new Error(`sim: --${name}: not a number: ${text}`)
+  throw new UsageError(`--${name}: not a number: ${text}`)
+}
+
+const OPTIONS = {
+  seed: { type: 'string' },
+  seeds: { type: 'string' },
+  only: { type: 'string' },
+  steps: { type: 'string' },
+  explain: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false }
+} as const
+
+function parse() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      seed: { type: 'string' },
-      seeds: { type: 'string' },
-      only: { type: 'string' },
-      steps: { type: 'string' },
-      explain: { type: 'boolean', default: false }
-    }
-  })
+  const { values, positionals } = parse()
+  if (values.help) {
+    console.log(USAGE)
+    return 0
+  }
   const name = positionals[0] ?? 'tokens'
   const given = (option: 'seed' | 'seeds'): number | undefined => {
     const text = values[option]
@@ -68,7 +84,7 @@ async function main(): Promise<number> {
   }
   const simulation = SIMULATIONS[name]
   if (!simulation || positionals.length > 1) {
-    throw new Error(`sim: one of ${Object.keys(SIMULATIONS).join(', ')}, not ${positionals}`)
+    throw new UsageError(`one of ${Object.keys(SIMULATIONS).join(', ')}, not ${positionals}`)
   }
   const first = given('seed') ?? 1
   const seeds = given('seeds') ?? 1000
@@ -92,4 +108,8 @@ async function main(): Promise<number> {
   return failed > 0 ? 1 : 0
 }
 
-process.exitCode = await main()
+process.exitCode = await main().catch((error: unknown) => {
+  if (!(error instanceof UsageError)) throw error
+  console.error(`sim: ${error.message}\n${USAGE}`)
+  return 2
+})

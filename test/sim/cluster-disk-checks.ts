@@ -1,5 +1,5 @@
 /** What must be on a disk, and what may be taken off it, seen from the outside (RULES 1, 9-11). */
-import type { MemberId, SegmentId } from '../../src/fs/primitives.ts'
+import type { MemberId, SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import type { SealedEntry } from '../../src/replication/entry.ts'
 import { openEntry } from '../../src/replication/entry-codec.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
@@ -8,6 +8,7 @@ import type { Vector } from '../../src/replication/vector.ts'
 import type { Disk } from './cluster-disk.ts'
 import { SafetyError } from './cluster-faults.ts'
 import type { ClusterLedger } from './cluster-ledger.ts'
+import type { Image } from './cluster-state.ts'
 
 /**
  * Who counts as in sync holds all up to the cuts when the record is chosen, durably, and the bytes
@@ -61,6 +62,16 @@ export function checkPruned(disk: Disk, entries: readonly SealedEntry[], applied
       })
       if (lost) throw new SafetyError(`${name} leaves the journal before its bytes are durable`)
     }
+  }
+}
+
+/** What leaves the shelf stands in a durable log: the journal may have been pruned of it. */
+export function checkUnshelved({ state, logs, record }: Disk, image: Image): void {
+  for (const key of state.newest.shelf.keys()) {
+    if (image.shelf.has(key)) continue
+    const [writer, seq] = key.split('/').map(Number) as [WriterId, Seq]
+    if ((logs.get(writer)?.flushed ?? 0) >= seq || isForgotten(record, writer)) continue
+    throw new SafetyError(`${writer}:${seq} leaves the shelf before its block is durable`)
   }
 }
 

@@ -1,7 +1,9 @@
 /** A member of the simulated cluster: its disk, its process, and the real replica in it. */
 
+import type { Op } from '../../src/fs/op.ts'
 import type { LostLock } from '../../src/fs/ports/lock-service.ts'
 import type { Logger } from '../../src/fs/ports/logger.ts'
+import type { Origin } from '../../src/fs/ports/state-machine.ts'
 import type { Incarnation, Ino, MemberId, WriterId } from '../../src/fs/primitives.ts'
 import { makeWriterId } from '../../src/fs/primitives.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
@@ -20,7 +22,7 @@ import { ToyExchange } from './cluster-exchange.ts'
 import { SafetyError, SimProcess } from './cluster-faults.ts'
 import { SimLocker } from './cluster-locker.ts'
 import { ToyLogs } from './cluster-logs.ts'
-import { ToyState } from './cluster-state.ts'
+import { type Image, ToyState } from './cluster-state.ts'
 import type { ClusterWorld } from './cluster-world.ts'
 
 export interface MemberOptions {
@@ -264,7 +266,7 @@ export class SimMember {
   #openState(process: SimProcess, writer: WriterId): ToyState {
     const world = this.#world
     const { ledger } = world
-    const state: ToyState = new ToyState(this.disk.state, process, (op, origin) => {
+    const onApply = (op: Op, origin: Origin): void => {
       ledger.onApply(writer, op, origin, state.values(op.ino))
       const missing = ledger.bytesOf(op, origin).find((slice) => !this.disk.holds(slice))
       if (missing)
@@ -273,7 +275,9 @@ export class SimMember {
             `member ${this.id} applies ${origin.writer}:${origin.seq} without its bytes`
           )
         )
-    })
+    }
+    const onCommit = (image: Image): void => world.onCommit(this, image)
+    const state = new ToyState({ disk: this.disk.state, process, onApply, onCommit })
     return state
   }
 

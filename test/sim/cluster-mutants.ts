@@ -7,6 +7,7 @@ import { Durability } from '../../src/replication/durability.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
 import { Checkpoints } from '../../src/replication/replica/checkpoints.ts'
+import { PublishedEntries } from '../../src/replication/replica/published-entries.ts'
 import { SliceFetches } from '../../src/replication/replica/slice-fetches.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
 import { Disk, ToyJournal, ToySegments } from './cluster-disk.ts'
@@ -125,6 +126,19 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
     name: 'the journal is pruned before the logs are durable (RULES 1)',
     withinSeeds: 30,
     apply: () => swap(ToyLogs.prototype, 'flush', () => async () => new Map())
+  },
+  {
+    name: 'an entry leaves the shelf before its block is durable (RULES 1)',
+    withinSeeds: 30,
+    apply: () =>
+      swap(
+        PublishedEntries.prototype,
+        'add',
+        () =>
+          function (this: PublishedEntries, writer) {
+            this.forget(writer)
+          }
+      )
   },
   {
     name: 'the state is committed ahead of the journal (RULES 13)',

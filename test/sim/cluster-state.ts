@@ -87,9 +87,18 @@ export function writtenValue(op: Op): number | undefined {
   return undefined
 }
 
+export interface ToyStateComponents {
+  readonly disk: StateDisk
+  readonly process: SimProcess
+  readonly onApply: (op: Op, origin: Origin) => void
+  /** Sees the image before it stands on the disk. */
+  readonly onCommit: (image: Image) => void
+}
+
 export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   readonly #disk: StateDisk
   readonly #onApply: (op: Op, origin: Origin) => void
+  readonly #onCommit: (image: Image) => void
   readonly #process: SimProcess
   readonly #position: StatePosition
   readonly #registers: Map<Ino, Register>
@@ -101,11 +110,12 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   #due: Slice[]
   #newestOrigin: Origin | undefined
 
-  constructor(disk: StateDisk, process: SimProcess, onApply: (op: Op, origin: Origin) => void) {
+  constructor({ disk, process, onApply, onCommit }: ToyStateComponents) {
     const image = disk.newest
     this.#disk = disk
     this.#process = process
     this.#onApply = onApply
+    this.#onCommit = onCommit
     this.#position = image.position
     this.#registers = new Map(image.registers)
     this.#orphans = new Set(image.orphans)
@@ -160,14 +170,16 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
   commit(position: StatePosition): void {
     if (this.#process.isDead) return
     this.#flushFreed()
-    this.#disk.commit({
+    const image: Image = {
       position,
       registers: new Map(this.#registers),
       orphans: new Set(this.#orphans),
       freed: [...this.#freed],
       shelf: new Map(this.#shelf),
       due: [...this.#due]
-    })
+    }
+    this.#onCommit(image)
+    this.#disk.commit(image)
   }
 
   orphans(): Ino[] {
@@ -223,7 +235,7 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
     return found.sort((a, b) => a.seq - b.seq).slice(0, limit)
   }
 
-  published(writer: WriterId, seq: Seq): void {
+  remove(writer: WriterId, seq: Seq): void {
     for (const key of this.#shelf.keys()) {
       const [owner, at] = key.split('/').map(Number)
       if (owner === writer && (at ?? 0) <= seq) this.#shelf.delete(key)

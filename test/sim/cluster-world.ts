@@ -18,7 +18,7 @@ import type { FramedKind } from '../../src/replication/transport/peer-connection
 import { vectorCovers, vectorEquals } from '../../src/replication/vector.ts'
 import { Aftermath, PATIENCE_US } from './cluster-aftermath.ts'
 import type { Disk } from './cluster-disk.ts'
-import { checkAtCuts, checkPruned, checkPunched } from './cluster-disk-checks.ts'
+import { checkAtCuts, checkPruned, checkPunched, checkUnshelved } from './cluster-disk-checks.ts'
 import { KilledError, LivenessError, SafetyError, type SimProcess } from './cluster-faults.ts'
 import { ClusterLedger } from './cluster-ledger.ts'
 import { ClusterLocks } from './cluster-locks.ts'
@@ -29,7 +29,7 @@ import type { ClusterParameters } from './cluster-parameters.ts'
 import { drawClusterParameters, firstRecord, KINDS } from './cluster-parameters.ts'
 import { ChosenRecords } from './cluster-register.ts'
 import { Repeats } from './cluster-repeats.ts'
-import { writtenValue } from './cluster-state.ts'
+import { type Image, writtenValue } from './cluster-state.ts'
 import { SimWitness } from './cluster-witness.ts'
 import { Network } from './network.ts'
 import { Random } from './random.ts'
@@ -299,6 +299,10 @@ export class ClusterWorld {
 
   onPruned({ disk }: SimMember, entries: readonly SealedEntry[], { admission }: Replica): void {
     this.#guard(() => checkPruned(disk, entries, admission.applied))
+  }
+
+  onCommit({ disk }: SimMember, image: Image): void {
+    this.#guard(() => checkUnshelved(disk, image))
   }
 
   onPunched({ disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {

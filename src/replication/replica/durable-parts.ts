@@ -13,8 +13,10 @@ import { Checkpoints } from './checkpoints.ts'
 import type { ClusterSpace } from './cluster-space.ts'
 import { ClusterSync } from './cluster-sync.ts'
 import { liveVector } from './live-vector.ts'
+import type { LocalLog } from './local-log.ts'
 import { LocalSync } from './local-sync.ts'
 import type { Peers } from './peers.ts'
+import type { PublishedEntries } from './published-entries.ts'
 import type { ReplicaComponents } from './replica-components.ts'
 import type { ReplicaPorts } from './replica-ports.ts'
 import type { Slices } from './slices.ts'
@@ -22,7 +24,7 @@ import { UPKEEP_DEFAULTS, Upkeep } from './upkeep.ts'
 
 export interface DurablePartsComponents
   extends Pick<ReplicaComponents, 'state' | 'checkpoint' | 'clock' | 'logger'>,
-    Pick<ReplicaPorts, 'journal' | 'segments' | 'logs' | 'defer'> {
+    Pick<ReplicaPorts, 'journal' | 'segments' | 'defer'> {
   readonly self: MemberId
   readonly inSync: readonly MemberId[]
   readonly admission: Admission
@@ -32,10 +34,11 @@ export interface DurablePartsComponents
   readonly waits: AppliedWaits
   readonly space: ClusterSpace
   readonly slices: Slices
+  readonly published: PublishedEntries
   /** Bytes that the state names are still to come: nothing is punched before. */
   readonly lacksData: () => boolean
-  /** Own ops gathered so far get their entry. */
-  readonly flushOwn: () => void
+  /** Nothing is said to be durable, committed or punched behind own ops that have no entry. */
+  readonly localLog: Pick<LocalLog, 'flushOrThrow'>
   readonly onFatal: (reason: unknown) => void
 }
 
@@ -48,9 +51,10 @@ export class DurableParts {
   readonly checkpoints: Checkpoints
   readonly #components: DurablePartsComponents
   readonly #record = (): EpochRecord => this.#components.admission.record
+  readonly #flushOwn = (): void => this.#components.localLog.flushOrThrow()
 
   constructor(components: DurablePartsComponents) {
-    const { self, inSync, admission, peers, waits, clock, logger, defer, flushOwn } = components
+    const { self, inSync, admission, peers, waits, clock, logger, defer } = components
     this.#components = components
     this.durability = new Durability(inSync)
     this.localSync = this.#makeLocalSync()
@@ -65,7 +69,7 @@ export class DurableParts {
       self,
       record: this.#record,
       applied: () => admission.applied,
-      flushOwn,
+      flushOwn: this.#flushOwn,
       peers,
       durability: this.durability,
       localSync: this.localSync,
@@ -83,9 +87,9 @@ export class DurableParts {
   }
 
   #makeLocalSync(): LocalSync {
-    const { journal, segments, slices, admission, flushOwn } = this.#components
+    const { journal, segments, slices, admission } = this.#components
     return new LocalSync({
-      flushOwn,
+      flushOwn: this.#flushOwn,
       applied: () => admission.applied,
       syncJournal: () => journal.sync(),
       takeUnjournaled: () => slices.takeUnjournaled(),
@@ -97,18 +101,16 @@ export class DurableParts {
   }
 
   #makeUpkeep(): Upkeep {
-    const { journal, segments, logs, state, checkpoint, beatClock, logger } = this.#components
-    const { admission, space, onFatal, lacksData } = this.#components
+    const { journal, segments, published, state, checkpoint } = this.#components
+    const { admission, space, onFatal, lacksData, beatClock, logger } = this.#components
     return new Upkeep(
       {
         state,
         journal,
         segments,
         checkpoint,
-        flushLogs: async () => {
-          await logs.flush()
-        },
-        flushOwn: this.#components.flushOwn,
+        published,
+        flushOwn: this.#flushOwn,
         sync: this.localSync,
         applied: () => admission.applied,
         position: () => ({ epoch: admission.passedEpoch, applied: admission.remembered }),

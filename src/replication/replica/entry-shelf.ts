@@ -1,8 +1,7 @@
 /**
  * The shelf: heads of foreign entries that were applied here but not yet compared with the signed
  * block of their writer's hypercore. A local table in the state database, so it is exactly as
- * durable as the state. An entry leaves the shelf when its block is there and equal; a different
- * block means that the writer signed something else than it sent.
+ * durable as the state.
  */
 import type { Database, Statement } from 'better-sqlite3'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
@@ -48,8 +47,8 @@ export class EntryShelf {
     return this.#first.all(writer, limit).map((row) => ({ seq: row.seq as Seq, head: row.head }))
   }
 
-  /** Everything up to `seq` stands in the writer's log. */
-  published(writer: WriterId, seq: Seq): void {
+  /** The entries up to `seq` go. */
+  remove(writer: WriterId, seq: Seq): void {
     this.#delete.run(writer, seq)
   }
 

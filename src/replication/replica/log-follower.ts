@@ -1,7 +1,8 @@
 /**
  * Follows the hypercores of the other writers and compares what they have signed with the entries
- * that were applied from the stream. Equal: the entries leave the shelf. Different: the writer signed
- * something else than it sent, and this member stops rather than guess which is true.
+ * that were applied from the stream. Equal: the entries may leave the shelf
+ * (`PublishedEntries`). Different: the writer signed something else than it sent, and this member
+ * stops rather than guess which is true.
  *
  * A signature that comes while the entries are on the shelf is compared by trying it on them: it fits
  * exactly those blocks that the writer signed. Only where it does not fit, or none came, blocks are
@@ -13,11 +14,13 @@ import { memberOf } from '../../fs/primitives.ts'
 import type { EpochRecord } from '../record.ts'
 import { isForgotten } from '../record-history.ts'
 import type { Vector } from '../vector.ts'
+import type { PublishedEntries } from './published-entries.ts'
 import type { ReplicaLogs, ReplicaShelf } from './replica-ports.ts'
 
 export interface LogFollowerComponents {
   readonly logs: ReplicaLogs
-  readonly shelf: ReplicaShelf
+  readonly shelf: Pick<ReplicaShelf, 'get' | 'oldest'>
+  readonly published: Pick<PublishedEntries, 'add' | 'forget'>
   readonly self: MemberId
   readonly appliedOf: (writer: WriterId) => Seq
   readonly waitApplied: (vector: Vector) => Promise<void>
@@ -86,11 +89,11 @@ export class LogFollower {
   }
 
   async #extend(writer: WriterId, { seq, signature }: Signature): Promise<void> {
-    const { logs, shelf } = this.#components
+    const { logs, shelf, published } = this.#components
     const log = logs.foreign(writer)
     if (this.#stopped || log === undefined) return
     const extended = await log.extend(seq, signature, (each) => shelf.get(writer, each))
-    if (extended && !this.#stopped) shelf.published(writer, seq)
+    if (extended && !this.#stopped) published.add(writer, seq)
   }
 
   /** Every second or so. */
@@ -112,10 +115,10 @@ export class LogFollower {
   }
 
   async #remove(writer: WriterId): Promise<void> {
-    const { logs, shelf } = this.#components
+    const { logs, published } = this.#components
     if (this.#stopped) return
     await logs.remove(writer)
-    if (!this.#stopped) shelf.published(writer, Number.MAX_SAFE_INTEGER as Seq)
+    if (!this.#stopped) published.forget(writer)
   }
 
   async #reopen(writer: WriterId): Promise<void> {
@@ -134,7 +137,7 @@ export class LogFollower {
   }
 
   async #compare(writer: WriterId, seq: Seq, block: Buffer, end: Seq | undefined): Promise<void> {
-    const { shelf, waitApplied, logger, onDivergence } = this.#components
+    const { shelf, published, waitApplied, logger, onDivergence } = this.#components
     if (this.#stopped || (end !== undefined && seq > end)) return
     try {
       await waitApplied(new Map([[writer, seq]]))
@@ -147,7 +150,7 @@ export class LogFollower {
     const head = shelf.get(writer, seq)
     if (head === undefined) return
     if (head.equals(block)) {
-      shelf.published(writer, seq)
+      published.add(writer, seq)
       return
     }
     const error = new Error(`log of writer ${writer}: block ${seq} differs from the applied entry`)

@@ -100,7 +100,7 @@ export async function openReplica(
   })
   const shelf = new EntryShelf(components.database)
   for (const each of shelf.writers()) {
-    if (isForgotten(record, each)) shelf.published(each, Number.MAX_SAFE_INTEGER as Seq)
+    if (isForgotten(record, each)) shelf.remove(each, Number.MAX_SAFE_INTEGER as Seq)
   }
   replica = new Replica(components, options, {
     writer,

@@ -37,6 +37,7 @@ import { NoteWatch } from './note-watch.ts'
 import { OrphanRemoval } from './orphan-removal.ts'
 import { Peers } from './peers.ts'
 import { Publication } from './publication.ts'
+import { PublishedEntries } from './published-entries.ts'
 import { RecentEntries } from './recent-entries.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
@@ -83,6 +84,7 @@ export class ReplicaParts {
   readonly #ports: ReplicaPorts
   readonly #life: ReplicaLife
   readonly #self: MemberId
+  readonly #published: PublishedEntries
   readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
   readonly #record = (): EpochRecord => this.admission.record
 
@@ -111,6 +113,7 @@ export class ReplicaParts {
       local: () => ports.segments.freeSpace(),
       nowMs: () => clock.monotonicMs()
     })
+    this.#published = new PublishedEntries(ports)
     this.data = this.#makeDataParts()
     this.localLog = this.#makeLocalLog()
     this.intake = this.#makeIntake()
@@ -220,7 +223,7 @@ export class ReplicaParts {
       onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
       logger,
       nowMs: () => clock.monotonicMs(),
-      flushOwn: () => this.localLog.flushOrThrow(),
+      flushOwn: () => this.localLog.flush(),
       onApplied: (items) => this.#onApplied(items),
       later: (work) => clock.setTimer(0, work),
       onFatal: this.#life.onFatal
@@ -229,7 +232,7 @@ export class ReplicaParts {
 
   #makeDurableParts(): DurableParts {
     const { volume, state, checkpoint, clock, logger } = this.#components
-    const { journal, segments, logs, defer } = this.#ports
+    const { journal, segments, defer } = this.#ports
     return new DurableParts({
       state,
       checkpoint,
@@ -238,7 +241,7 @@ export class ReplicaParts {
       logger,
       journal,
       segments,
-      logs,
+      published: this.#published,
       defer,
       self: this.#self,
       inSync: volume.record.inSync,
@@ -248,7 +251,7 @@ export class ReplicaParts {
       space: this.space,
       slices: this.data.slices,
       lacksData: () => this.data.lacksData,
-      flushOwn: () => this.localLog.flush(),
+      localLog: this.localLog,
       onFatal: this.#life.onFatal
     })
   }
@@ -282,6 +285,7 @@ export class ReplicaParts {
     return new LogFollower({
       logs,
       shelf,
+      published: this.#published,
       self: this.#self,
       appliedOf: (writer) => this.admission.appliedOf(writer),
       waitApplied: (vector) => this.waits.wait(vector),

@@ -46,7 +46,7 @@ export type ReplicaSegments = Pick<
   | 'close'
 >
 
-export type ReplicaShelf = Pick<EntryShelf, 'put' | 'get' | 'oldest' | 'published'>
+export type ReplicaShelf = Pick<EntryShelf, 'put' | 'get' | 'oldest' | 'remove'>
 
 export type ReplicaDueSlices = Pick<DueSliceTable, 'left' | 'after' | 'settle'>
 

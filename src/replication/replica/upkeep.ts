@@ -25,6 +25,7 @@ import type { SegmentStore } from '../storage/segment-store.ts'
 import type { Vector } from '../vector.ts'
 import { DeadRuns } from './dead-runs.ts'
 import type { LocalSync } from './local-sync.ts'
+import type { PublishedEntries } from './published-entries.ts'
 import type { ReplicaJournal } from './replica-ports.ts'
 
 export interface UpkeepComponents {
@@ -34,8 +35,7 @@ export interface UpkeepComponents {
   readonly segments: Pick<SegmentStore, 'syncUnsynced' | 'canPunch' | 'punch'>
   /** Resolves when the latest commit is durable in the database file. */
   readonly checkpoint: () => Promise<StatePosition>
-  /** Resolves when the hypercores' blocks so far are durable. */
-  readonly flushLogs: () => Promise<void>
+  readonly published: Pick<PublishedEntries, 'areWaiting' | 'release'>
   /** Own ops gathered so far get their entry. Throws when they cannot: nothing is to be punched then. */
   readonly flushOwn: () => void
   readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
@@ -177,15 +177,16 @@ export class Upkeep {
   }
 
   async #checkpoint(): Promise<void> {
-    const { journal, segments, checkpoint, flushLogs, logger } = this.#components
+    const { journal, segments, checkpoint, published, logger } = this.#components
     const covered = this.#committedAt
     const commits = this.#commits
     this.#checkpointed = await checkpoint()
     this.#commits -= commits
     const keepBytes = this.#components.isSpaceShort() ? 0 : this.#options.journalKeepBytes
-    if (journal.stats().sizeBytes <= keepBytes) return
+    const isLarge = journal.stats().sizeBytes > keepBytes
+    if (isLarge || published.areWaiting) await published.release()
+    if (!isLarge) return
     await segments.syncUnsynced()
-    await flushLogs()
     const pruned = journal.prune(covered)
     logger.debug({ pruned, ...journal.stats() }, 'journal pruned')
   }

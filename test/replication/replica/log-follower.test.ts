@@ -2,7 +2,7 @@ import test from 'brittle'
 import type { Incarnation, Seq, WriterId } from '../../../src/fs/primitives.ts'
 import { makeWriterId } from '../../../src/fs/primitives.ts'
 import { LogFollower } from '../../../src/replication/replica/log-follower.ts'
-import type { ReplicaLogs, ReplicaShelf } from '../../../src/replication/replica/replica-ports.ts'
+import type { ReplicaLogs } from '../../../src/replication/replica/replica-ports.ts'
 import { A, B, epochRecord } from '../records.ts'
 import { NotedLogger, settle } from './support.ts'
 
@@ -38,13 +38,13 @@ async function follow() {
   }
   const follower = new LogFollower({
     logs: logs as unknown as ReplicaLogs,
-    shelf: {
-      get: (_writer: WriterId, seq: Seq) => shelf.get(seq),
-      oldest: () => [],
-      published: (_writer: WriterId, upTo: Seq) => {
+    shelf: { get: (_writer: WriterId, seq: Seq) => shelf.get(seq), oldest: () => [] },
+    published: {
+      add: (_writer: WriterId, upTo: Seq) => {
         for (const seq of [...shelf.keys()]) if (seq <= upTo) shelf.delete(seq)
-      }
-    } as unknown as ReplicaShelf,
+      },
+      forget: () => shelf.clear()
+    },
     self: A,
     appliedOf: () => 0 as Seq,
     waitApplied: async () => {},

@@ -21,7 +21,7 @@ const POSITION = { epoch: ONE, applied: vectorAt(1) }
 /** Parts that are in nobody's way: everything is synced at once, there is room, nothing may fail. */
 function surroundings(t: Test, clock: HandClock) {
   return {
-    flushLogs: async () => {},
+    published: { areWaiting: false, release: async () => {} },
     sync: { sync: async () => vectorAt(1), syncNow: () => {} },
     position: () => POSITION,
     epoch: () => ONE,
@@ -239,4 +239,57 @@ test('upkeep - commits do not wait for a checkpoint that is held up, its end doe
   endCheckpoint()
   await stopped
   t.alike(steps, ['prune 1'], 'what the checkpoint covers and no more')
+})
+
+test('upkeep - a checkpoint lets published entries off the shelf, with a large journal before it is pruned', async (t) => {
+  const clock = new HandClock()
+  const steps: string[] = []
+  const published = {
+    areWaiting: true,
+    release: async () => {
+      await settle()
+      steps.push('release')
+    }
+  }
+  const journal = {
+    appended: 1,
+    sizeBytes: 0,
+    stats: () => ({ sizeBytes: journal.sizeBytes }),
+    prune: () => steps.push('prune')
+  }
+  const components = {
+    ...surroundings(t, clock),
+    published,
+    journal,
+    segments: { canPunch: false, syncUnsynced: async () => {} },
+    state: {
+      position: () => POSITION,
+      commit: () => steps.push('commit'),
+      freedBatches: () => [],
+      forgetFreed: () => {}
+    },
+    checkpoint: async () => {
+      steps.push('checkpoint')
+      return POSITION
+    },
+    flushOwn: () => {},
+    applied: () => vectorAt(1),
+    checkpointedEverywhere: () => true
+  }
+  const options = { commitMs: 1000, commitsPerCheckpoint: 1, journalKeepBytes: 10, deadSlices: 1 }
+  const upkeep = new Upkeep(components as unknown as UpkeepComponents, options)
+  upkeep.start()
+  const round = async () => {
+    journal.appended++
+    clock.advance(1000)
+    await settle()
+    await settle()
+    return steps.splice(0)
+  }
+  t.alike(await round(), ['commit', 'checkpoint', 'release'])
+  published.areWaiting = false
+  t.alike(await round(), ['commit', 'checkpoint'], 'nothing to flush for')
+  journal.sizeBytes = 11
+  t.alike(await round(), ['commit', 'checkpoint', 'release', 'prune'])
+  await upkeep.stop()
 })
