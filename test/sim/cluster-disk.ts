@@ -9,16 +9,18 @@ import type { Slice } from '../../src/fs/op.ts'
 import type { SegmentId, Seq, WriterId } from '../../src/fs/primitives.ts'
 import { makeSegmentId } from '../../src/fs/primitives.ts'
 import type { Entry, SealedEntry } from '../../src/replication/entry.ts'
-import { decodeEntryHead } from '../../src/replication/entry-codec.ts'
+import { decodeEntryHead, openEntry } from '../../src/replication/entry-codec.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { VoterState } from '../../src/replication/register/voter.ts'
 import { FRESH_VOTER } from '../../src/replication/register/voter.ts'
+import { isBare } from '../../src/replication/replica/intake.ts'
 import { closeLeftOpen } from '../../src/replication/replica/left-open.ts'
 import type {
   ReplicaJournal,
   ReplicaOpenEntry,
   ReplicaSegments
 } from '../../src/replication/replica/replica-ports.ts'
+import { fetchedSlices } from '../../src/replication/replica/slices.ts'
 import type { JournalPosition } from '../../src/replication/storage/journal-record.ts'
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
 import type { EntryPart } from '../../src/replication/storage/open-entry.ts'
@@ -123,10 +125,20 @@ export class Disk {
   durablyHeld(): Vector {
     const held = new Map<WriterId, Seq>(this.state.oldest.position.applied)
     const durable = Math.max(0, this.journalDurable - this.journalStart)
-    for (const { writer, seq } of this.journal.slice(0, durable)) {
-      if (seq === (held.get(writer) ?? 0) + 1) held.set(writer, seq)
+    for (const sealed of this.journal.slice(0, durable)) {
+      const { writer, seq } = sealed
+      if (seq === (held.get(writer) ?? 0) + 1 && this.#keepsBytes(sealed)) held.set(writer, seq)
     }
     return held
+  }
+
+  /** After a power cut the entry still counts as held (RULES 3). */
+  #keepsBytes(sealed: SealedEntry): boolean {
+    const entry = openEntry(sealed)
+    for (const { segment, offset } of fetchedSlices(entry, isBare(sealed, entry))) {
+      if (!this.segments.get(segment)?.get(offset)?.synced) return false
+    }
+    return true
   }
 
   hasPayload(writer: WriterId, seq: Seq): boolean {

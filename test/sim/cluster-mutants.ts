@@ -7,6 +7,7 @@ import { Durability } from '../../src/replication/durability.ts'
 import { AppliedWaits } from '../../src/replication/replica/applied-waits.ts'
 import { CatchUp } from '../../src/replication/replica/catch-up.ts'
 import { Checkpoints } from '../../src/replication/replica/checkpoints.ts'
+import { DurableParts } from '../../src/replication/replica/durable-parts.ts'
 import { PublishedEntries } from '../../src/replication/replica/published-entries.ts'
 import { SliceFetches } from '../../src/replication/replica/slice-fetches.ts'
 import { Slices } from '../../src/replication/replica/slices.ts'
@@ -166,6 +167,11 @@ const DURABILITY_MUTANTS: readonly ClusterMutant[] = [
             return original.call(this, slice, () => true)
           }
       )
+  },
+  {
+    name: 'an entry with dead slices is durable without a checkpoint (RULES 3)',
+    withinSeeds: 200,
+    apply: () => swap(DurableParts.prototype, 'onAppliedDead', () => () => {})
   },
   {
     name: 'entries of others are not kept until their log has them (RULES 15)',

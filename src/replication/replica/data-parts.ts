@@ -27,6 +27,8 @@ export interface DataPartsComponents
   readonly heldBy: CatchUp['heldBy']
   /** A slice arrived: entries that waited for it may go on. */
   readonly onArrived: () => void
+  /** See `SlicesComponents`. */
+  readonly onAppliedDead: () => void
   /** This member is live, and its last commit is of this volume's life. */
   readonly mayGiveState: () => boolean
   readonly onStateReceived: () => void
@@ -82,6 +84,7 @@ export class DataParts {
         return (heldBy(member)?.get(writer) ?? 0) >= seq
       },
       onArrived: () => this.#components.onArrived(),
+      onAppliedDead: () => this.#components.onAppliedDead(),
       onDamage: (text) => this.#components.onDamage(text)
     })
   }

@@ -7,6 +7,7 @@ import type { MemberId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import { Durability } from '../durability.ts'
 import type { EpochRecord } from '../record.ts'
+import type { JournalPosition } from '../storage/journal-record.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { AppliedWaits } from './applied-waits.ts'
 import { Checkpoints } from './checkpoints.ts'
@@ -50,6 +51,8 @@ export class DurableParts {
   readonly upkeep: Upkeep
   readonly checkpoints: Checkpoints
   readonly #components: DurablePartsComponents
+  /** Where the journal was when the last entry with dead slices was applied. */
+  #deadAppliedAt = 0 as JournalPosition
   readonly #record = (): EpochRecord => this.#components.admission.record
   readonly #flushOwn = (): void => this.#components.localLog.flushOrThrow()
 
@@ -86,6 +89,11 @@ export class DurableParts {
     })
   }
 
+  /** See `SlicesComponents.onAppliedDead`; the entry is journaled. */
+  onAppliedDead(): void {
+    this.#deadAppliedAt = this.#components.journal.appended
+  }
+
   #makeLocalSync(): LocalSync {
     const { journal, segments, slices, admission } = this.#components
     return new LocalSync({
@@ -96,6 +104,8 @@ export class DurableParts {
       syncSegments: (ids) => segments.syncSegments(ids),
       syncJournalNow: () => journal.syncNow(),
       syncSegmentsNow: (ids) => segments.syncSegmentsNow(ids),
+      needsCheckpoint: () => this.#deadAppliedAt > this.upkeep.checkpointedAt,
+      checkpoint: () => this.upkeep.checkpointNow(),
       onDurable: (vector) => this.clusterSync.onDurable(vector)
     })
   }

@@ -2,6 +2,10 @@
  * Makes what is applied here durable here, in groups: one fdatasync of the journal, and of the
  * segments whose bytes no journal holds, at a time (RULES 3: `durable` covers the slices).
  * A failure is final: the journal and segment stores refuse every later call.
+ *
+ * An entry with dead slices is whole in the state alone: from the journal it would not count as held
+ * again, and an in-sync member that holds less than the cuts cannot lead. So it is durable by a
+ * checkpoint (RULES 3, 11).
  */
 import type { SegmentId } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
@@ -15,6 +19,10 @@ export interface LocalSyncComponents {
   readonly syncSegments: (segments: readonly SegmentId[]) => Promise<void>
   readonly syncJournalNow: () => void
   readonly syncSegmentsNow: (segments: readonly SegmentId[]) => void
+  /** Entries with dead slices were applied after the newest checkpoint. */
+  readonly needsCheckpoint: () => boolean
+  /** Resolves when all that is applied stands in a durable checkpoint. It calls `syncFiles`. */
+  readonly checkpoint: () => Promise<void>
   readonly onDurable: (vector: Vector) => void
 }
 
@@ -31,7 +39,18 @@ export class LocalSync {
   }
 
   /** Resolves with a vector that covers what was applied at the call; all of it is durable here. */
-  sync(): Promise<Vector> {
+  async sync(): Promise<Vector> {
+    const { needsCheckpoint, checkpoint, onDurable } = this.#components
+    const vector = await this.syncFiles()
+    if (needsCheckpoint()) {
+      await checkpoint()
+      onDurable(vector)
+    }
+    return vector
+  }
+
+  /** The same without a checkpoint: all of it is in journal and segments, as far as it is anywhere. */
+  syncFiles(): Promise<Vector> {
     if (this.#waiting) return this.#waiting
     const start = () => {
       this.#waiting = undefined
@@ -56,13 +75,14 @@ export class LocalSync {
 
   async #run(): Promise<Vector> {
     const { flushOwn, applied, syncJournal, takeUnjournaled, syncSegments } = this.#components
+    const { needsCheckpoint, onDurable } = this.#components
     flushOwn()
     const vector = new Map(applied())
     const segments = takeUnjournaled()
     this.#running = segments
     await Promise.all([syncJournal(), syncSegments(segments)])
     this.#running = []
-    this.#components.onDurable(vector)
+    if (!needsCheckpoint()) onDurable(vector)
     return vector
   }
 }

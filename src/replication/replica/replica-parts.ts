@@ -167,6 +167,7 @@ export class ReplicaParts {
       space: this.space,
       heldBy: (member) => this.catchUp.heldBy(member),
       onArrived: () => this.intake.pump(),
+      onAppliedDead: () => this.durable.onAppliedDead(),
       mayGiveState: () => this.membership.phase === 'live' && this.durable.upkeep.hasCommitted,
       onStateReceived: () => this.membership.onStateReceived(),
       onDamage: reportDamage,

@@ -42,6 +42,8 @@ export interface SlicesComponents {
   readonly onDamage: (text: string) => void
   /** A slice arrived: entries that waited for it may go on. */
   readonly onArrived: () => void
+  /** An entry was applied of which slices are dead: after a restart nothing here says so. */
+  readonly onAppliedDead: () => void
 }
 
 export interface SlicesOptions extends SliceFetchesOptions {
@@ -170,11 +172,13 @@ export class Slices implements SliceStore {
 
   /** The entry was applied: what was noted about its slices is not needed any more. */
   settle(entry: Entry, bare: boolean): void {
+    let lacksDead = false
     for (const slice of fetchedSlices(entry, bare)) {
       this.#arrived.delete(keyOf(slice))
-      this.#dead.delete(keyOf(slice))
+      if (this.#dead.delete(keyOf(slice))) lacksDead = true
       this.#unjournaled.add(slice.segment)
     }
+    if (lacksDead) this.#components.onAppliedDead()
   }
 
   /** Sees to it that the slices of a waiting entry come: from the disk if they stand there. */

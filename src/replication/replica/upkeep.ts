@@ -38,7 +38,7 @@ export interface UpkeepComponents {
   readonly published: Pick<PublishedEntries, 'areWaiting' | 'release'>
   /** Own ops gathered so far get their entry. Throws when they cannot: nothing is to be punched then. */
   readonly flushOwn: () => void
-  readonly sync: Pick<LocalSync, 'sync' | 'syncNow'>
+  readonly sync: Pick<LocalSync, 'syncFiles' | 'syncNow'>
   readonly applied: () => Vector
   /** What a commit now contains. */
   readonly position: () => StatePosition
@@ -81,12 +81,14 @@ export class Upkeep {
   readonly #options: UpkeepOptions
   #timer: Timer | undefined
   #stopped = false
+  #hasFailed = false
   #commits = 0
   /** Freed slices that wait until what freed them is safe everywhere. */
   #dead: Dead | undefined
   #committedAt: JournalPosition
   #committedEpoch: Epoch | 0
   #checkpointed: StatePosition
+  #checkpointedAt = 0 as JournalPosition
   #running: Promise<void> = Promise.resolve()
   /** A checkpoint waits while the state is copied for another member; commits do not wait for it. */
   #checkpointing: Promise<void> | undefined
@@ -102,6 +104,11 @@ export class Upkeep {
   /** What the durable checkpoint contains. */
   get checkpointed(): StatePosition {
     return this.#checkpointed
+  }
+
+  /** Up to where of the journal the checkpoint has it; 0 before the first of this process. */
+  get checkpointedAt(): JournalPosition {
+    return this.#checkpointedAt
   }
 
   /** The state on the disk is one of this volume's life. */
@@ -128,6 +135,17 @@ export class Upkeep {
     await this.#checkpoint()
   }
 
+  /** Resolves when everything applied at the call stands in a durable checkpoint. */
+  async checkpointNow(): Promise<void> {
+    const wanted = this.#components.journal.appended
+    await this.#commit()
+    while (this.#checkpointedAt < wanted) {
+      if (this.#hasFailed) throw new Error('no checkpoint is made any more')
+      this.#checkpointing ??= this.#checkpointBeside()
+      await this.#checkpointing
+    }
+  }
+
   #schedule(): void {
     if (this.#stopped) return
     this.#timer = this.#components.clock.setTimer(this.#options.commitMs, () => {
@@ -139,6 +157,7 @@ export class Upkeep {
 
   #failed(error: unknown): void {
     this.#stopped = true
+    this.#hasFailed = true
     this.#components.onFatal(error instanceof Error ? error : new Error(String(error)))
   }
 
@@ -165,7 +184,7 @@ export class Upkeep {
 
   async #commit(): Promise<void> {
     const { journal, state, sync, position } = this.#components
-    await sync.sync()
+    await sync.syncFiles()
     // What came during the fdatasync is little: it is synced in one piece with the commit.
     sync.syncNow()
     const { appended } = journal
@@ -181,6 +200,7 @@ export class Upkeep {
     const covered = this.#committedAt
     const commits = this.#commits
     this.#checkpointed = await checkpoint()
+    this.#checkpointedAt = covered
     this.#commits -= commits
     const keepBytes = this.#components.isSpaceShort() ? 0 : this.#options.journalKeepBytes
     const isLarge = journal.stats().sizeBytes > keepBytes

@@ -13,7 +13,10 @@ function makeParts() {
   const clock = new HandClock()
   const steps: string[] = []
   const fatal: unknown[] = []
-  const log = { failure: undefined as Error | undefined }
+  const log = {
+    failure: undefined as Error | undefined,
+    checkpointFailure: undefined as Error | undefined
+  }
   const applied = new Map([[WRITER, 1 as Seq]])
   const position = { epoch: 1 as Epoch, applied }
   const components = {
@@ -30,7 +33,11 @@ function makeParts() {
       commit: () => steps.push('commit'),
       freedBatches: () => []
     },
-    checkpoint: async () => position,
+    checkpoint: async () => {
+      if (log.checkpointFailure) throw log.checkpointFailure
+      steps.push('checkpoint')
+      return position
+    },
     clock,
     beatClock: clock,
     logger: new NotedLogger(),
@@ -38,7 +45,7 @@ function makeParts() {
       appended: 1,
       stats: () => ({ sizeBytes: 0 }),
       sync: async () => steps.push('sync'),
-      syncNow: () => steps.push('sync')
+      syncNow: () => steps.push('sync now')
     },
     segments: {
       canPunch: false,
@@ -61,7 +68,8 @@ function makeParts() {
     onFatal: (error: unknown) => fatal.push(error)
   }
   const parts = new DurableParts(components as unknown as DurablePartsComponents)
-  return { parts, clock, steps, fatal, log }
+  const durable = () => Number(parts.durability.durableOf(A).get(WRITER) ?? 0)
+  return { parts, clock, steps, fatal, log, durable }
 }
 
 test('durable parts - nothing is synced or committed behind own ops that have no entry', async (t) => {
@@ -78,13 +86,33 @@ test('durable parts - nothing is synced or committed behind own ops that have no
   await parts.upkeep.stop()
 })
 
+test('durable parts - an entry with dead slices is durable by a checkpoint', async (t) => {
+  const { parts, steps, durable } = makeParts()
+  await parts.localSync.sync()
+  t.alike(steps.splice(0), ['sync'])
+  t.is(durable(), 1)
+  parts.onAppliedDead()
+  await parts.localSync.sync()
+  t.alike(steps.splice(0), ['sync', 'sync', 'sync now', 'commit', 'checkpoint'])
+  await parts.localSync.sync()
+  t.alike(steps.splice(0), ['sync'], 'what was applied since is in the journal')
+})
+
+test('durable parts - when that checkpoint fails nothing is durable', async (t) => {
+  const { parts, fatal, durable, log } = makeParts()
+  log.checkpointFailure = new Error('disk broken')
+  parts.onAppliedDead()
+  await t.exception(async () => await parts.localSync.sync(), /no checkpoint/)
+  t.alike(fatal, [log.checkpointFailure])
+  t.is(durable(), 0)
+})
+
 test('durable parts - with them it is', async (t) => {
   const { parts, clock, steps, fatal } = makeParts()
   parts.upkeep.start()
   clock.advance(60_000)
   await settle()
   t.alike(fatal, [])
-  t.ok(steps.includes('sync'))
-  t.is(steps.at(-1), 'commit')
+  t.alike(steps.slice(0, 3), ['sync', 'sync now', 'commit'])
   await parts.upkeep.stop()
 })

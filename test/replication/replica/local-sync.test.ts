@@ -14,6 +14,8 @@ class Desk {
   /** Own ops that are gathered and get their entry at the next flush. */
   gathered = 0
   dirty: number[] = []
+  /** An entry with dead slices is in no checkpoint yet. */
+  needsCheckpoint = false
   #running: { resolve: () => void; reject: (error: Error) => void }[] = []
 
   constructor() {
@@ -30,6 +32,11 @@ class Desk {
       },
       syncJournalNow: () => this.calls.push('journal now'),
       syncSegmentsNow: (segments) => this.calls.push(`segments now ${segments}`),
+      needsCheckpoint: () => this.needsCheckpoint,
+      checkpoint: async () => {
+        await this.#start('checkpoint')
+        this.needsCheckpoint = false
+      },
       onDurable: (vector) => this.durable.push(vector.get(W) ?? 0)
     })
   }
@@ -128,4 +135,35 @@ test('local sync - at once, with the segments of the run in progress', async (t)
   await done
   desk.sync.syncNow()
   t.alike(desk.takeCalls(), ['journal now', 'segments now '])
+})
+
+test('local sync - with dead slices nothing is durable before a checkpoint, which needs no such sync itself', async (t) => {
+  const desk = new Desk()
+  desk.position = 2
+  desk.needsCheckpoint = true
+  const done = desk.sync.sync()
+  await settle()
+  await desk.finish()
+  t.alike(desk.takeCalls(), ['journal', 'segments ', 'checkpoint'])
+  const files = desk.sync.syncFiles()
+  await settle()
+  t.is(desk.running, 2)
+  t.alike(desk.durable, [])
+  await desk.finish()
+  t.is(await at(done), 2)
+  t.alike(desk.durable, [2])
+  await desk.finish()
+  await files
+  t.alike(desk.durable, [2, 2])
+})
+
+test('local sync - a checkpoint that fails reaches the callers', async (t) => {
+  const desk = new Desk()
+  desk.needsCheckpoint = true
+  const caught = desk.sync.sync().catch((error: Error) => error.message)
+  await settle()
+  await desk.finish()
+  await desk.finish(new Error('disk broken'))
+  t.is(await caught, 'disk broken')
+  t.alike(desk.durable, [])
 })

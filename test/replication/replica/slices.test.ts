@@ -99,6 +99,7 @@ function make(
   const damage: string[] = []
   /** In sync, and known to have applied the entries. */
   const applied: MemberId[] = [A, B]
+  const lacking: boolean[] = []
   let arrivals = 0
   const slices = new Slices(
     {
@@ -109,7 +110,8 @@ function make(
       self: A,
       hasApplied: (member) => applied.includes(member),
       onDamage: (text) => damage.push(text),
-      onArrived: () => arrivals++
+      onArrived: () => arrivals++,
+      onAppliedDead: () => lacking.push(true)
     },
     { ...SLICES_DEFAULTS, ...options }
   )
@@ -118,7 +120,18 @@ function make(
     const { segment, offset, length } = place
     slices.onBulk(from, { type: 'slice-reply', segment, offset, length, data })
   }
-  return { segments, links, clock, logger, damage, applied, slices, reply, count: () => arrivals }
+  return {
+    segments,
+    links,
+    clock,
+    logger,
+    damage,
+    applied,
+    lacking,
+    slices,
+    reply,
+    count: () => arrivals
+  }
 }
 
 function toOf(sent: readonly { readonly to: MemberId; readonly message: BulkMessage }[]): string[] {
@@ -238,7 +251,7 @@ test('slices - punched in part is dead, damaged is not', async (t) => {
 })
 
 test('slices - dead only when a member of the in-sync set had it and has it no more', async (t) => {
-  const { slices, reply, clock, applied, links } = make()
+  const { slices, reply, clock, applied, lacking, links } = make()
   const slice = sliceOf(bytesOf(1))
   const entry = entryOf(slice)
   applied.splice(0, 2, A)
@@ -255,6 +268,9 @@ test('slices - dead only when a member of the in-sync set had it and has it no m
   reply(C, slice, undefined)
   await settle()
   t.is(slices.holds(entry, false), true)
+  t.alike(lacking, [])
+  slices.settle(entry, false)
+  t.alike(lacking, [true], 'the state alone has the entry whole now')
 })
 
 test('slices - an answer counts by what was known of its member when it was asked', async (t) => {

@@ -22,7 +22,7 @@ const POSITION = { epoch: ONE, applied: vectorAt(1) }
 function surroundings(t: Test, clock: HandClock) {
   return {
     published: { areWaiting: false, release: async () => {} },
-    sync: { sync: async () => vectorAt(1), syncNow: () => {} },
+    sync: { syncFiles: async () => vectorAt(1), syncNow: () => {} },
     position: () => POSITION,
     epoch: () => ONE,
     isSpaceShort: () => false,
