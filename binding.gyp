@@ -5,6 +5,8 @@
       "sources": [
         "src/mount/native/addon.c",
         "src/mount/native/async-call.c",
+        "src/mount/native/checked-read.c",
+        "src/mount/native/crc32.c",
         "src/mount/native/datagram.c",
         "src/mount/native/device-mount.c",
         "src/mount/native/errors.c",

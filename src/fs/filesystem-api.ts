@@ -30,6 +30,8 @@ export interface RequestContext {
   readonly answerRoom?: (sizeBytes: number) => Buffer
   /** Something may still write to that room when the answer was given: it is not used again. */
   readonly keepAnswerRoom?: () => void
+  /** What is read is kept by who asked, in the kernel's page cache: nothing below needs to keep it too. */
+  readonly keepsBytes?: boolean
   /** Set by an operation whose answer is true now and must not be cached, not even for a moment. */
   passing?: boolean
   /** The filesystem that the operation was given to last, where there are several behind one face. */

@@ -60,6 +60,41 @@ test('data-ops - a read waits for slices that have to be fetched, and fails as t
   t.is(await errnoOf(() => fs.read(root, ino, handle, 10, 3)), 'ok')
 })
 
+test('data-ops - slices behind each other are read as one, and kept once', async (t) => {
+  const fixture = await openChecked(t)
+  const { fs, slices } = fixture
+  const { ino, handle } = await makeFile(fixture, 'a')
+  const data = Buffer.alloc(5 * SLICE_MAX_BYTES)
+  for (let i = 0; i < data.length; i += 4) data.writeUInt32LE(i, i)
+  await fs.write(root, ino, handle, 1000, data, PLAIN)
+  const content = Buffer.concat([Buffer.alloc(1000), data])
+  const cached = { ...root, keepsBytes: true }
+  t.ok(content.equals(await fs.read(cached, ino, handle, 0, content.length + 10)))
+  const from = 1000 + SLICE_MAX_BYTES + 7
+  t.ok(content.subarray(from).equals(await fs.read(root, ino, handle, from, content.length)))
+  t.alike(slices.runs.splice(0), [
+    { slices: 5, once: true },
+    { slices: 3, once: false }
+  ])
+  await fs.read(cached, ino, handle, 0, SLICE_MAX_BYTES)
+  await fs.write(root, ino, handle, 1000 + SLICE_MAX_BYTES, name('other'), PLAIN)
+  data.write('other', SLICE_MAX_BYTES)
+  const changed = Buffer.concat([Buffer.alloc(1000), data])
+  t.ok(changed.equals(await fs.read(cached, ino, handle, 0, content.length)))
+  t.alike(slices.runs, [], 'neither little nor what is in pieces')
+})
+
+test('data-ops - a run that is not what was written is read slice by slice', async (t) => {
+  const fixture = await openChecked(t)
+  const { fs, slices } = fixture
+  const { ino, handle } = await makeFile(fixture, 'a')
+  await fs.write(root, ino, handle, 0, Buffer.alloc(2 * SLICE_MAX_BYTES, 7), PLAIN)
+  slices.readRun = () => false
+  t.ok(Buffer.alloc(2 * SLICE_MAX_BYTES, 7).equals(await fs.read(root, ino, handle, 0, 1e6)))
+  slices.punch(SLICE_MAX_BYTES)
+  t.is(await errnoOf(() => fs.read(root, ino, handle, 0, 1e6)), 'EIO')
+})
+
 test('data-ops - room for an answer is kept only where something may write to it later', async (t) => {
   const fixture = await openChecked(t)
   const { fs, slices } = fixture

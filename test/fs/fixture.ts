@@ -132,6 +132,8 @@ export class MemorySlices implements SliceStore {
   readonly #segment: SegmentId
   #end = 0
   appended: Promise<void> = Promise.resolve()
+  /** What `readRun` was asked for. */
+  readonly runs: { readonly slices: number; readonly once: boolean }[] = []
   /** Cheap hashes for speed measurements. */
   hash = true
 
@@ -168,6 +170,18 @@ export class MemorySlices implements SliceStore {
     const bytes = this.#data.get(slice.offset)
     if (bytes === undefined || bytes.length !== slice.length) throw new FsError('EIO')
     target.set(bytes.subarray(from, from + length), at)
+  }
+
+  readRun(slices: readonly Slice[], target: Uint8Array, once: boolean): boolean {
+    this.runs.push({ slices: slices.length, once })
+    let at = 0
+    for (const slice of slices) {
+      const bytes = this.#data.get(slice.offset)
+      if (bytes === undefined) return false
+      target.set(bytes, at)
+      at += bytes.length
+    }
+    return at === target.length
   }
 
   /** Bytes of a slice that was freed: reading it afterwards is an error. */

@@ -317,6 +317,10 @@ export class ToySegments implements ReplicaSegments {
     return state
   }
 
+  readRun(): boolean {
+    return false
+  }
+
   readBytes(segment: SegmentId, offset: number, length: number): Buffer | undefined {
     const stored = this.#slices(segment).get(offset)
     return stored && stored.bytes.length === length ? Buffer.from(stored.bytes) : undefined

@@ -21,6 +21,8 @@ import type { Core } from './core.ts'
 import { exclusive, needInode, now, underTokens } from './core.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
+/** Less is read slice by slice, and kept in memory. */
+const RUN_MIN_BYTES = 256 * 1024
 const EMPTY = new Uint8Array(0)
 const WHOLE: ByteRange = { start: 0, end: RANGE_END }
 /** open(2) flags. */
@@ -100,11 +102,15 @@ function readExtents(
 ): Awaitable<Uint8Array> {
   const target = ctx.answerRoom?.(end - start) ?? Buffer.allocUnsafe(end - start)
   const waits: Promise<void>[] = []
+  const run = runOf(extents, start, end)
+  const isRead = readRun(core, run, start, target, ctx.keepsBytes === true)
   let at = start
   for (const extent of extents) {
     const from = Math.max(extent.offset, start)
     const to = Math.min(extent.offset + extent.length, end)
     if (from > at) target.fill(0, at - start, from - start)
+    at = to
+    if (isRead && run.includes(extent)) continue
     const inSlice = extent.delta + from - extent.offset
     const wait = core.slices.read(extent.slice, inSlice, to - from, target, from - start)
     if (wait !== undefined) {
@@ -112,10 +118,45 @@ function readExtents(
       ctx.keepAnswerRoom?.()
       waits.push(wait)
     }
-    at = to
   }
   if (at < end) target.fill(0, at - start)
   return waits.length === 0 ? target : Promise.all(waits).then(() => target)
+}
+
+/** Extents of whole slices that lie behind each other, in the file and in one segment; or none. */
+function runOf(extents: readonly Extent[], start: number, end: number): readonly Extent[] {
+  if (end - start < RUN_MIN_BYTES) return []
+  const run = extents.filter(({ offset, length }) => offset >= start && offset + length <= end)
+  const [first] = run
+  if (first === undefined) return []
+  const { segment } = first.slice
+  const inSegment = first.slice.offset - first.offset
+  let at = first.offset
+  for (const { offset, length, slice, delta } of run) {
+    if (offset !== at || delta !== 0 || length !== slice.length) return []
+    if (slice.segment !== segment || slice.offset - offset !== inSegment) return []
+    at += length
+  }
+  return at - first.offset < RUN_MIN_BYTES ? [] : run
+}
+
+/** False unless all of the run is there and sound: then it is read slice by slice. */
+function readRun(
+  core: Core,
+  run: readonly Extent[],
+  start: number,
+  target: Uint8Array,
+  once: boolean
+): boolean {
+  const [first] = run
+  const last = run.at(-1)
+  if (first === undefined || last === undefined) return false
+  const part = target.subarray(first.offset - start, last.offset + last.length - start)
+  return core.slices.readRun(
+    run.map(({ slice }) => slice),
+    part,
+    once
+  )
 }
 
 /** The bytes a write needs; undefined for the whole inode. */

@@ -25,4 +25,11 @@ export interface SliceStore {
     target: Uint8Array,
     targetOffset: number
   ): void | Promise<void>
+
+  /**
+   * Fills `target` with whole slices that lie behind each other in one segment, checked likewise. `once`:
+   * who reads keeps the bytes, so this machine need not have them in memory twice. False, and
+   * nothing is repaired or reported, unless all of it is what was written: `read` is for that.
+   */
+  readRun(slices: readonly Slice[], target: Uint8Array, once: boolean): boolean
 }

@@ -28,7 +28,11 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
     ranges: {
       punchHole: (fd, offset, lengthBytes) => addon.fallocate(fd, PUNCH_HOLE, offset, lengthBytes),
       startWriteBack: (fd, offset, lengthBytes) =>
-        addon.syncFileRange(fd, WRITE, offset, lengthBytes)
+        addon.syncFileRange(fd, WRITE, offset, lengthBytes),
+      readChecked: (fd, target, offset, { parts, once }) => {
+        const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
+        return addon.readChecked(fd, target, offset, bytes, once)
+      }
     }
   }
 }

@@ -69,6 +69,12 @@ export class ServedRequest implements RequestContext {
     return body.op === 'read' || body.op === 'write' ? body.lockOwner : undefined
   }
 
+  /** The kernel marks the READs that go past its page cache with who reads. */
+  get keepsBytes(): boolean {
+    const { body } = this
+    return body.op === 'read' && body.lockOwner === undefined
+  }
+
   /** Made when somebody first asks: most requests never wait. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

@@ -55,6 +55,7 @@ void async_call_free(struct async_call *call);
 napi_value async_call_start(napi_env env, struct async_call *call);
 
 bool export_function(napi_env env, napi_value exports, const char *name, napi_callback callback);
+bool export_checked_read(napi_env env, napi_value exports);
 bool export_datagram(napi_env env, napi_value exports);
 bool export_device_mount(napi_env env, napi_value exports);
 bool export_message(napi_env env, napi_value exports);

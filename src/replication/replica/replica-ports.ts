@@ -33,6 +33,7 @@ export type ReplicaSegments = Pick<
   | 'append'
   | 'writeAt'
   | 'readSync'
+  | 'readRun'
   | 'readBytes'
   | 'readNamed'
   | 'verifySha'

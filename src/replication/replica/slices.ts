@@ -30,7 +30,7 @@ import { keyOf, SliceFetches } from './slice-fetches.ts'
 export interface SlicesComponents {
   readonly segments: Pick<
     SegmentStore,
-    'append' | 'writeAt' | 'readSync' | 'readBytes' | 'verifySha'
+    'append' | 'writeAt' | 'readSync' | 'readRun' | 'readBytes' | 'verifySha'
   >
   readonly links: PeerLinks
   readonly clock: Clock
@@ -147,6 +147,10 @@ export class Slices implements SliceStore {
     const state = segments.readSync(slice, from, length, target, targetOffset)
     if (state === 'ok') return
     return this.#readRepaired(slice, from, length, target, targetOffset, state)
+  }
+
+  readRun(slices: readonly Slice[], target: Uint8Array, once: boolean): boolean {
+    return this.#components.segments.readRun(slices, target, once)
   }
 
   /** Segments to fdatasync beside the journal for everything applied so far; forgets them. */

@@ -12,19 +12,30 @@ export interface DiskIo {
   fdatasyncNow(fd: number): void
 }
 
-/** Calls on byte ranges of an open file, off the event loop; Node has no name for them. */
+/** Calls on byte ranges of an open file; Node has no name for them. */
 export interface FileRangeCalls {
   /**
-   * Frees the blocks of a range, which reads as zeros then; the size stays. The filesystem below may write
+   * Off the event loop: frees the blocks of a range, which reads as zeros then; the size stays. The filesystem below may write
    * what is dirty in the range first. Rejects with the errno (code).
    */
   punchHole(fd: number, offset: number, lengthBytes: number): Promise<void>
   /**
-   * Asks for the dirty pages of the range to be written, and may wait for room in the disk's
+   * Off the event loop: asks for the dirty pages of the range to be written, and may wait for room in the disk's
    * queue. Makes nothing durable, and takes no error away from the next fdatasync
    * (sync_file_range(2), SYNC_FILE_RANGE_WRITE).
    */
   startWriteBack(fd: number, offset: number, lengthBytes: number): Promise<void>
+  /**
+   * Fills `target` and checks it. `parts`: length and crc32 of each part of it, one pair behind the other.
+   * `once`: the page cache need not keep what was read. 0 or a positive errno: EBADMSG for other bytes
+   * than those, ENODATA when the file ends before.
+   */
+  readChecked(
+    fd: number,
+    target: Uint8Array,
+    offset: number,
+    how: { readonly parts: Uint32Array; readonly once: boolean }
+  ): number
 }
 
 const fdatasyncAsync = promisify(fdatasync)

@@ -176,6 +176,31 @@ export class SegmentStore {
   }
 
   /**
+   * Fills `target` with whole slices that lie behind each other in one segment, after checking each, in
+   * one system call. `once`: the page cache need not keep them. False unless all are 'ok'; `readSync` tells
+   * what is wrong then. Throws RangeError unless they are such and fill it.
+   */
+  readRun(slices: readonly Slice[], target: Uint8Array, once: boolean): boolean {
+    const [first] = slices
+    const ranges = this.#ranges
+    if (first === undefined || ranges === undefined) return false
+    const { segment, offset } = first
+    const parts = new Uint32Array(2 * slices.length)
+    let end = offset
+    for (const [index, slice] of slices.entries()) {
+      if (slice.segment !== segment || slice.offset !== end)
+        throw new RangeError('no run of slices')
+      parts[2 * index] = slice.length
+      parts[2 * index + 1] = slice.crc32
+      end += slice.length
+    }
+    this.#checkPlace(segment, offset, end - offset)
+    if (target.length !== end - offset) throw new RangeError('read outside of the target')
+    const fd = this.#files.forReading(segment)
+    return fd !== undefined && ranges.readChecked(fd, target, offset, { parts, once }) === 0
+  }
+
+  /**
    * The bytes at a place as they stand on the disk, unchecked: for a member that knows their
    * sha256. Undefined when the file is absent or ends before.
    */

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import test from 'brittle'
 import { codeOf } from '../../../src/mount/channel/channel-error.ts'
 import { loadAddon, type NativeAddon } from '../../../src/mount/channel/load-addon.ts'
@@ -53,6 +55,35 @@ test('range calls - writing to the disk begins, and the bytes stay what they are
   const content = Buffer.alloc(data.length + 20)
   t.is(readSync(fd, content, 0, content.length, 0), data.length + 10)
   t.ok(content.subarray(0, data.length + 10).every((byte) => byte === 1))
+})
+
+test('range calls - bytes are read with the sums of their parts checked, as zlib makes them', async (t) => {
+  const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
+  t.teardown(() => closeSync(fd))
+  const data = randomBytes(100_000)
+  writeSync(fd, data)
+  const { readChecked } = rangesOrFail()
+  const target = Buffer.alloc(data.length)
+  const sizes = [1, 7, 8, 15, 16, 63, 64, 65, 79, 80, 127, 128, 129, 1000, 4096, 65_536]
+  const parts: number[] = []
+  let end = 3
+  for (const size of sizes) {
+    parts.push(size, crc32(data.subarray(end, end + size)))
+    end += size
+  }
+  const how = (once: boolean) => ({ parts: Uint32Array.from(parts), once })
+  for (const once of [false, true]) {
+    const room = target.subarray(1, 1 + end - 3)
+    room.fill(0)
+    t.is(readChecked(fd, room, 3, how(once)), 0)
+    t.ok(room.equals(data.subarray(3, end)))
+  }
+  const room = target.subarray(0, end - 3)
+  t.is(readChecked(fd, room, 4, how(false)), 74, 'EBADMSG')
+  t.is(readChecked(fd, room, data.length - 10, how(true)), 61, 'ENODATA')
+  t.is(readChecked(fd, target.subarray(3), 3, how(false)), 22, 'EINVAL: more room than parts')
+  t.is(readChecked(fd, room.subarray(1), 3, how(false)), 22, 'EINVAL: less room than parts')
+  t.is(readChecked(-1, room, 3, how(true)), 9, 'EBADF')
 })
 
 test('range calls - a bad descriptor is reported', async (t) => {

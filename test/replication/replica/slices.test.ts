@@ -74,6 +74,10 @@ class MemorySegments {
     return state
   }
 
+  readRun(): boolean {
+    return false
+  }
+
   readBytes(segment: SegmentId, offset: number): Buffer | undefined {
     return this.places.get(`${segment}:${offset}`)
   }

@@ -3,6 +3,7 @@ import { rmSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'brittle'
 import type { Slice } from '../../../src/fs/op.ts'
+import { SLICE_MAX_BYTES } from '../../../src/fs/op.ts'
 import type { SegmentId, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../../src/fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../../../src/replication/entry.ts'
@@ -272,11 +273,45 @@ test('open files - bounded; files with unsynced bytes are synced before they are
   await store.close()
 })
 
+test('runs - read in one call, and only when all of it is sound', async (t) => {
+  const dir = await t.tmp()
+  const asked: [number, number[], boolean][] = []
+  let errno = 0
+  const ranges: FileRangeCalls = {
+    punchHole: async () => {},
+    startWriteBack: async () => {},
+    readChecked: (_fd, _target, offset, { parts, once }) => {
+      asked.push([offset, [...parts], once])
+      return errno
+    }
+  }
+  const store = openStore(dir, { ranges })
+  store.append(randomBytes(100))
+  const slices = store.append(randomBytes(2 * SLICE_MAX_BYTES + 5))
+  const [first, second, third] = slices
+  if (!first || !second || !third) throw new Error('three slices')
+  const target = Buffer.alloc(2 * SLICE_MAX_BYTES + 5)
+  t.ok(store.readRun(slices, target, true))
+  const parts = slices.flatMap((slice) => [slice.length, slice.crc32])
+  t.alike(asked, [[100, parts, true]])
+  errno = 74
+  t.absent(store.readRun(slices, target, false), 'other bytes')
+  const elsewhere = { ...first, segment: makeSegmentId(9 as WriterId, 0) }
+  t.absent(store.readRun([elsewhere], target.subarray(0, first.length), true), 'no such segment')
+  outOfRange(t, () => store.readRun([first, third], target, true))
+  outOfRange(t, () => store.readRun([first, second], target, true))
+  await store.close()
+  const plain = openStore(dir, {}, { writer: NEXT_WRITER })
+  t.absent(plain.readRun(slices, target, true), 'not without the call')
+  await plain.close()
+})
+
 test('punch - through the given call', async (t) => {
   const dir = await t.tmp()
   const punched: [number, number][] = []
   const ranges: FileRangeCalls = {
     punchHole: async (_fd, offset, length) => void punched.push([offset, length]),
+    readChecked: () => 0,
     startWriteBack: async () => {}
   }
   const store = openStore(dir, { ranges })

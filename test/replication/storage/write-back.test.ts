@@ -21,6 +21,7 @@ async function openStore(t: Test) {
   const failures: Error[] = []
   const ranges: FileRangeCalls = {
     punchHole: async () => {},
+    readChecked: () => 0,
     startWriteBack: (_fd, offset, lengthBytes) =>
       new Promise((resolve, reject) => {
         const end = (error?: Error): void => (error === undefined ? resolve() : reject(error))
