@@ -103,6 +103,11 @@ export class ByteWriter {
     return out
   }
 
+  /** What was written, as a view that holds until the next change. */
+  written(): Buffer {
+    return this.#buffer.subarray(0, this.#length)
+  }
+
   reset(): void {
     this.#length = 0
   }

@@ -85,7 +85,12 @@ export function decodeOps(bytes: Uint8Array): Op[] {
 }
 
 function versionOf(ops: readonly Op[]): number {
-  return ops.some(({ type }) => TYPE[type] > TYPE_MAX_OF_VERSION_1) ? 2 : 1
+  return ops.some(({ type }) => versionOfType(type) > 1) ? 2 : 1
+}
+
+/** The lowest version that knows ops of the type. */
+export function versionOfType(type: Op['type']): number {
+  return TYPE[type] > TYPE_MAX_OF_VERSION_1 ? 2 : 1
 }
 
 function writeName(w: ByteWriter, name: Uint8Array): void {
@@ -205,7 +210,8 @@ function readSetAttr(r: ByteReader): SetAttrOp {
   }
 }
 
-function writeOp(w: ByteWriter, op: Op): void {
+/** One op of a list. Throws AssertionError for one no decoder accepts. */
+export function writeOp(w: ByteWriter, op: Op): void {
   w.u8(TYPE[op.type])
   switch (op.type) {
     case 'create':

@@ -37,10 +37,15 @@ export function readVector(reader: ByteReader): Map<WriterId, Seq> {
 
 export function encodeEntryHead(entry: Entry): Buffer {
   const writer = new ByteWriter(512)
-  writer.u8(VERSION).uint(entry.epoch).uint(entry.writer).uint(entry.seq)
-  writeVector(writer, entry.deps)
+  writeHeadStart(writer, entry)
   writer.raw(encodeOps(entry.ops))
   return writer.finish()
+}
+
+/** What stands in a head before the list of its ops. */
+export function writeHeadStart(to: ByteWriter, entry: Omit<Entry, 'ops'>): void {
+  to.u8(VERSION).uint(entry.epoch).uint(entry.writer).uint(entry.seq)
+  writeVector(to, entry.deps)
 }
 
 /** Throws DecodeError for anything that is not one whole entry. */

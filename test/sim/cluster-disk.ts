@@ -25,7 +25,7 @@ import type { JournalPosition } from '../../src/replication/storage/journal-reco
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
 import type { EntryPart } from '../../src/replication/storage/open-entry.ts'
 import { joinParts } from '../../src/replication/storage/open-entry.ts'
-import type { SliceState } from '../../src/replication/storage/segment-store.ts'
+import type { PlacedBytes, SliceState } from '../../src/replication/storage/segment-store.ts'
 import type { Vector } from '../../src/replication/vector.ts'
 import type { SimProcess } from './cluster-faults.ts'
 import type { Image } from './cluster-state.ts'
@@ -301,6 +301,10 @@ export class ToySegments implements ReplicaSegments {
     // where they are being synced.
     if (before !== undefined && Buffer.from(before.bytes).equals(bytes)) return
     slices.set(offset, new Stored(Uint8Array.from(bytes)))
+  }
+
+  writeEach(pieces: Iterable<PlacedBytes>): void {
+    for (const { slice, bytes } of pieces) this.writeAt(slice.segment, slice.offset, bytes)
   }
 
   readSync(

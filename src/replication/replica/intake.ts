@@ -35,7 +35,7 @@ const SLICE_PATIENCE_MS = 1500
 export interface IntakeComponents {
   readonly admission: Admission
   readonly journal: (entries: readonly SealedEntry[]) => void
-  readonly segments: Pick<SegmentStore, 'writeAt' | 'markUnsynced' | 'verifySha'>
+  readonly segments: Pick<SegmentStore, 'writeAt' | 'writeEach' | 'markUnsynced' | 'verifySha'>
   readonly state: StateMachine
   readonly shelf: Pick<EntryShelf, 'put'>
   readonly recent: RecentEntries
@@ -254,9 +254,7 @@ export class Intake {
   }
 
   #writeInline({ sealed, entry }: Admitted): void {
-    for (const { slice, bytes } of inlineSlices(entry, sealed)) {
-      this.#components.segments.writeAt(slice.segment, slice.offset, bytes)
-    }
+    this.#components.segments.writeEach(inlineSlices(entry, sealed))
   }
 
   #applyOps({ writer, seq, ops }: Entry): void {

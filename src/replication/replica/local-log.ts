@@ -15,8 +15,11 @@
  */
 import { assert } from '../../fs/assert.ts'
 import type { Awaitable } from '../../fs/awaitable.ts'
+import { ByteWriter } from '../../fs/byte-codec.ts'
 import { FsError } from '../../fs/errno.ts'
 import type { Op } from '../../fs/op.ts'
+import type { OpListPlace } from '../../fs/op-list.ts'
+import { OP_LIST_START, OpList } from '../../fs/op-list.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
 import type { Epoch, Seq, WriterId } from '../../fs/primitives.ts'
@@ -24,7 +27,7 @@ import type { Admission } from '../admission.ts'
 import type { Defer } from '../defer.ts'
 import type { SealedEntry } from '../entry.ts'
 import { ENTRY_OPS_MAX, opDataBytes } from '../entry.ts'
-import { encodeEntryHead } from '../entry-codec.ts'
+import { encodeEntryHead, writeHeadStart } from '../entry-codec.ts'
 import { joinPieces, Slab } from '../slab.ts'
 import type { Vector } from '../vector.ts'
 import { finishedWrite, mergedWrite } from './merged-write.ts'
@@ -39,7 +42,7 @@ const SLICE_OVERHEAD_BYTES = 64
 /** Together with a full entry they stay below the hard bound of its head. */
 const TOGETHER_OPS_MAX = 8
 /** For so long an entry stays open at most. */
-const OPEN_MS = 2
+const OPEN_MS = 4
 /** It does so when the one before was closed no longer ago: single ops are sent at once. */
 const BUSY_MS = 4
 /** With more the entry is closed at the end of its turn: the others take it in without a pause. */
@@ -77,9 +80,11 @@ interface Gathering {
   readonly payloads: Buffer[]
   headBytes: number
   payloadBytes: number
-  /** Parts written to the open-entry file, and what they do not hold yet. */
+  /** Parts written to the open-entry file, and which of the ops they hold. */
   parts: number
-  unwritten: Op[]
+  written: OpListPlace
+  /** Then the list of encoded ops, which has the pieces by themselves, is that of the parts alone. */
+  isMerged: boolean
   /** The last op is a merged one, and its bytes are the payloads from this one on. */
   mergedFrom: number | undefined
 }
@@ -87,6 +92,9 @@ interface Gathering {
 export class LocalLog {
   readonly #components: LocalLogComponents
   readonly #slab = new Slab()
+  /** The ops being gathered, as they came. */
+  readonly #list = new OpList()
+  readonly #head = new ByteWriter()
   #gathering: Gathering | undefined
   #turn: Turn | undefined
   #turnEnd: Timer | undefined
@@ -145,12 +153,12 @@ export class LocalLog {
         state.apply(op, { writer, seq })
         gathering.ops.push(op)
       }
+      this.#list.add(op)
     } catch (error) {
       // The op may be half applied: the transaction as a whole is not to be trusted any more.
       this.#fail(error instanceof Error ? error : new Error(String(error)))
       throw error
     }
-    gathering.unwritten.push(op)
     // Also of one that was merged: in the open-entry file it stands by itself.
     gathering.headBytes += headBytes(op)
     if (payload && payload.length > 0) {
@@ -179,6 +187,7 @@ export class LocalLog {
     state.extend(merged, opDataBytes(last), { writer, seq })
     ops[ops.length - 1] = merged
     gathering.mergedFrom ??= payloads.length - 1
+    gathering.isMerged = true
     return true
   }
 
@@ -205,7 +214,7 @@ export class LocalLog {
     try {
       this.#finishMerged(gathering)
       const payload = joinPieces(gathering.payloads)
-      const head = this.#head(gathering, gathering.ops)
+      const head = this.#wholeHead(gathering)
       sealed = { writer, seq: gathering.seq, head, payload }
       journal(sealed)
     } catch (error) {
@@ -245,25 +254,36 @@ export class LocalLog {
   /** What the open-entry file lacks goes there. Gives why it did not; the member ends by that. */
   #writePart(gathering: Gathering): FsError | undefined {
     const { openEntry, writer, clock } = this.#components
-    const { seq, parts, unwritten } = gathering
-    if (unwritten.length === 0) return undefined
-    const head = this.#head(gathering, unwritten)
+    const { seq, parts, written } = gathering
+    const { end } = this.#list
+    if (end.ops === written.ops) return undefined
     try {
-      openEntry?.put({ writer, seq, index: parts, head })
+      this.#writeHead(gathering, written)
+      openEntry?.put({ writer, seq, index: parts, head: this.#head.written() })
     } catch (error) {
       this.#gathering = undefined
       this.#closing?.cancel()
       return this.#refuse(error)
     }
     gathering.parts++
-    gathering.unwritten = []
+    gathering.written = end
     this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
     return undefined
   }
 
-  #head({ epoch, seq, deps }: Gathering, ops: readonly Op[]): Buffer {
+  #wholeHead(gathering: Gathering): Buffer {
     const { writer } = this.#components
-    return encodeEntryHead({ epoch, writer, seq, deps, ops })
+    const { epoch, seq, deps, ops, isMerged } = gathering
+    if (isMerged) return encodeEntryHead({ epoch, writer, seq, deps, ops })
+    this.#writeHead(gathering, OP_LIST_START)
+    return this.#head.finish()
+  }
+
+  /** With the ops from that place on. */
+  #writeHead({ epoch, seq, deps }: Gathering, from: OpListPlace): void {
+    this.#head.reset()
+    writeHeadStart(this.#head, { epoch, writer: this.#components.writer, seq, deps })
+    this.#list.write(this.#head, from)
   }
 
   #begin(seq: Seq): Gathering {
@@ -281,9 +301,11 @@ export class LocalLog {
       headBytes: 0,
       payloadBytes: 0,
       parts: 0,
-      unwritten: [],
+      written: OP_LIST_START,
+      isMerged: false,
       mergedFrom: undefined
     }
+    this.#list.clear()
     this.#gathering = gathering
     return gathering
   }

@@ -9,7 +9,7 @@ import type { PeerConnection } from '../transport/peer-connection.ts'
 import type { PeerLinks } from './peer-links.ts'
 
 /** What a crash of this member can take from the others, of what nobody has asked to be durable. */
-const PUSH_MS = 4
+const PUSH_MS = 2
 const PUSH_BYTES = 256 * 1024
 const PUSH_ENTRIES = 256
 const CONTROL_ROOM_BYTES = 4 * 1024 * 1024

@@ -43,7 +43,7 @@ import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
 import { Router } from './router.ts'
 
-const RECENT_BYTES_MAX = 16 * 1024 * 1024
+const RECENT_BYTES_MAX = 4 * 1024 * 1024
 
 /** What the incarnation as a whole does when a part says so. */
 export interface ReplicaLife

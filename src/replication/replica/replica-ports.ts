@@ -32,6 +32,7 @@ export type ReplicaSegments = Pick<
   SegmentStore,
   | 'append'
   | 'writeAt'
+  | 'writeEach'
   | 'readSync'
   | 'readRun'
   | 'readBytes'

@@ -69,6 +69,10 @@ export interface UpkeepOptions {
 /** Commits wait no longer for the punches of a round; the rest comes with the next. */
 const PUNCH_MS = 500
 
+/** An fdatasync that took longer is followed by another one before a commit, so many at most in all. */
+const SYNC_MS = 3
+const SYNCS_MAX = 4
+
 export const UPKEEP_DEFAULTS: UpkeepOptions = {
   commitMs: 1000,
   commitsPerCheckpoint: 4,
@@ -184,8 +188,8 @@ export class Upkeep {
 
   async #commit(): Promise<void> {
     const { journal, state, sync, position } = this.#components
-    await sync.syncFiles()
-    // What came during the fdatasync is little: it is synced in one piece with the commit.
+    await this.#syncMost()
+    // What came during the last fdatasync is little: it is synced in one piece with the commit.
     sync.syncNow()
     const { appended } = journal
     const committed = position()
@@ -193,6 +197,16 @@ export class Upkeep {
     this.#committedAt = appended
     this.#committedEpoch = committed.epoch
     this.#commits++
+  }
+
+  /** Again while it takes long: what comes meanwhile would stop the event loop for as long. */
+  async #syncMost(): Promise<void> {
+    const { sync, clock } = this.#components
+    for (let round = 0; round < SYNCS_MAX; round++) {
+      const begunMs = clock.monotonicMs()
+      await sync.syncFiles()
+      if (clock.monotonicMs() - begunMs < SYNC_MS) return
+    }
   }
 
   async #checkpoint(): Promise<void> {

@@ -8,7 +8,16 @@
  * Keeps RULES 14 (torn tail, synced positions) and offers `syncNow` for RULES 13. When a file may
  * be pruned is the caller's to decide (RULES 1); when a record may be appended too (RULES 3).
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, unlinkSync } from 'node:fs'
+import {
+  close,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  unlinkSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { assert } from '../../fs/assert.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
@@ -229,7 +238,7 @@ export class Journal {
     let removed = 0
     for (const file of this.#closedFiles) {
       if (file.end > upTo) break
-      unlinkSync(file.path)
+      this.#remove(file.path)
       removed++
     }
     if (removed > 0) {
@@ -237,6 +246,18 @@ export class Journal {
       fsyncDirectory(this.#dir)
     }
     return removed
+  }
+
+  /** Freeing the blocks takes milliseconds: the thread pool does it when it closes the last descriptor. */
+  #remove(path: string): void {
+    const fd = openSync(path, 'r')
+    try {
+      unlinkSync(path)
+    } finally {
+      close(fd, (error) => {
+        if (error) this.#logger.warn({ path, error }, 'journal: a removed file was not closed')
+      })
+    }
   }
 
   /** Syncs unless failed, and closes the files. */

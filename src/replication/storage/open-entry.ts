@@ -42,7 +42,7 @@ export interface EntryPart {
   readonly seq: Seq
   /** 0 for the first part of an entry. */
   readonly index: number
-  /** The entry's, with these ops alone. */
+  /** The entry's, with these ops alone; the caller's again as soon as it is written down. */
   readonly head: Uint8Array
 }
 

@@ -18,6 +18,7 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { SegmentId, WriterId } from '../../fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../entry.ts'
+import { joinPieces } from '../slab.ts'
 import type { DiskIo, FileRangeCalls } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { SegmentFiles } from './segment-files.ts'
@@ -62,6 +63,12 @@ export interface FreeSpace {
   readonly totalBytes: number
   /** Available to this process. */
   readonly availableBytes: number
+}
+
+/** Bytes of a slice, and their place. */
+export interface PlacedBytes {
+  readonly slice: Pick<Slice, 'segment' | 'offset'>
+  readonly bytes: Buffer
 }
 
 export class SegmentStore {
@@ -144,6 +151,29 @@ export class SegmentStore {
       throw new RangeError(`segment ${segment}: offset ${offset} is not allocated yet`)
     }
     this.#write(segment, offset, bytes)
+  }
+
+  /**
+   * As `writeAt` for each. Those behind each other both in a segment and in memory, as the small writes of
+   * an entry mostly are, are written in one call, which costs more than what it copies.
+   */
+  writeEach(pieces: Iterable<PlacedBytes>): void {
+    let run: PlacedBytes[] = []
+    for (const piece of pieces) {
+      const last = run.at(-1)
+      if (last && !follows(last, piece)) {
+        this.#writeRun(run)
+        run = []
+      }
+      run.push(piece)
+    }
+    this.#writeRun(run)
+  }
+
+  #writeRun(run: readonly PlacedBytes[]): void {
+    const [first] = run
+    if (!first) return
+    this.writeAt(first.slice.segment, first.slice.offset, joinPieces(run.map(({ bytes }) => bytes)))
   }
 
   /**
@@ -406,6 +436,15 @@ export function sliceMatches(slice: Slice, bytes: Uint8Array): boolean {
 /** Where the file of a segment is, for tools that look at a stopped member. */
 export function segmentPath(dir: string, segment: SegmentId): string {
   return join(dir, `${segment}.seg`)
+}
+
+function follows({ slice, bytes }: PlacedBytes, next: PlacedBytes): boolean {
+  return (
+    next.slice.segment === slice.segment &&
+    next.slice.offset === slice.offset + bytes.length &&
+    next.bytes.buffer === bytes.buffer &&
+    next.bytes.byteOffset === bytes.byteOffset + bytes.length
+  )
 }
 
 function isSameSlice(a: Slice, b: Slice): boolean {

@@ -77,6 +77,11 @@ function open(
   return { log, applied, journaled, entries, endTurn, timers, now }
 }
 
+/** Its head is the log's again when it is written down. */
+function copyOf(part: EntryPart): EntryPart {
+  return { ...part, head: Buffer.from(part.head) }
+}
+
 function reap(ino: number): Op {
   return { type: 'reap', ino: ino as Ino }
 }
@@ -120,7 +125,7 @@ test('local-log - who may not write gets EIO', async (t) => {
 test('local-log - while ops keep coming an entry stays open, and each op is answered at once', async (t) => {
   const parts: EntryPart[] = []
   const { log, journaled, entries, endTurn, timers, now } = open({
-    put: (part) => parts.push(part)
+    put: (part) => parts.push(copyOf(part))
   })
   log.setWritable(true)
   const first = log.submit(reap(1))
@@ -167,7 +172,7 @@ test('local-log - while ops keep coming an entry stays open, and each op is answ
 
 test('local-log - ops submitted together are written down together', (t) => {
   const parts: EntryPart[] = []
-  const { log, entries, endTurn } = open({ put: (part) => parts.push(part) })
+  const { log, entries, endTurn } = open({ put: (part) => parts.push(copyOf(part)) })
   log.setWritable(true)
   void log.submit(reap(1))
   endTurn()
@@ -217,7 +222,7 @@ test('local-log - the payload of an entry may be used again when its op is answe
 
 test('local-log - what the parts of an entry hold is an entry, too, however much was merged', async (t) => {
   const parts: EntryPart[] = []
-  const { log, journaled, endTurn, now } = open({ put: (part) => parts.push(part) })
+  const { log, journaled, endTurn, now } = open({ put: (part) => parts.push(copyOf(part)) })
   log.setWritable(true)
   void log.submit(reap(1))
   endTurn()

@@ -7,7 +7,7 @@ import { SLICE_MAX_BYTES } from '../../../src/fs/op.ts'
 import type { SegmentId, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../../src/fs/primitives.ts'
 import { SEGMENT_MAX_BYTES } from '../../../src/replication/entry.ts'
-import type { FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
+import type { DiskIo, FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
 import { diskIo } from '../../../src/replication/storage/disk-io.ts'
 import type {
   SegmentStoreComponents,
@@ -143,6 +143,44 @@ test('writeAt - stores what another writer made, at its place', async (t) => {
   t.is(copy.unsyncedSegments().length, 0)
   await origin.close()
   await copy.close()
+})
+
+test('writeEach - what lies behind each other in place and in memory is written in one call', async (t) => {
+  const dir = await t.tmp()
+  const writes: { position: number; bytes: string }[] = []
+  const write: DiskIo['write'] = (fd, bytes, position) => {
+    writes.push({ position, bytes: Buffer.from(bytes).toString('latin1') })
+    return diskIo.write(fd, bytes, position)
+  }
+  const store = openStore(dir, { io: { ...diskIo, write } })
+  const [a, b] = [0, 1].map((index) => makeSegmentId(writerOf(2, 1), index)) as [
+    SegmentId,
+    SegmentId
+  ]
+  const payload = Buffer.from('onetwosixtenall')
+  const piece = (segment: SegmentId, offset: number, from: number) => ({
+    slice: { segment, offset },
+    bytes: payload.subarray(from, from + 3)
+  })
+  const apart = { slice: { segment: b, offset: 6 }, bytes: Buffer.from('end') }
+  store.writeEach([
+    piece(a, 100, 0),
+    piece(a, 103, 3),
+    piece(a, 110, 6),
+    piece(b, 0, 9),
+    piece(b, 3, 12),
+    apart
+  ])
+  t.alike(writes, [
+    { position: 100, bytes: 'onetwo' },
+    { position: 110, bytes: 'six' },
+    { position: 0, bytes: 'tenall' },
+    { position: 6, bytes: 'end' }
+  ])
+  t.is(store.readBytes(a, 100, 6)?.toString(), 'onetwo')
+  t.is(store.readBytes(b, 0, 9)?.toString(), 'tenallend')
+  store.writeEach([])
+  await store.close()
 })
 
 test('writeAt - places outside of a segment are refused', async (t) => {
