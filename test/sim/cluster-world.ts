@@ -305,11 +305,12 @@ export class ClusterWorld {
     this.#guard(() => checkUnshelved(disk, image))
   }
 
-  onPunched({ disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {
+  onPunched({ id: self, disk }: SimMember, hole: Parameters<typeof checkPunched>[0]): void {
     // Who joins meanwhile has all of it; who begins anew asks for what it lacks.
     const live = this.members().filter(({ id, disk: { incarnation } }) => {
       if (incarnation === 0) return false
-      return disk.record.live.includes(makeWriterId(id, incarnation as Incarnation))
+      const writer = makeWriterId(id, incarnation as Incarnation)
+      return id === self || disk.record.live.includes(writer)
     })
     this.#guard(() => checkPunched(hole, live, this.ledger))
   }

@@ -1,6 +1,7 @@
 /**
  * What the live members have in their durable checkpoints, as their heartbeats say. Dead slices
- * may be punched only when what freed them is in all of them (RULES 11).
+ * may be punched only when what freed them is in all of them (RULES 11), and in the own one of a member
+ * that is not live yet: it may be in sync soon, and fall back to its journal.
  */
 import type { StatePosition } from '../../fs/ports/state-machine.ts'
 import type { MemberId } from '../../fs/primitives.ts'
@@ -38,12 +39,12 @@ export class Checkpoints {
     return { checkpointed, checkpointEpoch: epoch }
   }
 
-  /** True when every live member has a durable checkpoint of this epoch that covers the vector. */
+  /** True when this and every live member has a durable checkpoint of this epoch that covers the vector. */
   coverEverywhere(vector: Vector): boolean {
     const { self, own } = this.#components
     const record = this.#components.record()
     const live = liveVector(record, vector)
-    return record.live.map(memberOf).every((member) => {
+    return [self, ...record.live.map(memberOf)].every((member) => {
       const position = member === self ? own() : this.#others.get(member)
       return position?.epoch === record.epoch && vectorCovers(position.applied, live)
     })
