@@ -45,6 +45,7 @@ export class Admission {
   readonly #options: AdmissionOptions
   #record: EpochRecord
   #limit: Vector | undefined
+  #pendingCuts: Vector | undefined
   /** Every cut of the epochs up to this one is applied. */
   #passedEpoch: Epoch | 0 = 0
   #cuts: Cuts
@@ -109,7 +110,10 @@ export class Admission {
   /** Takes a newer record; entries it makes void are dropped. */
   install(record: EpochRecord): void {
     assert(record.epoch >= this.#record.epoch, 'an older epoch record')
-    if (record.epoch > this.#record.epoch) this.#limit = undefined
+    if (record.epoch > this.#record.epoch) {
+      this.#limit = undefined
+      this.#pendingCuts = undefined
+    }
     this.#record = record
     this.#cuts = new Cuts(record)
     for (const [writer, queue] of this.#queues) {
@@ -129,6 +133,14 @@ export class Admission {
    */
   limitTo(limit: Vector | undefined): void {
     this.#limit = limit
+  }
+
+  /**
+   * The cuts of a record that may still be chosen, and in which this member is in sync: whatever else it
+   * is told to hold, nothing beyond them is admitted until the next record. Undefined: there is none.
+   */
+  limitToPending(cuts: Vector | undefined): void {
+    this.#pendingCuts = cuts
   }
 
   /** An own entry was journaled and applied. */
@@ -207,6 +219,7 @@ export class Admission {
   }
 
   #isBeyondLimit({ writer, seq }: Entry): boolean {
+    if (seq > (this.#pendingCuts?.get(writer) ?? seq)) return true
     if (!this.#limit || !this.#record.live.includes(writer)) return false
     return seq > (this.#limit.get(writer) ?? 0)
   }

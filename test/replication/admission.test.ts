@@ -111,6 +111,19 @@ test('admission - nothing of live writers beyond the limit, until it is lifted',
   t.alike(drain(admission), ['A2'])
 })
 
+test('admission - nothing beyond the cuts of a record that may still be chosen, whatever a seal lifts', (t) => {
+  const admission = make()
+  admission.limitToPending(new Map([[W1, 1 as Seq]]))
+  admission.limitTo(undefined)
+  for (const seq of [1, 2]) admission.offer(item(W1, seq))
+  for (const seq of [1, 2]) admission.offer(item(W2, seq))
+  t.alike(drain(admission), ['A1', 'B1', 'B2'], 'it ends others later')
+  admission.limitTo(new Map([[W1, 2 as Seq]]))
+  t.alike(drain(admission), [])
+  admission.install(recordOf(2, [cutsOf(1, []), cutsOf(2, [[W1, 2]])]))
+  t.alike(drain(admission), ['A2'])
+})
+
 test('admission - what waits is bounded, the next one is always taken', (t) => {
   const admission = make(undefined, { waitingEntriesMax: 2 })
   t.is(admission.offer(item(W1, 3)), 'waiting')

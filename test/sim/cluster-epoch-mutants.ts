@@ -230,6 +230,17 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
     }
   },
   {
+    name: 'a member goes beyond a record that it has accepted and that may be chosen (RULES 19)',
+    firstSeed: 20,
+    withinSeeds: 10,
+    steps: 20,
+    parameters: {
+      ...DISTURBED,
+      ...{ members: 3, atSeals: 0.5, favourite: 'strand', repeats: 0, dieAtSave: 0.1 }
+    },
+    apply: () => swap(Admission.prototype, 'limitToPending', () => () => {})
+  },
+  {
     name: 'everybody stays sealed for a joiner, however long it takes',
     withinSeeds: 60,
     apply: () => swapGetter(EpochAuthority.prototype, 'tardyJoiners', () => [])

@@ -186,6 +186,7 @@ export class RegisterWorld {
         record: () => node.record,
         voterState: node.voter,
         saveVoter: (state) => this.#saveVoter(node, process, state),
+        onPending: () => {},
         links: {
           sendControl: (to, message) => {
             if (!process.isDead) this.#network.send(node.id, to, message)

@@ -7,7 +7,8 @@
  * Invariants: it proposes one record for each (ballot, epoch), and only after a majority of every
  * set of voters that matters has promised: the voters of the newest record it knows to be chosen,
  * and both sets of the newest one it was told of. What it was told of is proposed again before
- * anything new. A record is chosen when a majority of its voters and of those before have accepted
+ * anything new; so is what a voter outside of that majority tells while nothing new is proposed. A record
+ * is chosen when a majority of its voters and of those before have accepted
  * it durably; the own voter is asked first, the others when it has accepted, so whoever is asked
  * may count the one that asks. The lease ends with the promises of a majority, counted from when
  * they were asked for; while a record with other voters is on its way, it needs a majority of both.
@@ -34,7 +35,7 @@ const BACK_OFF_MS = 40
 /** An answer of a voter. */
 export type VoterReply = Extract<
   RegisterMessage,
-  { type: 'would' | 'promise' | 'accepted' | 'renewed' | 'refusal' }
+  { type: 'would' | 'promise' | 'accepted' | 'renewed' | 'pending' | 'refusal' }
 >
 
 export type ProposerEvent =
@@ -193,6 +194,7 @@ export class Proposer {
       this.#leaseEnds.set(from, Math.max(this.#leaseEnds.get(from) ?? endMs, endMs))
       return []
     }
+    if (reply.type === 'pending') return this.#onPending(reply, nowMs)
     if (reply.ballot !== this.#ballot) return []
     switch (reply.type) {
       case 'would':
@@ -206,6 +208,19 @@ export class Proposer {
     }
   }
 
+  /** A record of an earlier leader is finished under a new ballot, as if a promise had told of it. */
+  #onPending(
+    { ballot, accepted }: VoterReply & { type: 'pending' },
+    nowMs: number
+  ): ProposerEffect[] {
+    const isFree = this.#phase === 'leading' && this.#proposal === undefined
+    if (!isFree || ballot !== this.#ballot) return []
+    if (accepted.record.epoch <= this.#known.epoch) return []
+    const effects = this.#probe(nowMs)
+    this.#top = accepted
+    return effects
+  }
+
   #onWould(from: MemberId): ProposerEffect[] {
     if (this.#phase !== 'probing') return []
     this.#yes.add(from)
@@ -213,7 +228,7 @@ export class Proposer {
     if (!isMajority(voters, (m) => this.#yes.has(m))) return []
     this.#phase = 'preparing'
     this.#yes = new Set()
-    return this.#toVoters([voters], { type: 'prepare', ballot: this.#ballot, epoch })
+    return this.#toVoters(this.#neededVoters(), { type: 'prepare', ballot: this.#ballot, epoch })
   }
 
   #onPromise(

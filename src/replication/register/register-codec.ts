@@ -6,7 +6,7 @@ import { readRecord } from '../record-reader.ts'
 import { formatRecord } from '../volume/record-codec.ts'
 import type { Ballot } from './ballot.ts'
 import { BALLOT_MAX } from './ballot.ts'
-import type { RegisterMessage } from './register-message.ts'
+import type { Accepted, RegisterMessage } from './register-message.ts'
 
 const Type = {
   probe: 1,
@@ -18,7 +18,8 @@ const Type = {
   renew: 7,
   renewed: 8,
   yield: 9,
-  refusal: 10
+  refusal: 10,
+  pending: 11
 } as const
 
 const WAIT_MAX_MS = 3_600_000
@@ -35,10 +36,10 @@ export function encodeRegister(message: RegisterMessage): Buffer {
       return w.finish()
     case 'promise':
       w.uint(message.before).u8(message.accepted ? 1 : 0)
-      if (message.accepted) {
-        w.uint(message.accepted.ballot).text(formatRecord(message.accepted.record))
-      }
+      if (message.accepted) writeAccepted(w, message.accepted)
       return w.finish()
+    case 'pending':
+      return writeAccepted(w, message.accepted).finish()
     case 'accept':
       return w.text(formatRecord(message.record)).finish()
     case 'renew':
@@ -72,7 +73,7 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
       return { type: 'would', ballot }
     case Type.promise: {
       const before = readBallot(r)
-      const accepted = r.u8() === 1 ? { ballot: readBallot(r), record: readRecord(r) } : undefined
+      const accepted = r.u8() === 1 ? readAccepted(r) : undefined
       return { type: 'promise', ballot, before, accepted }
     }
     case Type.accept:
@@ -83,6 +84,8 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
       return { type: 'renew', ballot, sentMs: r.uint() }
     case Type.renewed:
       return { type: 'renewed', ballot, sentMs: r.uint() }
+    case Type.pending:
+      return { type: 'pending', ballot, accepted: readAccepted(r) }
     case Type.yield:
       return { type: 'yield', ballot }
     case Type.refusal:
@@ -90,6 +93,14 @@ function decodeBody(type: number, ballot: Ballot, r: ByteReader): RegisterMessag
     default:
       throw new DecodeError(`unknown register message type ${type}`)
   }
+}
+
+function writeAccepted(w: ByteWriter, { ballot, record }: Accepted): ByteWriter {
+  return w.uint(ballot).text(formatRecord(record))
+}
+
+function readAccepted(r: ByteReader): Accepted {
+  return { ballot: readBallot(r), record: readRecord(r) }
 }
 
 function readBallot(reader: ByteReader): Ballot {

@@ -31,6 +31,11 @@ export type RegisterMessage =
   /** Promise no other ballot for the time of a lease. `sentMs`: the sender's clock. */
   | { readonly type: 'renew'; readonly ballot: Ballot; readonly sentMs: number }
   | { readonly type: 'renewed'; readonly ballot: Ballot; readonly sentMs: number }
+  /**
+   * Instead of `renewed`: the voter has accepted this record under an earlier ballot, it may still be
+   * chosen, and the voter's member is in sync in it.
+   */
+  | { readonly type: 'pending'; readonly ballot: Ballot; readonly accepted: Accepted }
   /** The owner of the ballot stops using it: its promises need not be waited for. */
   | { readonly type: 'yield'; readonly ballot: Ballot }
   /** No; `promised` is the voter's, `waitMs` how long its promise to another still runs. */

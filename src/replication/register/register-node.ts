@@ -19,7 +19,7 @@ import { Proposer } from './proposer.ts'
 import { decodeRegister, encodeRegister } from './register-codec.ts'
 import type { RegisterMessage } from './register-message.ts'
 import type { VoterRequest, VoterState } from './voter.ts'
-import { Voter } from './voter.ts'
+import { pendingFor, Voter } from './voter.ts'
 import { isChosenBy } from './voters.ts'
 
 /** Those that may lead try one after the other, the one the record names first. */
@@ -33,6 +33,8 @@ export interface RegisterComponents {
   readonly voterState: VoterState
   /** Durable on return. */
   readonly saveVoter: (state: VoterState) => void
+  /** The record that this member must be able to go on with if it is chosen (`pendingFor`), when that changes. */
+  readonly onPending: (record: EpochRecord | undefined) => void
   readonly links: { sendControl(member: MemberId, message: ControlMessage): boolean }
   readonly clock: Clock
   /** 0 <= x < 1. */
@@ -65,6 +67,7 @@ export class RegisterNode {
     this.#voter = new Voter(voterState, { ...options, self, nowMs })
     const heard = voterState.promised
     this.#proposer = new Proposer(components.record(), { ...options, self, heard })
+    this.#tellPending()
   }
 
   get leads(): boolean {
@@ -101,6 +104,7 @@ export class RegisterNode {
   /** A newer record is known to be chosen. */
   known(record: EpochRecord): void {
     this.#step({ type: 'known', record })
+    this.#tellPending()
   }
 
   /** As the leader: `onChosen` follows when a majority has accepted it durably. */
@@ -171,7 +175,10 @@ export class RegisterNode {
     const { record, saveVoter, links, self, onChosen } = this.#components
     const known = record()
     const answer = this.#voter.on(from, request, known.epoch, this.#nowMs())
-    if (answer.save) saveVoter(answer.save)
+    if (answer.save) {
+      saveVoter(answer.save)
+      this.#tellPending()
+    }
     if (answer.senderIsBehind && from !== self) {
       links.sendControl(from, { type: 'record', record: known, leads: false })
     }
@@ -185,6 +192,11 @@ export class RegisterNode {
     const news = request.record
     if (news.epoch <= record().epoch) return
     if (isChosenBy(news, (m) => m === from || m === self)) onChosen(news)
+  }
+
+  #tellPending(): void {
+    const { self, record, onPending } = this.#components
+    onPending(pendingFor(self, this.#voter.state, record().epoch)?.record)
   }
 
   #onReply(from: MemberId, reply: RegisterMessage): void {

@@ -7,6 +7,9 @@
  * promise to one ballot runs, no other member's ballot is promised; after a restart it waits the
  * longest lease it may have promised before it promises anything (RULES 22), except where the
  * promise it remembers is its own member's: that incarnation is dead.
+ * What it has accepted and does not know to be chosen may still be: where its own member is in sync in
+ * that, it gives a later leader no lease but tells it of the record, which its ballot may have been
+ * won without hearing of; and the member takes nothing beyond its cuts (`pendingFor`).
  *
  * Pure: the caller tells the time (CLOCK_BOOTTIME) and keeps the state.
  */
@@ -78,7 +81,7 @@ export class Voter {
       case 'accept':
         return this.#onAccept(request, known)
       case 'renew':
-        return this.#onRenew(request, nowMs)
+        return this.#onRenew(request, known, nowMs)
       case 'yield':
         if (this.#lease?.ballot === request.ballot) this.#lease = undefined
         return {}
@@ -122,13 +125,17 @@ export class Voter {
     return { save: this.#state, reply }
   }
 
-  #onRenew(request: VoterRequest & { type: 'renew' }, nowMs: number): VoterAnswer {
+  #onRenew(request: VoterRequest & { type: 'renew' }, known: Epoch, nowMs: number): VoterAnswer {
     const { ballot, sentMs } = request
     const { promised } = this.#state
     const isNews = ballot > promised
     // It was won by others: this voter joined, or was away, when that was.
     const waitMs = isNews ? this.waitMs(ballotOwner(ballot), nowMs) : 0
     if (ballot < promised || waitMs > 0) return { reply: this.#refusal(ballot, waitMs) }
+    const pending = pendingFor(this.#options.self, this.#state, known)
+    if (pending && pending.ballot < ballot) {
+      return { reply: { type: 'pending', ballot, accepted: pending } }
+    }
     const { leaseMs, marginMs } = this.#options
     this.#lease = { ballot, untilMs: nowMs + leaseMs + marginMs }
     const reply = { type: 'renewed', ballot, sentMs } as const
@@ -140,4 +147,17 @@ export class Voter {
   #refusal(ballot: Ballot, waitMs: number): RegisterMessage {
     return { type: 'refusal', ballot, promised: this.#state.promised, waitMs }
   }
+}
+
+/**
+ * What the member has accepted beyond the newest record it knows to be chosen, where it is in sync in
+ * that: if it is chosen after all, this member must be able to go on with it.
+ */
+export function pendingFor(
+  member: MemberId,
+  { accepted }: VoterState,
+  known: Epoch
+): Accepted | undefined {
+  if (!accepted || accepted.record.epoch <= known) return undefined
+  return accepted.record.inSync.includes(member) ? accepted : undefined
 }

@@ -39,6 +39,7 @@ import { Peers } from './peers.ts'
 import { Publication } from './publication.ts'
 import { PublishedEntries } from './published-entries.ts'
 import { RecentEntries } from './recent-entries.ts'
+import { allCuts } from './record-cuts.ts'
 import type { ReplicaComponents, ReplicaOptions } from './replica-components.ts'
 import type { ReplicaConnections, ReplicaPorts } from './replica-ports.ts'
 import { Router } from './router.ts'
@@ -322,6 +323,7 @@ export class ReplicaParts {
         record: this.#record,
         voterState: volume.voter,
         saveVoter: this.#ports.saveVoter,
+        onPending: (pending) => this.admission.limitToPending(pending && allCuts(pending)),
         links: this.peers,
         clock,
         random,

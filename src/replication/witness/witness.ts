@@ -64,6 +64,7 @@ export class Witness implements ConnectionHandlers {
         record: () => this.#record,
         voterState: voter,
         saveVoter,
+        onPending: () => {},
         links: this.#peers,
         clock,
         random,

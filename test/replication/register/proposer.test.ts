@@ -316,6 +316,38 @@ test('proposer - a promise that was given up counts no more, however late it is 
   t.is(proposer.leaseLeftMs(0), LEASE_MS)
 })
 
+/** B leads with C; A has accepted a record of its own lead, alone. */
+function succeeded(): Council {
+  const council = trio()
+  council.part(A, B)
+  council.part(A, C)
+  council.propose(A, nextRecord(recordOf(A, B, C), { volumeName: 'of A' }))
+  council.nowMs += 2 * PROMISE_MS
+  council.campaign(B)
+  return council
+}
+
+test('proposer - what a voter outside of the majority has accepted is finished first', (t) => {
+  const council = succeeded()
+  t.alike(council.told(), ['2 elected'])
+  council.cut.clear()
+  council.tick(B)
+  t.alike(council.told(), ['2 deposed', '2 chosen 2', '2 elected'])
+  t.is(council.known.get(B)?.volumeName, 'of A')
+})
+
+test('proposer - but not in the place of what is proposed already', (t) => {
+  const council = succeeded()
+  council.part(B, C)
+  council.propose(B, nextRecord(recordOf(A, B, C), { volumeName: 'of B' }))
+  council.cut.delete(`${A}>${B}`)
+  council.cut.delete(`${B}>${A}`)
+  t.alike(council.told(), ['2 elected'])
+  council.tick(B)
+  t.alike(council.told(), ['2 chosen 2'])
+  t.is(council.known.get(B)?.volumeName, 'of B')
+})
+
 test('proposer - a record that came another way', (t) => {
   const council = trio()
   const second = nextRecord(recordOf(A, B, C), { volumeName: 'mine' })

@@ -37,7 +37,11 @@ const MESSAGES: readonly (readonly [RegisterMessage, string])[] = [
   [{ type: 'renew', ballot, sentMs: 200 }, '07 8104 c801'],
   [{ type: 'renewed', ballot, sentMs: 200 }, '08 8104 c801'],
   [{ type: 'yield', ballot }, '09 8104'],
-  [{ type: 'refusal', ballot, promised: ballotOf(3, B), waitMs: 1800 }, '0a 8104 8206 880e']
+  [{ type: 'refusal', ballot, promised: ballotOf(3, B), waitMs: 1800 }, '0a 8104 8206 880e'],
+  [
+    { type: 'pending', ballot, accepted: { ballot: ballotOf(1, B), record } },
+    `0b 8104 8202 ${RECORD}`
+  ]
 ]
 
 function isRefused(body: Buffer): boolean {

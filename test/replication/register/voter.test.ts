@@ -66,6 +66,26 @@ test('voter - a promise can be said again, to the same candidate', (t) => {
   t.is(booth.saved, undefined, 'it is on the disk already')
 })
 
+test('voter - a later leader is told of a record that may still be chosen, and gets no lease', (t) => {
+  const first = ballotOf(1, A)
+  const state: VoterState = { promised: first, accepted: { ballot: first, record: SECOND } }
+  const booth = new Booth(state)
+  const pending = { type: 'pending', ballot: ballotOf(2, B), accepted: state.accepted }
+  t.alike(booth.renew(2, B, PROMISE_MS), pending)
+  t.is(booth.saved, undefined, 'nothing is promised by that')
+  t.is(booth.renew(1, A, PROMISE_MS)?.type, 'renewed', 'whose record it is goes on')
+  const chosen = booth.ask(
+    B,
+    { type: 'renew', ballot: ballotOf(2, B), sentMs: 0 },
+    PROMISE_MS * 2 + 1,
+    SECOND.epoch
+  )
+  t.is(chosen.reply?.type, 'renewed', 'it is known to be chosen')
+  const without = { ballot: first, record: nextRecord(FIRST, { inSync: [A, B] }) }
+  const other = new Booth({ promised: first, accepted: without })
+  t.is(other.renew(2, B, PROMISE_MS)?.type, 'renewed', 'this member could not go on with it')
+})
+
 test('voter - who was away when a ballot was won promises it with a renewal', (t) => {
   const booth = new Booth({ promised: ballotOf(1, B), accepted: undefined })
   t.is(booth.renew(2, A, 0)?.type, 'refusal', 'it may have promised B a lease before it restarted')

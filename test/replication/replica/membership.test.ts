@@ -95,6 +95,7 @@ class Desk {
         record: () => admission.record,
         voterState: FRESH_VOTER,
         saveVoter: nothing,
+        onPending: nothing,
         links: this.links,
         clock: this.clock,
         random: () => 0.5,
