@@ -5,6 +5,7 @@
       "sources": [
         "src/mount/native/addon.c",
         "src/mount/native/async-call.c",
+        "src/mount/native/bare-inodes.c",
         "src/mount/native/checked-read.c",
         "src/mount/native/crc32.c",
         "src/mount/native/datagram.c",

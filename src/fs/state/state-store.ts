@@ -211,6 +211,11 @@ export class StateStore implements StateMachine {
     return this.tables.xattrs.get(ino, name)
   }
 
+  /** True when the inode has no extended attributes. */
+  isBare(ino: Ino): boolean {
+    return this.tables.xattrs.isBare(ino)
+  }
+
   xattrNames(ino: Ino): Uint8Array[] {
     return this.tables.xattrs.names(ino)
   }

@@ -39,12 +39,16 @@ export class XattrTable {
   }
 
   get(ino: Ino, name: Uint8Array): Uint8Array | undefined {
-    if (this.#isEmpty || this.#bare.has(ino)) return undefined
-    if (this.#any.get(ino) === undefined) {
-      this.#rememberBare(ino)
-      return undefined
-    }
+    if (this.isBare(ino)) return undefined
     return this.#select.get(ino, name) as Uint8Array | undefined
+  }
+
+  /** True when the inode has none. */
+  isBare(ino: Ino): boolean {
+    if (this.#isEmpty || this.#bare.has(ino)) return true
+    if (this.#any.get(ino) !== undefined) return false
+    this.#rememberBare(ino)
+    return true
   }
 
   #rememberBare(ino: Ino): void {

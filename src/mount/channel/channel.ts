@@ -2,6 +2,8 @@
  * A channel carries FUSE requests from the kernel and replies to it. Two implementations: the
  * native addon (poll-driven) and the thread-pool fallback that needs no native code.
  */
+import type { BareInodes } from './bare-inodes.ts'
+
 export interface FuseChannelEvents {
   /**
    * One request as read from /dev/fuse. The buffer is the receiver's until it calls `release`
@@ -14,6 +16,8 @@ export interface FuseChannelEvents {
 
 export interface FuseChannel {
   readonly kind: 'native' | 'threadpool'
+  /** Undefined where every request comes to `onRequest`. */
+  readonly bareInodes?: BareInodes
   start(events: FuseChannelEvents): void
   /**
    * Writes one reply (fuse_out_header first) in one call. A request the kernel no longer waits

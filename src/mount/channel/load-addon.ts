@@ -10,7 +10,9 @@ export interface NativeReader {
 }
 
 export interface ReaderStatistics {
+  /** Handed over, and answered by the reader itself (bare-inodes.ts). */
   readonly requests: number
+  readonly answered: number
   /** Requests that came while the loop spun, and spins that ended without one. */
   readonly spinHits: number
   readonly spinMisses: number
@@ -40,6 +42,8 @@ export interface NativeAddon {
     spinUs: number,
     /** See TurnEnd. */
     turn: Uint8Array,
+    /** See BareInodes. */
+    bare: Uint8Array,
     onRequest: (sizeBytes: number) => NextBuffer,
     onEnd: (errno: number) => void,
     onTurnEnd: () => void

@@ -5,6 +5,7 @@
 import { closeSync } from 'node:fs'
 import { assert } from '../../fs/assert.ts'
 import { Errno } from '../../fs/errno.ts'
+import { BareInodes } from './bare-inodes.ts'
 import type { FuseChannel, FuseChannelEvents } from './channel.ts'
 import { ChannelError } from './channel-error.ts'
 import {
@@ -39,6 +40,7 @@ export interface NativeChannelOptions extends Partial<ChannelLimits> {
 
 export class NativeChannel implements FuseChannel {
   readonly kind = 'native'
+  readonly bareInodes = new BareInodes()
   readonly #components: NativeChannelComponents
   readonly #limits: ChannelLimits
   readonly #notifications: NotifyQueue
@@ -71,6 +73,7 @@ export class NativeChannel implements FuseChannel {
       options.batch ?? 16,
       options.spinUs ?? 50,
       turnEnd.bytes,
+      this.bareInodes.bytes,
       (sizeBytes) => this.#received(sizeBytes),
       (errno) => this.#end(errno === 0 ? undefined : new ChannelError('read /dev/fuse', errno)),
       () => turnEnd.end()

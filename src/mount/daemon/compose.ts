@@ -120,7 +120,8 @@ class MountedNode implements TandemNode {
       logger: components.logger,
       leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0),
       hasSubmounts: (everywhere) => hasSubmounts(options.mountPoint, { everywhere }),
-      inodeOf: (ino) => this.#incarnation?.state.inode(ino)
+      inodeOf: (ino) => this.#incarnation?.state.inode(ino),
+      isBare: (ino) => this.#incarnation?.state.isBare(ino) ?? false
     })
     this.#memoryRelief = new MemoryRelief({
       clock: this.#clock,

@@ -23,6 +23,7 @@ import type { Op } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino } from '../../fs/primitives.ts'
+import type { BareInodes } from '../channel/bare-inodes.ts'
 import type { FuseChannel } from '../channel/channel.ts'
 import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
 import { DropLog } from './drop-log.ts'
@@ -48,6 +49,8 @@ export interface KernelCacheComponents {
   readonly hasSubmounts: (everywhere: boolean) => boolean
   /** A file as this member knows it. */
   readonly inodeOf: (ino: Ino) => { readonly size: number; readonly ctime: TimeSpec } | undefined
+  /** It has no extended attributes, as this member knows it. */
+  readonly isBare: (ino: Ino) => boolean
 }
 
 /** Less is not worth the bookkeeping. */
@@ -83,6 +86,8 @@ export class KernelCache implements CachePolicy {
   readonly #mapped = new Set<Ino>()
   /** When an inode was dropped last. */
   readonly #contended = new Map<Ino, number>()
+  /** A part of what the kernel has: inodes without access control lists. */
+  #bare: BareInodes | undefined
   #notifier: KernelNotifier | undefined
   #names: KernelNames | undefined
 
@@ -91,11 +96,12 @@ export class KernelCache implements CachePolicy {
     this.#pages = new PageDrops({ invalidate: (ino) => this.#invalidatePages(ino) })
   }
 
-  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void {
+  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow' | 'bareInodes'>): void {
     if (!session.incEpoch) return
     const { clock, logger, hasSubmounts } = this.#components
     const notifier = new KernelNotifier(channel)
     this.#notifier = notifier
+    this.#bare = channel.bareInodes
     const validMs = (): number => this.#validMs()
     this.#names = new KernelNames({ clock, logger, notifier, hasSubmounts, validMs })
   }
@@ -165,6 +171,7 @@ export class KernelCache implements CachePolicy {
 
   forgotten(ino: Ino, lookups: number): void {
     if (!this.#known.forgotten(ino, lookups)) return
+    this.#bare?.remove(ino)
     this.#names?.forgotten(ino)
     this.#mapped.delete(ino)
     this.#pages.forgotten(ino)
@@ -191,6 +198,7 @@ export class KernelCache implements CachePolicy {
   /** Takes back everything: the state of this member is about to be another one. */
   async dropAll(): Promise<void> {
     this.#drops.noteAll()
+    this.#bare?.clear()
     if (this.#notifier === undefined) return
     // READs that hold pages are answered only after this: nobody waits for pages here.
     this.#pages.beginAll()
@@ -208,6 +216,7 @@ export class KernelCache implements CachePolicy {
    * all cases, is dropped; its request is answered after that.
    */
   submitted(op: Op): Promise<void> | undefined {
+    if (op.type === 'setxattr') this.#bare?.remove(op.ino)
     if (op.type !== 'rename') return undefined
     const waits: Promise<void>[] = []
     // A replaced inode may have come to its name without the kernel's knowledge.
@@ -259,6 +268,7 @@ export class KernelCache implements CachePolicy {
     const { body, nodeid } = request
     const names = this.#names
     if (names === undefined || body.op !== 'readdir') return
+    const { isBare } = this.#components
     const { handle, cookie } = body
     const begins = cookie === 0
     const isAgain = names.isListedAgain(nodeid, handle, begins)
@@ -270,6 +280,7 @@ export class KernelCache implements CachePolicy {
       if (!this.#isNewest(request, ino)) continue
       this.#known.lookedUp(ino)
       this.#known.giveAttributes(ino)
+      if (isBare(ino)) this.#bare?.add(ino)
       listing.give(index, validMs, validMs)
     }
     if (listing.given.length === 0) return
@@ -295,8 +306,11 @@ export class KernelCache implements CachePolicy {
   }
 
   #validMs(): number {
-    const validMs = this.#components.leaseLeftMs() - KERNEL_CLOCK_MS
-    return validMs >= VALID_MIN_MS ? validMs : 0
+    const { clock, leaseLeftMs } = this.#components
+    const validMs = leaseLeftMs() - KERNEL_CLOCK_MS
+    if (validMs < VALID_MIN_MS) return 0
+    this.#bare?.answerUntil(clock.monotonicMs() + validMs)
+    return validMs
   }
 
   /**
@@ -339,8 +353,14 @@ export class KernelCache implements CachePolicy {
   #dropNow(ino: Ino): void {
     this.#changes.note(ino)
     const notifier = this.#notifier
-    if (notifier === undefined || !this.#known.takeAttributes(ino)) return
+    if (notifier === undefined || !this.#takeAttributes(ino)) return
     ignoreUnmounted(() => notifier.invalAttributesNow(ino))
+  }
+
+  /** True when attributes were given since the last time. */
+  #takeAttributes(ino: Ino): boolean {
+    this.#bare?.remove(ino)
+    return this.#known.takeAttributes(ino)
   }
 
   async #invalidatePages(ino: Ino): Promise<void> {
@@ -355,7 +375,7 @@ export class KernelCache implements CachePolicy {
   #dropAttributes(ino: Ino): Promise<void> | undefined {
     const notifier = this.#notifier
     const before = this.#dropping.get(ino)
-    if (notifier === undefined || !this.#known.takeAttributes(ino)) return before
+    if (notifier === undefined || !this.#takeAttributes(ino)) return before
     if (!this.#mapped.has(ino)) {
       let known = true
       ignoreUnmounted(() => {

@@ -17,7 +17,7 @@ export interface CacheMark {
 
 export interface CachePolicy {
   /** INIT was answered; nothing was asked of this policy before. */
-  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow'>): void
+  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow' | 'bareInodes'>): void
   /** A request has arrived and is not served yet. */
   arrived(request: ServedRequest): void
   /** Taken when a request arrives: what is dropped after it makes the answer uncacheable. */

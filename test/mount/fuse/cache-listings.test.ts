@@ -1,5 +1,6 @@
 import test from 'brittle'
 import type { Clock } from '../../../src/fs/ports/clock.ts'
+import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
 import { Worker } from '../../helpers/worker-client.ts'
 import { elsewhere, fileOf, mounted, SlowFilesystem } from './cache-mount.ts'
@@ -139,4 +140,91 @@ test('cache - what was listed is looked at without further questions', async (t)
   await fs.unlink(elsewhere, ino, Buffer.from('f1'))
   t.absent((await list()).includes('f1 '))
   t.is(await worker.outcome('stat', { path: path('d/f1') }), 'ENOENT')
+})
+
+/** Looks at each entry of a listing and asks for its access control list, as `ls -l` does; how many have one. */
+const longLister =
+  'import os, sys\n' +
+  'count = 0\n' +
+  'for e in os.scandir(sys.argv[1]):\n' +
+  '  e.stat(follow_symlinks=False)\n' +
+  '  try:\n' +
+  '    os.getxattr(e.path, "system.posix_acl_access")\n' +
+  '    count += 1\n' +
+  '  except OSError as error:\n' +
+  '    assert error.errno == 61, error\n' +
+  '  count += len(os.listxattr(e.path))\n' +
+  'print(count)\n'
+
+/** One named user, 7, may read. */
+const LIST = Buffer.concat(
+  [[], [1, 4, -1], [2, 4, 7], [4, 4, -1], [0x10, 4, -1], [0x20, 4, -1]].map((entry) => {
+    const [tag, permissions, id] = entry
+    if (tag === undefined) return Buffer.from([2, 0, 0, 0])
+    const bytes = Buffer.alloc(8)
+    bytes.writeUInt16LE(tag, 0)
+    bytes.writeUInt16LE(permissions ?? 0, 2)
+    bytes.writeInt32LE(id ?? 0, 4)
+    return bytes
+  })
+)
+const ACL = Buffer.from('system.posix_acl_access')
+
+async function bareFiles(fs: NaiveFilesystem, count: number): Promise<Ino[]> {
+  const { ino } = await fs.mkdir(elsewhere, ROOT_INO, Buffer.from('d'), 0o755)
+  const inos: Ino[] = []
+  for (let i = 0; i < count; i++) {
+    const file = await fs.mknod(elsewhere, ino, Buffer.from(`f${i}`), 0o100600, 0)
+    inos.push(file.ino)
+  }
+  return inos
+}
+
+test('cache - the reader answers for listed files without attributes, until they get some', async (t) => {
+  const fs = new NaiveFilesystem()
+  const inos = await bareFiles(fs, 200)
+  const mount = await mounted(t, fs)
+  if (mount === undefined) return
+  const { path, worker, cache, answered, answeredByReader } = mount
+  const list = async (): Promise<string> => {
+    const argv = ['python3', '-c', longLister, path('d')]
+    const { stdout, stderr } = await worker.call('exec', { argv })
+    return stdout.trim() + stderr
+  }
+  t.is(await list(), '0')
+  const served = answered('GETXATTR') + answered('LISTXATTR')
+  t.ok(answeredByReader() > 300, `${answeredByReader()} of 400 by the reader, ${served} otherwise`)
+  t.ok(served > 0, 'the others know that there is much to do')
+  const [first, second] = inos
+  if (first === undefined || second === undefined) throw new Error('there are files')
+  await cache.drop([first])
+  await fs.setxattr(elsewhere, first, ACL, LIST, 0)
+  t.is(await list(), '2', 'one that was set elsewhere is seen at once')
+  const setter = 'import os, sys; os.setxattr(sys.argv[1], "user.a", b"b")'
+  await worker.call('exec', { argv: ['python3', '-c', setter, path('d/f1')] })
+  t.is(await list(), '3', 'and one that was set here')
+  await cache.dropAll()
+  await fs.setxattr(elsewhere, second, ACL, LIST, 0)
+  for (const ino of inos.slice(2)) await fs.setxattr(elsewhere, ino, ACL, LIST, 0)
+  t.is(await list(), `${2 * inos.length + 1}`, 'nothing is left of another incarnation')
+})
+
+test('cache - the reader answers nothing behind the end of the lease', async (t) => {
+  const fs = new NaiveFilesystem()
+  const inos = await bareFiles(fs, 50)
+  const clock = realClock()
+  // By this clock each lease that is given ends before it began.
+  const late = { ...clock, monotonicMs: () => clock.monotonicMs() - 120_000 }
+  const mount = await mounted(t, fs, late)
+  if (mount === undefined) return
+  const { path, worker, answeredByReader } = mount
+  const list = async (): Promise<string> => {
+    const argv = ['python3', '-c', longLister, path('d')]
+    const { stdout, stderr } = await worker.call('exec', { argv })
+    return stdout.trim() + stderr
+  }
+  t.is(await list(), '0')
+  for (const ino of inos) await fs.setxattr(elsewhere, ino, Buffer.from('user.a'), LIST, 0)
+  t.is(await list(), `${inos.length}`, 'each was asked for')
+  t.is(answeredByReader(), 0)
 })

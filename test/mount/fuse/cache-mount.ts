@@ -6,6 +6,7 @@ import type { Test } from 'brittle'
 import type { RequestContext } from '../../../src/fs/filesystem-api.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
+import { NativeChannel } from '../../../src/mount/channel/native-channel.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { KernelCache } from '../../../src/mount/fuse/kernel-cache.ts'
@@ -28,6 +29,8 @@ export interface Mounted {
   /** Those of one kind among them. */
   readonly answered: (opcode: string) => number
   readonly inFlight: () => number
+  /** Requests that the reader has answered itself. */
+  readonly answeredByReader: () => number
 }
 
 /** Undefined, with a comment, where the kernel is too old to cache anything. */
@@ -45,7 +48,8 @@ export async function mounted(
     logger,
     leaseLeftMs: () => 60_000,
     hasSubmounts: (everywhere) => hasSubmounts(root, { everywhere }),
-    inodeOf: (ino) => fs.describe(ino)
+    inodeOf: (ino) => fs.describe(ino),
+    isBare: (ino) => fs.isBare(ino)
   })
   const dispatcher = new FuseDispatcher({
     channel: volume.channel,
@@ -81,6 +85,10 @@ export async function mounted(
   const answered = (opcode: string): number => dispatcher.statistics.snapshot()[opcode]?.count ?? 0
   return {
     answered,
+    answeredByReader: () => {
+      const { channel } = volume
+      return channel instanceof NativeChannel ? channel.statistics().answered : 0
+    },
     inFlight: () => dispatcher.inFlight,
     path: (name) => join(root, name),
     worker,

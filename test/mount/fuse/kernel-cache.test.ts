@@ -1,6 +1,7 @@
 import test from 'brittle'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
+import { BareInodes } from '../../../src/mount/channel/bare-inodes.ts'
 import { Opcode } from '../../../src/mount/fuse/abi.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { DropLog } from '../../../src/mount/fuse/drop-log.ts'
@@ -73,6 +74,7 @@ test('known inodes - lookups are counted to the last', (t) => {
 
 /** A channel whose kernel can be told not to know inodes. */
 class CachingChannel extends FakeChannel {
+  readonly bareInodes = new BareInodes()
   unknown = 0
 
   override notifyNow(notification: Uint8Array): boolean {
@@ -109,7 +111,8 @@ async function world(options: { minor?: number; leaseLeftMs?: number } = {}): Pr
     logger,
     leaseLeftMs: () => leaseLeftMs,
     hasSubmounts: () => submounts.length > 0,
-    inodeOf: (ino) => fs.describe(ino)
+    inodeOf: (ino) => fs.describe(ino),
+    isBare: (ino) => fs.isBare(ino)
   })
   const dispatcher = new FuseDispatcher({
     channel,
@@ -313,6 +316,7 @@ function listedIn({ body }: ParsedReply): ListedEntry[] {
   return entries
 }
 
+const ACL = Buffer.from('system.posix_acl_access')
 const HANDLE = 9
 const listFrom = (cookie: number): Buffer => readBody(HANDLE, cookie, 4096)
 const closed = bodyOf(u64(HANDLE), u32(0, 0), u64(0))
@@ -347,6 +351,45 @@ test('kernel cache - a listing gives names and attributes', async (t) => {
   told()
   t.is(cache.drop([ino]), undefined)
   t.alike(told(), [])
+})
+
+test('kernel cache - the reader is told of listed inodes without attributes, while that holds', async (t) => {
+  const { channel, fs, ask, cache, clock } = await world()
+  const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  const { ino: rich } = await fs.mkdir(context, ROOT_INO, Buffer.from('e'), 0o755)
+  await fs.setxattr(context, rich, Buffer.from('user.a'), Buffer.from('b'), 0)
+  const table = new Float64Array(channel.bareInodes.bytes.buffer)
+  const told = (): number[] => [...table.subarray(1)].filter((entry) => entry !== 0)
+  const list = async (): Promise<void> => {
+    await cache.drop([ino])
+    await ask(Opcode.READDIRPLUS, listFrom(0))
+    await ask(Opcode.RELEASEDIR, closed)
+    clock.advance(1)
+  }
+  t.is(table[0], 0)
+  await list()
+  t.alike(told(), [ino], 'not one that has some')
+  t.is(table[0], clock.monotonicMs() - 1 + 3000)
+  await cache.drop([ino, rich])
+  t.alike(told(), [], 'dropped')
+  await list()
+  void cache.submitted({ type: 'setxattr', ino, name: ACL, value: ACL, time: { sec: 0, nsec: 0 } })
+  t.alike(told(), [], 'changed here')
+  await list()
+  await fs.setxattr(context, ino, ACL, ACL, 0)
+  await ask(Opcode.REMOVEXATTR, strings('system.posix_acl_access'), BigInt(ino))
+  t.alike(told(), [], 'and answered')
+  await list()
+  void ask(Opcode.FORGET, u64(100), BigInt(ino))
+  t.alike(told(), [], 'forgotten')
+  await list()
+  t.alike(told(), [ino])
+  await cache.dropAll()
+  t.alike(
+    [...table].filter((entry) => entry !== 0),
+    [],
+    'of another incarnation'
+  )
 })
 
 test('kernel cache - names the kernel has let go of by itself are listed again', async (t) => {

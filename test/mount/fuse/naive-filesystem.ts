@@ -84,6 +84,10 @@ export class NaiveFilesystem implements FilesystemApi {
     return node && { size: node.data.length, ctime: node.mtime }
   }
 
+  isBare(ino: Ino): boolean {
+    return this.nodes.get(ino)?.xattrs.size === 0
+  }
+
   #child(parent: Ino, name: Uint8Array): Node {
     const entry = this.#node(parent).entries.get(key(name))
     if (entry === undefined) throw new FsError('ENOENT')
