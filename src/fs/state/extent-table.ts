@@ -47,7 +47,7 @@ type ExtentColumns = readonly [
   Uint8Array
 ]
 
-type PlaceColumns = readonly [number, SegmentId, number, number, number]
+type PlaceColumns = readonly [number, number, SegmentId, number, number, number]
 
 const COLUMNS = 'offset, length, segment, slice_offset, slice_length, delta, crc32, sha256'
 const NOTHING: CutResult = { bytes: 0, left: [] }
@@ -76,6 +76,7 @@ export class ExtentTable {
   readonly #placeAt: Statement
   readonly #between: Statement
   readonly #insert: Statement
+  readonly #insertEnd: Statement
   readonly #set: Statement
   readonly #shorten: Statement
   readonly #delete: Statement
@@ -92,8 +93,8 @@ export class ExtentTable {
     // Without the sums, for each of which an object would be made: half of what #at takes.
     this.#placeAt = database
       .prepare(
-        'SELECT length, segment, slice_offset, slice_length, delta FROM extent ' +
-          'WHERE ino = ? AND offset = ?'
+        'SELECT offset, length, segment, slice_offset, slice_length, delta FROM extent ' +
+          'WHERE ino = ? AND offset <= ? ORDER BY offset DESC LIMIT 1'
       )
       .raw(true)
     this.#between = database
@@ -104,6 +105,10 @@ export class ExtentTable {
       .raw(true)
     this.#insert = database.prepare(
       `INSERT INTO extent (ino, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+    )
+    this.#insertEnd = database.prepare(
+      `INSERT INTO extent (ino, ${COLUMNS}) SELECT ino, ?, ?, segment, slice_offset, slice_length, ` +
+        '?, crc32, sha256 FROM extent WHERE ino = ? AND offset = ?'
     )
     this.#set = database.prepare(
       'UPDATE extent SET length = ?, segment = ?, slice_offset = ?, slice_length = ?, delta = 0, ' +
@@ -189,26 +194,40 @@ export class ExtentTable {
 
   /**
    * [offset, end) becomes these slices. What mostly happens, that a write has the place of an earlier
-   * one, takes two statements.
+   * one or lies within it, takes two to four statements.
    */
   write(ino: Ino, offset: number, end: number, slices: readonly Slice[]): CutResult {
     const [only] = slices
-    const replaced = only && slices.length === 1 && this.#replace(ino, offset, only)
-    if (replaced) return replaced
+    const overwritten = only && slices.length === 1 && this.#overwrite(ino, offset, only)
+    if (overwritten) return overwritten
     const cut = this.cut(ino, offset, end)
     this.append(ino, offset, slices)
     return cut
   }
 
-  /** If there is an extent of the slice's length there, it becomes all of the slice. */
-  #replace(ino: Ino, offset: number, slice: Slice): CutResult | undefined {
+  /** If one extent has all bytes that the slice is to take, it takes them. */
+  #overwrite(ino: Ino, offset: number, slice: Slice): CutResult | undefined {
     this.flush()
     const row = this.#placeAt.get(ino, offset) as PlaceColumns | undefined
-    if (row === undefined || row[0] !== slice.length) return undefined
-    const [bytes, segment, sliceOffset, length, delta] = row
-    this.set(ino, offset, slice)
-    const home = { ino, base: offset - delta, slice: { segment, offset: sliceOffset, length } }
-    return { bytes, left: bytes === length || !this.#holds(home) ? [home] : [] }
+    if (row === undefined) return undefined
+    const [at, bytes, segment, sliceOffset, length, delta] = row
+    const left = offset - at
+    const right = bytes - left - slice.length
+    if (right < 0) return undefined
+    if (left === 0 && right === 0) {
+      this.set(ino, offset, slice)
+      const home = { ino, base: offset - delta, slice: { segment, offset: sliceOffset, length } }
+      return { bytes, left: bytes === length || !this.#holds(home) ? [home] : [] }
+    }
+    const end = offset + slice.length
+    if (right > 0) this.#insertEnd.run(end, right, delta + bytes - right, ino, at)
+    if (left > 0) {
+      this.#shorten.run(left, ino, at)
+      this.insert(ino, { offset, length: slice.length, slice, delta: 0 })
+    } else {
+      this.set(ino, offset, slice)
+    }
+    return { bytes: slice.length, left: [] }
   }
 
   /** Slices behind each other from `offset` on, where nothing is. */
