@@ -18,6 +18,8 @@ export interface FuseChannel {
   readonly kind: 'native' | 'threadpool'
   /** Undefined where every request comes to `onRequest`. */
   readonly bareInodes?: BareInodes
+  /** Where bytes lie in memory, behind the beginning of a page. */
+  pageOffset?(bytes: Uint8Array): number
   start(events: FuseChannelEvents): void
   /**
    * Writes one reply (fuse_out_header first) in one call. A request the kernel no longer waits

@@ -35,6 +35,8 @@ export interface NativeAddon {
   receiveDevice(socketFd: number): number
   /** One writev; 0 or a positive errno. */
   writeReply(fd: number, parts: readonly Uint8Array[]): number
+  /** How far behind the beginning of a page of memory the bytes begin. */
+  pageOffset(bytes: Uint8Array): number
   writeNotification(fd: number, message: Uint8Array): Promise<void>
   readerCreate(
     fd: number,

@@ -93,6 +93,10 @@ export class NativeChannel implements FuseChannel {
     if (errno !== 0 && errno !== Errno.ENOENT) throw new ChannelError('reply', errno)
   }
 
+  pageOffset(bytes: Uint8Array): number {
+    return this.#components.addon.pageOffset(bytes)
+  }
+
   notify(message: Uint8Array): Promise<boolean> {
     return this.#notifications.push(message)
   }

@@ -72,7 +72,7 @@ export class FuseDispatcher {
   readonly #options: DispatcherOptions
   readonly #decoder = new RequestDecoder()
   readonly #encoder = new ReplyEncoder()
-  readonly #answerRoom = new AnswerRoom()
+  readonly #answerRoom: AnswerRoom
   readonly #requests = new Map<number, ServedRequest>()
   readonly #admission: Admission
   readonly #interrupts: Interrupts
@@ -90,6 +90,8 @@ export class FuseDispatcher {
   constructor(components: DispatcherComponents, options: DispatcherOptions = {}) {
     this.#components = components
     this.#options = options
+    const { channel } = components
+    this.#answerRoom = new AnswerRoom({ pageOffset: (bytes) => channel.pageOffset?.(bytes) ?? 0 })
     this.#admission = new Admission(options.admission ?? defaultAdmissionLimits)
     this.#interrupts = new Interrupts({
       clock: components.clock,

@@ -89,7 +89,22 @@ static napi_value write_notification(napi_env env, napi_callback_info info) {
   return async_call_start(env, call);
 }
 
+/* pageOffset(bytes): how far behind the beginning of a page of memory they begin. */
+static napi_value page_offset(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  size_t count = 1, size;
+  void *data;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_bytes(env, args[0], "bytes", &data, &size)) {
+    return NULL;
+  }
+  uint32_t offset = (uint32_t)((uintptr_t)data % (uintptr_t)sysconf(_SC_PAGESIZE));
+  TRY(env, napi_create_uint32(env, offset, &result));
+  return result;
+}
+
 bool export_message(napi_env env, napi_value exports) {
   return export_function(env, exports, "writeReply", write_reply) &&
-         export_function(env, exports, "writeNotification", write_notification);
+         export_function(env, exports, "writeNotification", write_notification) &&
+         export_function(env, exports, "pageOffset", page_offset);
 }

@@ -18,7 +18,7 @@ function costing(costBytes: number): ServedRequest {
     startedMs: 0,
     cacheMark: uncachedPolicy.mark(),
     releaseBuffer: undefined,
-    answerRoom: new AnswerRoom()
+    answerRoom: new AnswerRoom({ pageOffset: () => 0 })
   })
 }
 

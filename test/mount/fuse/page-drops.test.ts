@@ -22,7 +22,7 @@ function request(opcode: number, body: Uint8Array, ino: Ino = file): ServedReque
     startedMs: 0,
     cacheMark: uncachedPolicy.mark(),
     releaseBuffer: undefined,
-    answerRoom: new AnswerRoom()
+    answerRoom: new AnswerRoom({ pageOffset: () => 0 })
   })
 }
 

@@ -24,7 +24,7 @@ function request(opcode: number, body: Uint8Array, pid = READER, nodeid: Ino = E
     startedMs: 0,
     cacheMark: { drops: 0, changes: 0 },
     releaseBuffer: undefined,
-    answerRoom: new AnswerRoom()
+    answerRoom: new AnswerRoom({ pageOffset: () => 0 })
   })
 }
 
