@@ -125,8 +125,9 @@ export class StateStore implements StateMachine {
     checkpoint(this.database, this.file)
   }
 
-  /** Gives back the pages of the database that are kept in memory, but for those that changed. */
+  /** Gives back listings, and pages of the database but for those that changed. */
   releaseMemory(): void {
+    this.tables.dentries.releaseMemory()
     if (this.#broken === undefined) this.database.pragma('shrink_memory')
   }
 

@@ -132,6 +132,7 @@ class MountedNode implements TandemNode {
       },
       release: () => {
         this.#incarnation?.state.releaseMemory()
+        this.#incarnation?.replica.releaseMemory()
         collectAllObjects()
         addon?.trimMemory()
       }

@@ -5,6 +5,9 @@
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { SealedEntry } from '../entry.ts'
 
+/** What is kept at rest, for averages and for a peer that comes back at once. */
+const REST_SHARE = 1 / 16
+
 export class RecentEntries {
   readonly #bytesMax: number
   readonly #byWriter = new Map<WriterId, Map<Seq, SealedEntry>>()
@@ -25,10 +28,12 @@ export class RecentEntries {
     entries.set(entry.seq, entry)
     this.#entries.add(entry)
     this.#bytes += sizeOf(entry)
-    for (const oldest of this.#entries) {
-      if (this.#bytes <= this.#bytesMax || oldest === entry) break
-      this.#drop(oldest)
-    }
+    this.#keep(this.#bytesMax)
+  }
+
+  /** Nobody lags at rest: the older ones can come from the logs. */
+  releaseMemory(): void {
+    this.#keep(this.#bytesMax * REST_SHARE)
   }
 
   /** Of the entries in memory; 0 while there is none. */
@@ -39,6 +44,14 @@ export class RecentEntries {
 
   get(writer: WriterId, seq: Seq): SealedEntry | undefined {
     return this.#byWriter.get(writer)?.get(seq)
+  }
+
+  /** The newest stays, however large. */
+  #keep(bytesMax: number): void {
+    for (const oldest of this.#entries) {
+      if (this.#bytes <= bytesMax || this.#entries.size === 1) break
+      this.#drop(oldest)
+    }
   }
 
   #drop(entry: SealedEntry): void {

@@ -58,6 +58,7 @@ export interface ReplicaLife
 
 export class ReplicaParts {
   readonly peers: Peers
+  readonly recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
   readonly roundTrips: RoundTrips
   readonly admission: Admission
   readonly waits: AppliedWaits
@@ -86,7 +87,6 @@ export class ReplicaParts {
   readonly #life: ReplicaLife
   readonly #self: MemberId
   readonly #published: PublishedEntries
-  readonly #recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
   readonly #record = (): EpochRecord => this.admission.record
 
   constructor(
@@ -136,7 +136,7 @@ export class ReplicaParts {
       heldBy: (member) => this.catchUp.heldBy(member),
       ownLag: () => this.catchUp.lag(),
       stateLeftBytes: () => this.data.bytesLeft,
-      recent: this.#recent,
+      recent: this.recent,
       nowMs: () => clock.monotonicMs()
     })
     this.register = this.#makeRegister()
@@ -183,7 +183,7 @@ export class ReplicaParts {
       peers: this.peers,
       knows: (member) => this.membership.knows(member),
       ownLog,
-      recent: this.#recent,
+      recent: this.recent,
       waits: this.waits,
       onFatal
     })
@@ -219,7 +219,7 @@ export class ReplicaParts {
       segments,
       state,
       shelf,
-      recent: this.#recent,
+      recent: this.recent,
       slices: this.data.slices,
       self: this.#self,
       onVoid: (entry, sealed) => this.#components.onVoid(entry, sealed),
@@ -302,7 +302,7 @@ export class ReplicaParts {
       admission: this.admission,
       intake: this.intake,
       links: this.peers,
-      recent: this.#recent,
+      recent: this.recent,
       shelf: this.#ports.shelf,
       clock,
       logger,

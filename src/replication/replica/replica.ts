@@ -110,6 +110,11 @@ export class Replica implements OpLog {
     return this.#parts.roundTrips.leastMs(member)
   }
 
+  /** Lets go of what was kept for peers that lag a little. */
+  releaseMemory(): void {
+    this.#parts.recent.releaseMemory()
+  }
+
   get survey(): LockSurvey {
     return this.#parts.survey
   }

@@ -36,6 +36,17 @@ test('recent entries - the newest of all writers, up to the bound', (t) => {
   t.alike([...kept(A), ...kept(B)], [])
 })
 
+test('recent entries - at rest the newest alone stay', (t) => {
+  const recent = new RecentEntries({ bytesMax: 32 * KIB })
+  for (let seq = 1; seq <= 20; seq++) recent.add(entry(A, seq, KIB))
+  recent.releaseMemory()
+  t.absent(recent.get(A, 19 as Seq))
+  t.ok(recent.get(A, 20 as Seq))
+  t.is(recent.averageBytes, KIB + 10 + 200)
+  for (let seq = 21; seq <= 40; seq++) recent.add(entry(A, seq, KIB))
+  t.ok(recent.get(A, 21 as Seq), 'as many as before are kept afterwards')
+})
+
 test('recent entries - what is dropped is let go of', async (t) => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
