@@ -321,6 +321,10 @@ export class ToySegments implements ReplicaSegments {
     return state
   }
 
+  crc32(bytes: Uint8Array): number {
+    return crc32(bytes)
+  }
+
   readRun(): boolean {
     return false
   }

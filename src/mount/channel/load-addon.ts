@@ -67,6 +67,8 @@ export interface NativeAddon {
     parts: Uint8Array,
     once: boolean
   ): number
+  /** As zlib's, sooner. */
+  crc32(bytes: Uint8Array): number
   tryLockFile(fd: number): boolean
   boottimeMs(): number
   /** Memory that was freed goes back to the system; takes some milliseconds. */

@@ -29,6 +29,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
       punchHole: (fd, offset, lengthBytes) => addon.fallocate(fd, PUNCH_HOLE, offset, lengthBytes),
       startWriteBack: (fd, offset, lengthBytes) =>
         addon.syncFileRange(fd, WRITE, offset, lengthBytes),
+      crc32: (bytes) => addon.crc32(bytes),
       readChecked: (fd, target, offset, { parts, once }) => {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
         return addon.readChecked(fd, target, offset, bytes, once)

@@ -77,6 +77,20 @@ static napi_value read_checked(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* crc32(bytes): as zlib's. */
+static napi_value crc32_of_bytes(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  size_t count = 1, size;
+  void *data;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_bytes(env, args[0], "bytes", &data, &size)) {
+    return NULL;
+  }
+  TRY(env, napi_create_uint32(env, crc32_of(data, size), &result));
+  return result;
+}
+
 bool export_checked_read(napi_env env, napi_value exports) {
-  return export_function(env, exports, "readChecked", read_checked);
+  return export_function(env, exports, "crc32", crc32_of_bytes) &&
+         export_function(env, exports, "readChecked", read_checked);
 }

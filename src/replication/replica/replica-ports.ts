@@ -35,6 +35,7 @@ export type ReplicaSegments = Pick<
   | 'writeEach'
   | 'readSync'
   | 'readRun'
+  | 'crc32'
   | 'readBytes'
   | 'readNamed'
   | 'verifySha'

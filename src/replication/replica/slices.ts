@@ -10,7 +10,6 @@
  * disk is compared with the sha256 (slice-fetches.ts).
  * Nobody answers before its journal is replayed: until then bytes may stand there alone.
  */
-import { crc32 } from 'node:zlib'
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
 import { INLINE_MAX_BYTES } from '../../fs/op.ts'
@@ -30,7 +29,7 @@ import { keyOf, SliceFetches } from './slice-fetches.ts'
 export interface SlicesComponents {
   readonly segments: Pick<
     SegmentStore,
-    'append' | 'writeAt' | 'readSync' | 'readRun' | 'readBytes' | 'verifySha'
+    'append' | 'writeAt' | 'readSync' | 'readRun' | 'readBytes' | 'verifySha' | 'crc32'
   >
   readonly links: PeerLinks
   readonly clock: Clock
@@ -265,7 +264,7 @@ export class Slices implements SliceStore {
       this.#components.logger.warn({ from, segment }, 'slice of a foreign segment refused')
       return
     }
-    this.#store(segment, offset, data, crc32(data))
+    this.#store(segment, offset, data, this.#components.segments.crc32(data))
   }
 
   #store(segment: SegmentId, offset: number, data: Uint8Array, crc: number): boolean {

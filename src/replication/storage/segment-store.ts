@@ -248,6 +248,11 @@ export class SegmentStore {
     return bytes
   }
 
+  /** The sum by which a slice is known. */
+  crc32(bytes: Uint8Array): number {
+    return this.#ranges === undefined ? crc32(bytes) : this.#ranges.crc32(bytes)
+  }
+
   /** Checks the slice on the disk against its sha256 as well. */
   verifySha(slice: Slice): SliceState {
     const state = this.#readToScratch(slice)
@@ -353,7 +358,8 @@ export class SegmentStore {
     const offset = this.#offset
     this.#write(segment, offset, bytes)
     this.#offset += bytes.length
-    return { segment, offset, length: bytes.length, crc32: crc32(bytes), sha256: sha256(bytes) }
+    const sum = this.crc32(bytes)
+    return { segment, offset, length: bytes.length, crc32: sum, sha256: sha256(bytes) }
   }
 
   #write(segment: SegmentId, offset: number, bytes: Uint8Array): void {
@@ -402,7 +408,7 @@ export class SegmentStore {
       if (count === 0) return 'missing'
       done += count
     }
-    if (crc32(bytes) === slice.crc32) return 'ok'
+    if (this.crc32(bytes) === slice.crc32) return 'ok'
     return isZero(bytes) ? 'missing' : 'damaged'
   }
 

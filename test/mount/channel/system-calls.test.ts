@@ -62,7 +62,10 @@ test('range calls - bytes are read with the sums of their parts checked, as zlib
   t.teardown(() => closeSync(fd))
   const data = randomBytes(100_000)
   writeSync(fd, data)
-  const { readChecked } = rangesOrFail()
+  const { readChecked, crc32: sumOf } = rangesOrFail()
+  for (const size of [0, 1, 100, 65_537]) {
+    t.is(sumOf(data.subarray(5, 5 + size)), crc32(data.subarray(5, 5 + size)))
+  }
   const target = Buffer.alloc(data.length)
   const sizes = [1, 7, 8, 15, 16, 63, 64, 65, 79, 80, 127, 128, 129, 1000, 4096, 65_536]
   const parts: number[] = []

@@ -74,6 +74,10 @@ class MemorySegments {
     return state
   }
 
+  crc32(data: Uint8Array): number {
+    return crc32(data)
+  }
+
   readRun(): boolean {
     return false
   }

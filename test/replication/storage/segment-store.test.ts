@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { rmSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import test from 'brittle'
 import type { Slice } from '../../../src/fs/op.ts'
 import { SLICE_MAX_BYTES } from '../../../src/fs/op.ts'
@@ -316,6 +317,7 @@ test('runs - read in one call, and only when all of it is sound', async (t) => {
   const asked: [number, number[], boolean][] = []
   let errno = 0
   const ranges: FileRangeCalls = {
+    crc32,
     punchHole: async () => {},
     startWriteBack: async () => {},
     readChecked: (_fd, _target, offset, { parts, once }) => {
@@ -348,6 +350,7 @@ test('punch - through the given call', async (t) => {
   const dir = await t.tmp()
   const punched: [number, number][] = []
   const ranges: FileRangeCalls = {
+    crc32,
     punchHole: async (_fd, offset, length) => void punched.push([offset, length]),
     readChecked: () => 0,
     startWriteBack: async () => {}

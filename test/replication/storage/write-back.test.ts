@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import test, { type Test } from 'brittle'
 import type { SegmentId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId } from '../../../src/fs/primitives.ts'
@@ -20,6 +21,7 @@ async function openStore(t: Test) {
   const begun: Begun[] = []
   const failures: Error[] = []
   const ranges: FileRangeCalls = {
+    crc32,
     punchHole: async () => {},
     readChecked: () => 0,
     startWriteBack: (_fd, offset, lengthBytes) =>
