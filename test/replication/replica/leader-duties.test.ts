@@ -11,7 +11,7 @@ import { A, B, C, epochRecord, memberInfo } from '../records.ts'
 import { HandClock, NotedLinks, NotedLogger } from './support.ts'
 
 const NOTHING: Vector = new Map()
-const { leaseMs, marginMs } = LEASE_DEFAULTS
+const { leaseMs, marginMs, heartbeatMs } = LEASE_DEFAULTS
 
 function writer(member: MemberId) {
   return makeWriterId(member, 1 as Incarnation)
@@ -64,8 +64,10 @@ class Leader {
     this.duties.step({ type: 'hello', member, writer: writer(member), coreKey, held: NOTHING })
   }
 
-  heartbeat(from: MemberId, epoch = 1): number | undefined {
-    const message = { epoch: epoch as Epoch, sentMs: this.clock.monotonicMs() }
+  /** `heldMs` ago the sender had heard the leader. */
+  heartbeat(from: MemberId, epoch = 1, heldMs = 0): number | undefined {
+    const stamp = { sentUs: 2000, heardUs: 1000, heldUs: heldMs * 1000 }
+    const message = { epoch: epoch as Epoch, sentMs: this.clock.monotonicMs(), stamp }
     this.duties.heartbeat(from, message as HeartbeatMessage)
     const [sent] = this.links.takeControl()
     return sent?.message.type === 'lease' ? sent.message.leaseMs : undefined
@@ -110,6 +112,23 @@ test('leader-duties - no lease of another epoch, nor for who owes an answer to a
   t.is(leader.heartbeat(B), undefined)
   leader.keepsUp = true
   t.is(leader.heartbeat(B), leaseMs)
+})
+
+test('leader-duties - who is heard and does not hear gets no more time', (t) => {
+  const leader = new Leader()
+  t.is(leader.heartbeat(B, 1, 2 * heartbeatMs), leaseMs, 'two heartbeats may be late')
+  for (let heldMs = 3 * heartbeatMs; heldMs < leaseMs; heldMs += heartbeatMs) {
+    leader.clock.advance(heartbeatMs)
+    t.is(leader.heartbeat(B, 1, heldMs), undefined)
+  }
+  t.is(leader.heartbeat(B, 1, 0), leaseMs, 'it hears again')
+  leader.clock.advance(leaseMs + marginMs)
+  leader.heartbeat(B, 1, leaseMs)
+  leader.duties.tick()
+  t.alike(leader.sealed(), [])
+  leader.duties.step({ type: 'gone', member: B })
+  leader.duties.tick()
+  t.alike(leader.sealed(), [A, C], 'lost as soon as it cuts its connection for silence')
 })
 
 test('leader-duties - who is gone is lost when its lease is over, and gets none before it is back', (t) => {
