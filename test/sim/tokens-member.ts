@@ -84,7 +84,8 @@ export class SimMember {
       this.after(1, got)
     }
     this.#waiters.set(id, { resolve, fail: lost })
-    this.#run(this.client.step({ type: 'acquire', waiter: id, wants }))
+    const ahead = this.client.isContended(wants) ? this.#world.files : []
+    this.#run(this.client.step({ type: 'acquire', waiter: id, wants, ahead }))
     return () => {
       if (!this.#waiters.delete(id)) return
       this.#world.counters.cancelled++

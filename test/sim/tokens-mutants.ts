@@ -50,7 +50,7 @@ export const MUTANTS: readonly Mutant[] = [
     forgetGuards: 'exclusive'
   },
   { name: 'caches outlive the acknowledgement of a note', withinSeeds: 20, dropNothing: true },
-  { name: 'ownership outlives its directory (RULES 21)', withinSeeds: 50, keepOwnership: true },
+  { name: 'ownership outlives its directory (RULES 21)', withinSeeds: 200, keepOwnership: true },
   { name: 'messages of old epochs are obeyed (RULES 18)', withinSeeds: 200, crossEpochs: true },
   { name: 'a release counts for any grant (RULES 18)', withinSeeds: 200, anyGrantNumber: true },
   {

@@ -169,6 +169,10 @@ export class TokensWorld {
     return ++this.#lastValue
   }
 
+  get files(): readonly Ino[] {
+    return this.#files
+  }
+
   isDirectory(ino: Ino): boolean {
     return this.#directories.includes(ino)
   }
@@ -243,11 +247,10 @@ export class TokensWorld {
 
   sealed(id: number): void {
     this.trace(`m${id} sealed`)
-    this.#unsealed?.delete(id)
-    if (this.#unsealed?.size !== 0) return
-    this.#unsealed = undefined
-    // Not inside the step of the member that was last.
+    if (!this.#unsealed?.delete(id) || this.#unsealed.size > 0) return
+    // Not inside the step of the member that was last; the change goes on until then.
     this.scheduler.after(1, () => {
+      this.#unsealed = undefined
       this.#converge()
       this.#rejoin()
       this.#connectAll()

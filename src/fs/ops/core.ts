@@ -46,6 +46,8 @@ export interface Core extends FilesystemComponents {
 
 export interface Resolution {
   readonly wants: readonly TokenWant[]
+  /** Inodes that are probably changed next. */
+  readonly ahead?: (() => readonly Ino[]) | undefined
 }
 
 /** What a metadata op may take on disk, in state, journal and log. */
@@ -82,7 +84,7 @@ async function whenGranted<R extends Resolution, T>(
 ): Promise<T> {
   let found = wanted
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const guard = await core.tokens.acquire(found.wants, ctx.signal)
+    const guard = await core.tokens.acquire(found.wants, ctx.signal, found.ahead)
     try {
       const now = resolve()
       if (isCovered(now.wants, found.wants)) return run(now)

@@ -5,6 +5,7 @@ import type { Ino } from '../primitives.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
 import { assertName, exclusive, needInode, needLinkedDirectory, now, underTokens } from './core.ts'
+import { siblingsBehind } from './siblings.ts'
 
 function underDentry(
   core: Core,
@@ -17,10 +18,11 @@ function underDentry(
     core,
     ctx,
     () => {
-      const child = core.state.dentry(parent, name)?.ino
-      const wants =
-        child === undefined ? [exclusive(parent)] : [exclusive(parent), exclusive(child)]
-      return { wants, child }
+      const dentry = core.state.dentry(parent, name)
+      if (dentry === undefined) return { wants: [exclusive(parent)], child: undefined }
+      const child = dentry.ino
+      const ahead = () => siblingsBehind(core, parent, dentry)
+      return { wants: [exclusive(parent), exclusive(child)], ahead, child }
     },
     ({ child }) => {
       needLinkedDirectory(core, parent)

@@ -22,6 +22,7 @@ import {
   now,
   underTokens
 } from './core.ts'
+import { siblingsBehind } from './siblings.ts'
 
 export interface RenameRequest {
   readonly parent: Ino
@@ -33,6 +34,7 @@ export interface RenameRequest {
 
 interface Found {
   readonly wants: readonly TokenWant[]
+  readonly ahead: (() => readonly Ino[]) | undefined
   readonly moved: Ino | undefined
   readonly replaced: Ino | undefined
 }
@@ -57,7 +59,8 @@ function resolve(core: Core, request: RenameRequest): Found {
     const directories = [moved, replaced].some((one) => one !== undefined && isDirectory(one.type))
     if (directories) inos.add(RENAME_TOKEN)
   }
-  return { wants: [...inos].map(exclusive), moved: moved?.ino, replaced: replaced?.ino }
+  const ahead = moved === undefined ? undefined : () => siblingsBehind(core, parent, moved)
+  return { wants: [...inos].map(exclusive), ahead, moved: moved?.ino, replaced: replaced?.ino }
 }
 
 function run(

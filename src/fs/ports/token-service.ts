@@ -41,8 +41,16 @@ export interface TokenGuard {
 export interface TokenService {
   /** The guard when all wants can be met at once without any message, else undefined. */
   tryAcquire(wants: readonly TokenWant[]): TokenGuard | undefined
-  /** Waits for the whole set. Rejects with EIO (isolated, lease lost) or with the signal's reason. */
-  acquire(wants: readonly TokenWant[], signal?: AbortSignal): Promise<TokenGuard>
+  /**
+   * Waits for the whole set. Rejects with EIO (isolated, lease lost) or with the signal's reason.
+   * `ahead` names inodes that are probably changed here next; asked where several members change the
+   * same directory, so that some of their tokens may be brought along.
+   */
+  acquire(
+    wants: readonly TokenWant[],
+    signal?: AbortSignal,
+    ahead?: () => readonly Ino[]
+  ): Promise<TokenGuard>
   /**
    * Says that `ino` was just created by this member under a directory whose exclusive token the
    * caller holds: it is this member's, without a message, until a directory is given up.

@@ -11,7 +11,13 @@ export type ClientEvent =
   | { readonly type: 'seal' }
   /** The right to serve is lost: all waiters fail, until the next epoch. */
   | { readonly type: 'isolate' }
-  | { readonly type: 'acquire'; readonly waiter: WaiterId; readonly wants: readonly TokenWant[] }
+  | {
+      readonly type: 'acquire'
+      readonly waiter: WaiterId
+      readonly wants: readonly TokenWant[]
+      /** To be brought along, as many as there is room for and nobody is known to hold. */
+      readonly ahead?: readonly Ino[]
+    }
   | { readonly type: 'cancel'; readonly waiter: WaiterId }
   /** A guard ends: the wants it was given for. */
   | { readonly type: 'release'; readonly wants: readonly TokenWant[] }

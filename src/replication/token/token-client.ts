@@ -6,7 +6,9 @@
  * - an exclusive guard runs only where exclusive grants cover its range or under ownership of a new
  *   inode, a shared guard only while no note on its range is acknowledged or waits to be;
  * - a grant serves nobody before its vector is applied (RULES 16);
- * - a grant nobody waits for any more is given back at once, by its number (RULES 32).
+ * - a grant nobody waits for any more is given back at once, by its number (RULES 32);
+ * - a waiter asks once for what it lacks and then for all of it, which is granted as a set: it does
+ *   not wait for ever while what it lacks changes.
  * Notes and releases keep their own (token-notes.ts, token-releases.ts).
  *
  * At a new epoch all rights are forgotten (everything is shared again), requests that are still
@@ -19,12 +21,14 @@ import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import { ClientContext } from './token-client-context.ts'
 import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
-import type {
-  ClearMessage,
-  GrantMessage,
-  ProbeMessage,
-  ToClient,
-  ToldMessage
+import { ClientHabits } from './token-habits.ts'
+import {
+  type ClearMessage,
+  type GrantMessage,
+  type ProbeMessage,
+  TOKEN_WANTS_MAX,
+  type ToClient,
+  type ToldMessage
 } from './token-message.ts'
 import { ClientNotes } from './token-notes.ts'
 import { Ownership } from './token-ownership.ts'
@@ -43,6 +47,7 @@ export class TokenClient {
   #sealing = false
   readonly #context = new ClientContext()
   readonly #states = this.#context.states
+  readonly #habits = new ClientHabits()
   readonly #ownership: Ownership
   readonly #notes: ClientNotes
   readonly #releases: ClientReleases
@@ -53,7 +58,11 @@ export class TokenClient {
 
   constructor(options: ClientOptions) {
     this.#ownership = new Ownership(options.ownedMax ?? 65_536)
-    const components = { context: this.#context, ownership: this.#ownership }
+    const components = {
+      context: this.#context,
+      ownership: this.#ownership,
+      habits: this.#habits
+    }
     this.#notes = new ClientNotes(components)
     this.#releases = new ClientReleases(components, {
       minHoldMs: options.minHoldMs,
@@ -116,12 +125,19 @@ export class TokenClient {
     return this.#requests.reserve(want)
   }
 
+  /** True when other members change one of these directories in turn with this one. */
+  isContended(wants: readonly TokenWant[]): boolean {
+    return wants.some(({ ino }) => this.#habits.changes(ino))
+  }
+
   /**
    * The number of a query about the inode, to be asked by a `query` event and ended by an `asked`
-   * effect. Undefined where it is of no use: nobody was seen to change it again and again.
+   * effect. Undefined where it is of no use: nobody was seen to change it again and again, or this
+   * member is about to.
    */
   ask(ino: Ino): number | undefined {
     if (!this.#open || !this.#queries.isChanging(ino)) return undefined
+    if (this.#habits.changes(ino)) return undefined
     const state = this.#states.get(ino)
     if (state === undefined || state.allows({ ino, mode: 'shared' })) return undefined
     return this.#queries.ask(ino)
@@ -173,7 +189,7 @@ export class TokenClient {
         this.#isolate()
         break
       case 'acquire':
-        this.#acquire(event.waiter, event.wants)
+        this.#acquire(event.waiter, event.wants, event.ahead ?? [])
         break
       case 'cancel':
         this.#cancel(event.waiter)
@@ -218,13 +234,17 @@ export class TokenClient {
     }
     this.#ownership.clear()
     this.#releases.clear()
+    this.#habits.clear()
     this.#requests.clear()
     this.#context.tasks.clear()
     this.#abandonQueries()
     this.#sealing = false
     this.#isolated = false
     this.#open = true
-    for (const waiter of this.#waiters.values()) waiter.request = undefined
+    for (const waiter of this.#waiters.values()) {
+      waiter.request = undefined
+      waiter.asked = false
+    }
     this.#serve()
   }
 
@@ -238,12 +258,12 @@ export class TokenClient {
     this.#abandonQueries()
   }
 
-  #acquire(id: WaiterId, wants: readonly TokenWant[]): void {
+  #acquire(id: WaiterId, wants: readonly TokenWant[], ahead: readonly Ino[]): void {
     if (this.#isolated) {
       this.#context.effects.push({ type: 'failed', waiter: id })
       return
     }
-    const waiter: Waiter = { id, wants, request: undefined }
+    const waiter: Waiter = { id, wants, ahead, request: undefined, asked: false }
     this.#waiters.set(id, waiter)
     this.#serveOne(waiter)
   }
@@ -271,10 +291,35 @@ export class TokenClient {
   }
 
   #request(waiter: Waiter): void {
-    const request = this.#requests.join(waiter)
+    const wants = waiter.asked ? waiter.wants : this.#missing(waiter.wants)
+    const more = this.#free(waiter.ahead, TOKEN_WANTS_MAX - wants.length)
+    const request = this.#requests.join(waiter, [...this.#habits.foresee(wants), ...more])
+    waiter.asked = waiter.request !== undefined
     if (request === undefined) return
-    const { id, wants } = request
-    this.#context.effects.push({ type: 'send', message: { type: 'want', request: id, wants } })
+    const message = { type: 'want', request: request.id, wants: request.wants } as const
+    this.#context.effects.push({ type: 'send', message })
+  }
+
+  /** Of the inodes those that are shared here: who would hold one has had this member noted. */
+  #free(inos: readonly Ino[], countMax: number): readonly TokenWant[] {
+    const free = inos.filter((ino) => !this.#states.has(ino)).slice(0, countMax)
+    return free.map((ino) => ({ ino, mode: 'exclusive' }))
+  }
+
+  /**
+   * What is not here. The rest is not held on to meanwhile, but a holder that waits is not idle; if it
+   * is lost, all is asked for.
+   */
+  #missing(wants: readonly TokenWant[]): readonly TokenWant[] {
+    if (wants.length < 2) return wants
+    return wants.filter((want) => {
+      const state = this.#states.get(want.ino)
+      if (state === undefined) return want.mode === 'exclusive'
+      if (!state.allows(want)) return true
+      state.uses++
+      if (want.mode === 'exclusive') state.changed = true
+      return false
+    })
   }
 
   #leave(waiter: Waiter): void {

@@ -93,8 +93,12 @@ export class TokenNode implements TokenService {
     return this.#service.tryAcquire(wants)
   }
 
-  acquire(wants: readonly TokenWant[], signal?: AbortSignal): Promise<TokenGuard> {
-    return this.#service.acquire(wants, signal)
+  acquire(
+    wants: readonly TokenWant[],
+    signal?: AbortSignal,
+    ahead?: () => readonly Ino[]
+  ): Promise<TokenGuard> {
+    return this.#service.acquire(wants, signal, ahead)
   }
 
   own(ino: Ino): void {

@@ -10,17 +10,19 @@ import type { ByteRange } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import type { ClientContext } from './token-client-context.ts'
-import { type RecallMessage, TOKEN_ITEMS_MAX } from './token-message.ts'
+import type { ClientHabits } from './token-habits.ts'
+import { type Left, type RecallMessage, TOKEN_ITEMS_MAX } from './token-message.ts'
 import type { Ownership, Releasing } from './token-ownership.ts'
 import { addRange, endOf, rangePart, startOf } from './token-range.ts'
 import type { Holding, Recall, TokenState } from './token-state.ts'
 
-/** A holder that took no guard for this long does not need the rest of its minimum hold time. */
-const IDLE_MS = 1
-/** After a hold time in which nothing was done, so many recalls of that inode are obeyed at once. */
-const SKIPS = 16
-/** Inodes whose holding was of no use; beyond it all are forgotten. */
-const IDLE_MAX = 4096
+/** How often a holding that is recalled is looked at before its minimum hold time is over. */
+const LOOK_MS = 1
+/**
+ * Looks in a row that find nothing done end it early. One says little: after a pause of the whole
+ * process its timers come first, and what was asked meanwhile only behind them.
+ */
+const IDLE_LOOKS = 2
 /** How many of the oldest are looked at to give one back. */
 const TRIM_SCAN = 8
 
@@ -33,19 +35,19 @@ export interface ReleasesOptions {
 export class ClientReleases {
   readonly #context: ClientContext
   readonly #ownership: Ownership
+  readonly #habits: ClientHabits
   readonly #options: ReleasesOptions
   /** Inodes with holdings, those granted last at the end. */
   readonly #held = new Set<TokenState>()
-  /** Inodes whose holding was of no use lately: recalls still to be obeyed at once. */
-  readonly #idle = new Map<Ino, number>()
   readonly #ready: Releasing[] = []
   #releasing = false
 
   constructor(
-    components: { context: ClientContext; ownership: Ownership },
+    components: { context: ClientContext; ownership: Ownership; habits: ClientHabits },
     options: ReleasesOptions
   ) {
     this.#context = components.context
+    this.#habits = components.habits
     this.#ownership = components.ownership
     this.#options = options
   }
@@ -56,7 +58,6 @@ export class ClientReleases {
 
   clear(): void {
     this.#held.clear()
-    this.#idle.clear()
     this.#ready.length = 0
     this.#releasing = false
   }
@@ -74,13 +75,7 @@ export class ClientReleases {
       // with more left than was asked: the note follows.
       const pieces = state?.carveHoldings(item.grant, startOf(item), endOf(item)) ?? []
       for (const piece of pieces) {
-        piece.recall = {
-          left: item.left,
-          elapsed: false,
-          ready: false,
-          usesSeen: -1,
-          gained: false
-        }
+        piece.recall = newRecall(item.left)
         if (state !== undefined) this.hold(state, piece, nowMs)
       }
     }
@@ -96,9 +91,7 @@ export class ClientReleases {
       this.#elapse(state, holding)
       return
     }
-    recall.gained = recall.usesSeen >= 0
-    recall.usesSeen = state.uses
-    const delayMs = Math.min(leftMs, IDLE_MS)
+    const delayMs = Math.min(leftMs, LOOK_MS)
     const { ino } = state
     this.#context.effects.push({ type: 'hold-timer', ino, grant: holding.grant, delayMs })
   }
@@ -106,15 +99,17 @@ export class ClientReleases {
   /** True when holding on is of no use: nothing is done with it, or nothing was the last time. */
   #isIdle(state: TokenState, holding: Holding, recall: Recall): boolean {
     if (state.uses === holding.usesBefore) return true
-    if (recall.usesSeen < 0) {
-      const skips = this.#idle.get(state.ino) ?? 0
-      if (skips > 1) this.#idle.set(state.ino, skips - 1)
-      else this.#idle.delete(state.ino)
-      return skips > 0
+    const { usesSeen } = recall
+    recall.usesSeen = state.uses
+    if (usesSeen < 0) return this.#habits.skip(state.ino)
+    if (state.uses !== usesSeen) {
+      recall.idleLooks = 0
+      recall.gained = true
+      this.#habits.busy(state.ino)
+      return false
     }
-    if (state.uses !== recall.usesSeen) return false
-    if (this.#idle.size >= IDLE_MAX) this.#idle.clear()
-    if (!recall.gained) this.#idle.set(state.ino, SKIPS)
+    if (++recall.idleLooks < IDLE_LOOKS) return false
+    if (!recall.gained) this.#habits.idled(state.ino)
     return true
   }
 
@@ -179,7 +174,7 @@ export class ClientReleases {
     const end = endOf({ range })
     for (const grant of new Set(state.holdings.map((holding) => holding.grant))) {
       for (const piece of state.carveHoldings(grant, start, end)) {
-        piece.recall = { left: 'none', elapsed: false, ready: false, usesSeen: -1, gained: false }
+        piece.recall = newRecall('none')
         this.#elapse(state, piece)
       }
     }
@@ -195,9 +190,8 @@ export class ClientReleases {
   }
 
   #giveUp(state: TokenState, holding: Holding): void {
-    if (holding.recall !== undefined) holding.recall.elapsed = true
-    else
-      holding.recall = { left: 'shared', elapsed: true, ready: false, usesSeen: 0, gained: false }
+    holding.recall ??= newRecall('shared')
+    holding.recall.elapsed = true
     this.#tryRelease(state, holding)
   }
 
@@ -236,10 +230,21 @@ export class ClientReleases {
       items.push({ ino: state.ino, grant, left: recall.left, ...rangePart(start, end) })
       state.dropHolding(holding)
       if (recall.left === 'none') state.noted = addRange(state.noted, start, end)
-      if (state.holdings.length === 0) this.#held.delete(state)
+      if (state.holdings.length === 0) this.#forget(state)
       this.#context.clean(state)
     }
     if (items.length === 0) return
     this.#context.effects.push({ type: 'send', message: { type: 'release', items, vector } })
   }
+
+  /** Nothing of the inode is held any more. */
+  #forget(state: TokenState): void {
+    this.#held.delete(state)
+    if (this.#options.isDirectory(state.ino)) this.#habits.released(state.ino, state.changed)
+    state.changed = false
+  }
+}
+
+function newRecall(left: Left): Recall {
+  return { left, elapsed: false, ready: false, usesSeen: -1, idleLooks: 0, gained: false }
 }

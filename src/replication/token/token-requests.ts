@@ -18,7 +18,11 @@ export type WaiterId = number
 export interface Waiter {
   readonly id: WaiterId
   readonly wants: readonly TokenWant[]
+  /** Inodes that are brought along while nobody is known to hold them. */
+  readonly ahead: readonly Ino[]
   request: ClientRequest | undefined
+  /** It has asked for what it lacked: from here on it asks for all it wants. */
+  asked: boolean
 }
 
 export interface ClientRequest {
@@ -48,9 +52,12 @@ export class ClientRequests {
     return this.#requests.get(id)
   }
 
-  /** Gives the waiter a request. Returns it when it is new and to be sent. */
-  join(waiter: Waiter): ClientRequest | undefined {
-    const wants = strongestWants(waiter.wants)
+  /**
+   * Gives the waiter a request for `asked`, which is what it wants or more. Returns it when it is new
+   * and to be sent.
+   */
+  join(waiter: Waiter, asked: readonly TokenWant[]): ClientRequest | undefined {
+    const wants = strongestWants(asked)
     const [first] = wants
     assert(first !== undefined, 'acquisition of nothing')
     assert(wants.length <= TOKEN_WANTS_MAX, 'acquisition of too many inodes')

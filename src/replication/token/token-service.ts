@@ -87,7 +87,11 @@ export class MemberTokens implements TokenService {
    * stay unchanged until the guard is released. Rejects with EIO when this member is isolated,
    * with the signal's reason when that aborts first.
    */
-  acquire(wants: readonly TokenWant[], signal?: AbortSignal): Promise<TokenGuard> {
+  acquire(
+    wants: readonly TokenWant[],
+    signal?: AbortSignal,
+    ahead?: () => readonly Ino[]
+  ): Promise<TokenGuard> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     const guard = this.tryAcquire(wants)
     if (guard !== undefined) return Promise.resolve(guard)
@@ -101,7 +105,8 @@ export class MemberTokens implements TokenService {
       signal?.addEventListener('abort', onAbort, { once: true })
       const settle = () => signal?.removeEventListener('abort', onAbort)
       this.#waiters.set(id, { wants, resolve, reject, settle })
-      this.#step({ type: 'acquire', waiter: id, wants })
+      const brought = ahead !== undefined && this.#client.isContended(wants) ? ahead() : []
+      this.#step({ type: 'acquire', waiter: id, wants, ahead: brought })
     })
   }
 

@@ -13,6 +13,8 @@ export interface Recall {
   ready: boolean
   /** `uses` of the state when the holding was last looked at; -1 before. */
   usesSeen: number
+  /** How many times in a row nothing was done in between. */
+  idleLooks: number
   /** Guards were given after the recall came. */
   gained: boolean
 }
@@ -74,8 +76,10 @@ export class TokenState {
   notes: PendingNoteItem[] = []
   sharedGuards = 0
   exclusiveGuards = 0
-  /** How many guards were given. */
+  /** How many guards were given, or waited here for other inodes. */
   uses = 0
+  /** An exclusive guard was given, or waited for, since all of it was last given up. */
+  changed = false
   /** `uses` when another member asked last; -1 before. */
   usesProbed = -1
   /** Those guards that are on a range. */
@@ -128,7 +132,10 @@ export class TokenState {
   guardTaken(want: TokenWant): void {
     this.uses++
     if (want.mode === 'shared') this.sharedGuards++
-    else this.exclusiveGuards++
+    else {
+      this.exclusiveGuards++
+      this.changed = true
+    }
     if (want.range === undefined) return
     this.#ranged.push(want)
     if (want.mode === 'exclusive') this.#used(startOf(want), endOf(want))

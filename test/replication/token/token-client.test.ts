@@ -3,6 +3,7 @@ import { RANGE_END, type TokenMode, type TokenWant } from '../../../src/fs/ports
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { TokenClient } from '../../../src/replication/token/token-client.ts'
 import type {
+  ClientEffect,
   ClientEvent,
   ClientOptions
 } from '../../../src/replication/token/token-client-events.ts'
@@ -304,7 +305,12 @@ test('token client - an idle holder does not wait out its hold time, the next ti
   desk.hold(F)
   t.alike(desk.recall(F, 1, 'none', 0), ['hold 100#1 1'])
   const elapsed = { type: 'hold-elapsed', ino: F, grant: 1, nowMs: 1 } as const
-  t.alike(desk.step(elapsed), ['drop-caches 2'], 'nothing was done with it')
+  t.alike(
+    desk.step(elapsed),
+    ['hold 100#1 1'],
+    'what was asked meanwhile may come behind the timer'
+  )
+  t.alike(desk.step({ ...elapsed, nowMs: 2 }), ['drop-caches 2'], 'nothing was done with it')
   desk.step({ type: 'dropped', task: 2 })
   desk.flushed(2)
   desk.acquire('exclusive', F)
@@ -410,4 +416,58 @@ test('token client - queries of another epoch, or when isolated, are over', (t) 
   if (request === undefined) return t.fail('a query is of use here')
   desk.step({ type: 'query', request, ino: F })
   t.alike(desk.step({ type: 'epoch' }), [`asked ${request} false`])
+})
+
+/** Lets another member have the directory, as after a change here unless `changed` is false. */
+function giveAway(desk: Desk, grant: number, task: number): void {
+  desk.recall(D, grant, 'none')
+  desk.step({ type: 'dropped', task })
+  desk.flushed(task)
+}
+
+function wanted(effects: readonly ClientEffect[]): string[] {
+  return effects.flatMap((effect) => {
+    if (effect.type !== 'send' || effect.message.type !== 'want') return []
+    return effect.message.wants.map(({ ino, mode }) => `${ino} ${mode}`)
+  })
+}
+
+function ask(desk: Desk, waiter: number, wants: readonly TokenWant[], ahead: Ino[] = []): string[] {
+  return wanted(desk.client.step({ type: 'acquire', waiter, wants, ahead }))
+}
+
+test('token client - who changed a directory asks for exclusive when it looks at it again', (t) => {
+  const desk = new Desk({ isDirectory: (ino) => ino === D })
+  const look = want('shared', D)
+  desk.hold(D)
+  giveAway(desk, 1, 2)
+  t.alike(ask(desk, 90, look), [`${D} exclusive`])
+  t.ok(desk.client.isContended(look))
+  desk.grant(2, D, 2)
+  t.alike(desk.applied(3), ['acquired 90'])
+  desk.client.release(look)
+  giveAway(desk, 2, 4)
+  t.alike(ask(desk, 91, look), [`${D} shared`], 'this time it only looked')
+  t.absent(desk.client.isContended(look))
+})
+
+test('token client - what is held is not asked for until it is lost', (t) => {
+  const desk = new Desk()
+  const wants = [...want('exclusive', D), ...want('exclusive', F)]
+  desk.hold(D)
+  t.alike(ask(desk, 90, wants), [`${F} exclusive`])
+  giveAway(desk, 1, 2)
+  desk.grant(2, F, 2)
+  const effects = desk.client.step({ type: 'applied', task: 3, nowMs: 0 })
+  t.alike(wanted(effects), [`${D} exclusive`, `${F} exclusive`], 'now as a set')
+})
+
+test('token client - inodes that are probably changed next come along unless held elsewhere', (t) => {
+  const desk = new Desk({ isDirectory: () => true })
+  const [noted, ...free] = Array.from({ length: 20 }, (_, i) => (200 + i) as Ino)
+  if (noted === undefined) throw new Error('no inode')
+  desk.note(1, noted)
+  const asked = ask(desk, 90, want('exclusive', F), [noted, ...free])
+  t.is(asked.length, 16, 'as many as there is room for')
+  t.alike(asked.slice(0, 2), [`${F} exclusive`, '201 exclusive'])
 })
