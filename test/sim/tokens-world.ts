@@ -103,6 +103,8 @@ export class TokensWorld {
   #epoch = 0
   /** Members whose seal an epoch change waits for. */
   #unsealed: Set<number> | undefined
+  /** Counts epoch changes: one that begins while another does takes its place. */
+  #change = 0
   #starting = 0
   #incarnation = 0
   #lastValue = 0
@@ -240,8 +242,11 @@ export class TokensWorld {
 
   #changeEpoch(): void {
     this.#unsealed = new Set(this.#living().map((member) => member.id))
+    const change = ++this.#change
     for (const member of this.#living()) {
-      member.after(this.random.below(this.parameters.delayMaxUs), () => member.seal())
+      member.after(this.random.below(this.parameters.delayMaxUs), () => {
+        if (change === this.#change) member.seal()
+      })
     }
   }
 
