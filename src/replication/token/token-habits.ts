@@ -5,8 +5,8 @@
  * - Who changed a directory under its last grant is about to change it again: a name is looked up
  *   first, then made, moved or removed. So it asks for exclusive when it looks, and has what it
  *   needs with one hand-over. Not for files: what is read there is mostly changed by others.
- * - A token that was kept for the minimum hold time while nothing was done is given back at once the
- *   next time, the next two times if that happens again, and so on.
+ * - A token that was kept after a recall while nothing was done is given back at once the next time,
+ *   the next two times if that happens again, and so on; that of a file the next 16 times.
  */
 import type { TokenWant } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
@@ -14,7 +14,7 @@ import type { Ino } from '../../fs/primitives.ts'
 /** Beyond it those remembered longest are forgotten. */
 const REMEMBERED_MAX = 4096
 /** So many recalls of an inode, at most, are obeyed at once before holding on is tried again. */
-const SKIPS_MAX = 16
+export const SKIPS_MAX = 16
 
 interface Idling {
   /** Recalls still to be obeyed at once. */
@@ -68,10 +68,13 @@ export class ClientHabits {
     return true
   }
 
-  /** The inode was held on to after a recall, and nothing was done meanwhile. */
-  idled(ino: Ino): void {
+  /**
+   * The inode was held on to after a recall, and nothing was done meanwhile: the next `first` recalls
+   * are obeyed at once, or twice as many as before.
+   */
+  idled(ino: Ino, first: number): void {
     const before = this.#idling.get(ino)
-    const skips = before === undefined ? 1 : Math.min(SKIPS_MAX, before.of * 2)
+    const skips = before === undefined ? first : Math.min(SKIPS_MAX, before.of * 2)
     this.#idling.delete(ino)
     this.#idling.set(ino, { skips, of: skips })
     for (const oldest of this.#idling.keys()) {

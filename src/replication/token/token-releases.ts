@@ -10,7 +10,7 @@ import type { ByteRange } from '../../fs/ports/token-service.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import type { ClientContext } from './token-client-context.ts'
-import type { ClientHabits } from './token-habits.ts'
+import { type ClientHabits, SKIPS_MAX } from './token-habits.ts'
 import { type Left, type RecallMessage, TOKEN_ITEMS_MAX } from './token-message.ts'
 import type { Ownership, Releasing } from './token-ownership.ts'
 import { addRange, endOf, rangePart, startOf } from './token-range.ts'
@@ -19,8 +19,9 @@ import type { Holding, Recall, TokenState } from './token-state.ts'
 /** How often a holding that is recalled is looked at before its minimum hold time is over. */
 const LOOK_MS = 1
 /**
- * Looks in a row that find nothing done end it early. One says little: after a pause of the whole
- * process its timers come first, and what was asked meanwhile only behind them.
+ * Looks in a row that find nothing done end it early, for directories. One says little: after a pause
+ * of the whole process its timers come first, and what was asked meanwhile only behind them. For
+ * files one is enough: many are changed in turns under a lock.
  */
 const IDLE_LOOKS = 2
 /** How many of the oldest are looked at to give one back. */
@@ -108,8 +109,9 @@ export class ClientReleases {
       this.#habits.busy(state.ino)
       return false
     }
-    if (++recall.idleLooks < IDLE_LOOKS) return false
-    if (!recall.gained) this.#habits.idled(state.ino)
+    const isDirectory = this.#options.isDirectory(state.ino)
+    if (isDirectory && ++recall.idleLooks < IDLE_LOOKS) return false
+    if (!recall.gained) this.#habits.idled(state.ino, isDirectory ? 1 : SKIPS_MAX)
     return true
   }
 
