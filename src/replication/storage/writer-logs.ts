@@ -57,6 +57,7 @@ export class WriterLogs {
   readonly #queueMaxBytes: number
   readonly #own = new Map<WriterId, OwnLog>()
   readonly #foreign = new Map<WriterId, ForeignLog>()
+  readonly #dir: string
   readonly #flushes = new GroupSync(() => this.#storage.db.flush())
   /** The store is not closed under it. */
   #removing: Promise<void> = Promise.resolve()
@@ -69,6 +70,7 @@ export class WriterLogs {
     options: WriterLogsOptions
   ) {
     this.#store = store
+    this.#dir = components.dir
     this.#storage = storage
     this.#logger = components.logger
     this.#onFailure = components.onFailure
@@ -92,7 +94,7 @@ export class WriterLogs {
       await store.ready()
     } catch (error) {
       await store.close().catch(() => undefined)
-      throw isOfCopy(error) ? copyError(components.dir, error) : error
+      throw openError(components.dir, error)
     }
     return new WriterLogs(store, storage, components, options)
   }
@@ -116,7 +118,7 @@ export class WriterLogs {
     assert(!this.#foreign.has(writer), 'the log is followed already')
     if (key.length !== KEY_BYTES) throw new RangeError('a log key is 32 bytes')
     const core = this.#store.get({ key, allowFork: false, inflightRange: INFLIGHT_RANGE })
-    await core.ready()
+    await this.#ready(core)
     this.#watch(writer, core, undefined)
     const log = new ForeignLog(writer, core, (failure) => this.#report(failure))
     this.#foreign.set(writer, log)
@@ -205,11 +207,19 @@ export class WriterLogs {
     await this.#store.close()
   }
 
+  async #ready(core: Hypercore): Promise<void> {
+    try {
+      await core.ready()
+    } catch (error) {
+      throw openError(this.#dir, error)
+    }
+  }
+
   async #openOwn(writer: WriterId): Promise<OwnLog> {
     assert(!this.#closed, 'the logs are closed')
     assert(!this.#own.has(writer), 'the log is open already')
     const core = this.#store.get({ name: `writer-${writer}`, inflightRange: INFLIGHT_RANGE })
-    await core.ready()
+    await this.#ready(core)
     const log = new OwnLog(writer, core, (failure) => this.#report(failure), {
       queueMaxBlocks: this.#queueMaxBlocks,
       queueMaxBytes: this.#queueMaxBytes
@@ -262,6 +272,13 @@ function isOvertaken(core: Hypercore, { upgrade }: Answer): boolean {
 /** The store has noted the file it is kept in: it knows a copy of itself. */
 function isOfCopy(error: unknown): boolean {
   return systemCode(error) === 'DEVICE_FILE'
+}
+
+/** What the store says of blocks whose checksum is wrong is an EIO, as of a disk that cannot be read. */
+function openError(dir: string, error: unknown): unknown {
+  if (isOfCopy(error)) return copyError(dir, error)
+  if (systemCode(error) !== 'EIO') return error
+  return new DamagedFileError(dir, toError(error).message, { cause: error })
 }
 
 /** RULES 12: whoever goes on from an earlier state takes back what it has promised since. */

@@ -9,6 +9,7 @@ import test from 'brittle'
 import type { Seq } from '../../../src/fs/primitives.ts'
 import type { ForeignLog } from '../../../src/replication/storage/foreign-log.ts'
 import type { LogFailure } from '../../../src/replication/storage/log-failure.ts'
+import { DamagedFileError } from '../../../src/replication/storage/storage-errors.ts'
 import { WriterLogs } from '../../../src/replication/storage/writer-logs.ts'
 import { waitFor } from '../../helpers/system.ts'
 import { MemoryLogger, NEXT_WRITER, range, WRITER, writerOf } from './support.ts'
@@ -449,6 +450,28 @@ test('damage - a flipped bit in the stored log is reported, never served', async
     t.comment(String(error))
   }
   t.is(refused, 1)
+})
+
+test('damage - a store whose files are not what was written is refused as damaged', async (t) => {
+  const dir = await t.tmp()
+  const { logs } = await openNode(t, dir)
+  const own = await logs.create(WRITER)
+  await own.append(
+    1 as Seq,
+    range(1, 20).map((seq) => Buffer.alloc(400, seq))
+  )
+  await logs.flush()
+  await logs.close()
+  const tables = readdirSync(join(dir, 'db')).filter((name) => name.endsWith('.sst'))
+  t.ok(tables.length > 0)
+  for (const name of tables) {
+    const path = join(dir, 'db', name)
+    const bytes = readFileSync(path)
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
+    writeFileSync(path, bytes)
+  }
+  const opening = openNode(t, dir).catch((error: unknown) => error)
+  t.ok((await opening) instanceof DamagedFileError)
 })
 
 test('store - in use by another opening of the same folder', async (t) => {
