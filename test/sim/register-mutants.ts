@@ -236,7 +236,7 @@ export const REGISTER_MUTANTS: readonly RegisterMutant[] = [
   },
   {
     name: 'the lease has no margin',
-    withinSeeds: 1200,
+    withinSeeds: 3300,
     parameters: { driftMax: 0.09, lease: QUICK_LEASE, faultGapUs: 2_000_000 },
     apply: () =>
       swap(

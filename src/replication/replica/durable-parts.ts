@@ -36,8 +36,8 @@ export interface DurablePartsComponents
   readonly space: ClusterSpace
   readonly slices: Slices
   readonly published: PublishedEntries
-  /** Bytes that the state names are still to come: nothing is punched before. */
-  readonly lacksData: () => boolean
+  /** All bytes that the state names are here, and the volume's newest record is the one obeyed here. */
+  readonly mayPunch: () => boolean
   /** Nothing is said to be durable, committed or punched behind own ops that have no entry. */
   readonly localLog: Pick<LocalLog, 'flushOrThrow'>
   readonly onFatal: (reason: unknown) => void
@@ -112,7 +112,7 @@ export class DurableParts {
 
   #makeUpkeep(): Upkeep {
     const { journal, segments, published, state, checkpoint } = this.#components
-    const { admission, space, onFatal, lacksData, beatClock, logger } = this.#components
+    const { admission, space, onFatal, mayPunch, beatClock, logger } = this.#components
     return new Upkeep(
       {
         state,
@@ -125,8 +125,7 @@ export class DurableParts {
         applied: () => admission.applied,
         position: () => ({ epoch: admission.passedEpoch, applied: admission.remembered }),
         epoch: () => admission.passedEpoch,
-        checkpointedEverywhere: (vector) =>
-          !lacksData() && this.checkpoints.coverEverywhere(vector),
+        checkpointedEverywhere: (vector) => mayPunch() && this.checkpoints.coverEverywhere(vector),
         isSpaceShort: () => space.isShort,
         clock: beatClock,
         logger,

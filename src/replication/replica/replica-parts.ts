@@ -252,7 +252,7 @@ export class ReplicaParts {
       waits: this.waits,
       space: this.space,
       slices: this.data.slices,
-      lacksData: () => this.data.lacksData,
+      mayPunch: () => !this.data.lacksData && this.membership.phase !== 'ended',
       localLog: this.localLog,
       onFatal: this.#life.onFatal
     })

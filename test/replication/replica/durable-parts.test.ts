@@ -59,7 +59,7 @@ function makeParts() {
     waits: {},
     space: { isShort: false },
     slices: { takeUnjournaled: () => [] },
-    lacksData: () => false,
+    mayPunch: () => true,
     localLog: {
       flushOrThrow: () => {
         if (log.failure) throw log.failure
