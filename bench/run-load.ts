@@ -99,7 +99,7 @@ export async function runLoad(job: LoadJob): Promise<Sample> {
   try {
     await Promise.all(children.map((child) => child.line(PREPARE_LIMIT_MS)))
     if (job.workload.cold) await dropKernelCaches()
-    await meter.quiet(QUIET_LIMIT_MS)
+    if (!job.workload.rests) await meter.quiet(QUIET_LIMIT_MS)
     meter.begin()
     for (const child of children) child.write('go\n')
     const lines = await Promise.all(children.map((child) => child.line(WORK_LIMIT_MS)))

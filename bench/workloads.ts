@@ -63,6 +63,8 @@ export interface Workload {
   readonly onOther?: boolean
   /** The kernel's caches are emptied before. */
   readonly cold?: boolean
+  /** The load itself pauses before it is ready, for as long as the row says: nothing else is waited for. */
+  readonly rests?: boolean
   /** What has to be there before: a folder full of files, or a repository. */
   readonly fixture?: 'listing' | 'repository'
   /** Of the shape 'one', or of the first there is. */
@@ -117,6 +119,7 @@ const fileWorkloads: readonly Workload[] = [
     family: 'files',
     needs: ['create'],
     versusPeer: { must: 100, aim: 300 },
+    rests: true,
     load: onFiles('stat')
   },
   {
@@ -136,6 +139,7 @@ const fileWorkloads: readonly Workload[] = [
     family: 'files',
     needs: ['create'],
     versusPeer: { must: 2, aim: 15 },
+    rests: true,
     load: onFiles('open_read')
   },
   {

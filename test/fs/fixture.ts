@@ -194,6 +194,8 @@ export class MemorySlices implements SliceStore {
 export class MemoryTokens implements TokenService {
   held = 0
   readonly asked: (readonly TokenWant[])[] = []
+  /** What was named to be brought along, at each wait. */
+  readonly ahead: (readonly Ino[])[] = []
   readonly givenUp: { readonly ino: Ino; readonly range: ByteRange }[] = []
   whenAsked: ((wants: readonly TokenWant[]) => Promise<void>) | undefined
 
@@ -201,7 +203,12 @@ export class MemoryTokens implements TokenService {
     return this.whenAsked === undefined ? this.#grant(wants) : undefined
   }
 
-  async acquire(wants: readonly TokenWant[]): Promise<TokenGuard> {
+  async acquire(
+    wants: readonly TokenWant[],
+    _signal?: AbortSignal,
+    ahead?: () => readonly Ino[]
+  ): Promise<TokenGuard> {
+    this.ahead.push(ahead?.() ?? [])
     await this.whenAsked?.(wants)
     return this.#grant(wants)
   }

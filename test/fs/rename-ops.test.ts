@@ -28,6 +28,22 @@ test('rename-ops - a name that changes hands during the wait is asked for again'
   t.is((await fs.getattr(root, second.ino)).nlink, 0)
 })
 
+test('rename-ops - a rename or unlink that waits names the files behind its own', async (t) => {
+  const fixture = await openChecked(t)
+  const { fs, tokens, log } = fixture
+  const first = await makeFile(fixture, 'first')
+  const second = await makeFile(fixture, 'second')
+  await fs.mkdir(root, ROOT_INO, name('directory'), 0o755)
+  const third = await makeFile(fixture, 'third')
+  for (let i = 0; i < 300; i++) log.allocateIno()
+  await makeFile(fixture, 'made later')
+  tokens.whenAsked = async () => {}
+  await fs.rename(root, ROOT_INO, name('first'), ROOT_INO, name('renamed'), NO_FLAGS)
+  t.alike(tokens.ahead.splice(0), [[second.ino, third.ino]])
+  await fs.unlink(root, ROOT_INO, name('second'))
+  t.alike(tokens.ahead.splice(0), [[third.ino, first.ino]], 'it was renamed behind them')
+})
+
 test('rename-ops - names that never stand still end the attempt', async (t) => {
   const fixture = await openChecked(t)
   const { fs, tokens } = fixture
