@@ -231,8 +231,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'a member goes beyond a record that it has accepted and that may be chosen (RULES 19)',
-    firstSeed: 20,
-    withinSeeds: 10,
+    withinSeeds: 1600,
     steps: 20,
     parameters: {
       ...DISTURBED,
