@@ -9,7 +9,7 @@ import type { Slice } from '../../fs/op.ts'
 import type { Timer } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { StateMachine } from '../../fs/ports/state-machine.ts'
-import type { MemberId } from '../../fs/primitives.ts'
+import type { MemberId, Seq, WriterId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
 import type { Admission, Admitted } from '../admission.ts'
 import type { Defer } from '../defer.ts'
@@ -38,6 +38,8 @@ export interface IntakeComponents {
   readonly segments: Pick<SegmentStore, 'writeAt' | 'writeEach' | 'markUnsynced' | 'verifySha'>
   readonly state: StateMachine
   readonly shelf: Pick<EntryShelf, 'put'>
+  /** The block of an entry of this member, of any of its incarnations, stands in its log. */
+  readonly isInOwnLog: (writer: WriterId, seq: Seq) => boolean
   readonly recent: RecentEntries
   readonly slices: Slices
   readonly self: MemberId
@@ -188,9 +190,9 @@ export class Intake {
    * is doubtful: its large slices are looked at first.
    */
   replay(sealed: SealedEntry): void {
-    const { admission, shelf, recent, self, onVoid } = this.#components
+    const { admission, recent, onVoid } = this.#components
     if (sealed.seq <= admission.appliedOf(sealed.writer)) {
-      if (memberOf(sealed.writer) !== self) shelf.put(sealed.writer, sealed.seq, sealed.head)
+      this.#shelveReplayed(sealed)
       this.#restoreBytes(sealed)
       return
     }
@@ -212,10 +214,18 @@ export class Intake {
       if (!item) return
       this.#writeInline(item)
       this.#applyOps(item.entry)
-      const { writer, seq, head } = item.sealed
-      if (memberOf(writer) !== self) shelf.put(writer, seq, head)
+      this.#shelveReplayed(item.sealed)
       recent.add(item.sealed)
     }
+  }
+
+  /**
+   * Own entries are handed on from the log of their incarnation, which was brought up to the journal
+   * before, unless it has a gap: then what came back from others stands on the shelf alone (RULES 1).
+   */
+  #shelveReplayed({ writer, seq, head }: SealedEntry): void {
+    const { self, isInOwnLog, shelf } = this.#components
+    if (memberOf(writer) !== self || !isInOwnLog(writer, seq)) shelf.put(writer, seq, head)
   }
 
   stop(): void {

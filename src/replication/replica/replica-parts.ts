@@ -209,7 +209,7 @@ export class ReplicaParts {
   }
 
   #makeIntake(): Intake {
-    const { journal, segments, shelf } = this.#ports
+    const { journal, segments, shelf, logs } = this.#ports
     const { state, clock, logger } = this.#components
     return new Intake({
       admission: this.admission,
@@ -219,6 +219,7 @@ export class ReplicaParts {
       segments,
       state,
       shelf,
+      isInOwnLog: (writer, seq) => seq <= (logs.own(writer)?.length ?? 0),
       recent: this.recent,
       slices: this.data.slices,
       self: this.#self,

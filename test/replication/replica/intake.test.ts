@@ -1,10 +1,11 @@
 import test from 'brittle'
-import type { Epoch, Incarnation, Ino, Seq } from '../../../src/fs/primitives.ts'
+import type { Epoch, Incarnation, Ino, Seq, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
 import { Admission } from '../../../src/replication/admission.ts'
 import type { Entry, SealedEntry } from '../../../src/replication/entry.ts'
 import { encodeEntryHead } from '../../../src/replication/entry-codec.ts'
 import { Intake, type IntakeComponents } from '../../../src/replication/replica/intake.ts'
+import type { Vector } from '../../../src/replication/vector.ts'
 import { A, B, epochRecord } from '../records.ts'
 
 const WB = makeWriterId(B, 1 as Incarnation)
@@ -40,17 +41,19 @@ function largeWrite(seq: number): SealedEntry {
   }
 }
 
-function make(known = record) {
-  const admission = new Admission({ record: known, applied: new Map(), epoch: 0 })
+function make(known = record, applied: Vector = new Map()) {
+  const admission = new Admission({ record: known, applied, epoch: 0 })
   const voids: number[] = []
   const wanted: number[] = []
+  const shelved: number[] = []
   const nothing = () => {}
   const components = {
     admission,
     journal: nothing,
     segments: { writeAt: nothing, markUnsynced: nothing, verifySha: () => 'missing' as const },
     state: { apply: nothing },
-    shelf: { put: nothing },
+    shelf: { put: (_writer: WriterId, seq: Seq) => shelved.push(seq) },
+    isInOwnLog: (_writer: WriterId, seq: Seq) => seq <= 2,
     recent: { add: nothing },
     slices: {
       holds: () => false,
@@ -69,7 +72,7 @@ function make(known = record) {
     }
   }
   const intake = new Intake(components as unknown as IntakeComponents)
-  return { intake, admission, wanted, voids }
+  return { intake, admission, wanted, voids, shelved }
 }
 
 test('intake - nothing of a peer is taken before the replay is done', (t) => {
@@ -114,4 +117,25 @@ test('intake - what was pushed before bytes could come is asked for when they ca
   t.alike(wanted, [])
   intake.bulkConnected(B)
   t.alike(wanted, [1])
+})
+
+test('intake - replayed entries of this member are shelved where its log has a gap, those of others always', (t) => {
+  const own = makeWriterId(A, 1 as Incarnation)
+  const known = epochRecord({
+    live: [WB],
+    writers: [
+      { writer: own, coreKey: 'aa', finalSeq: 4 as Seq },
+      { writer: WB, coreKey: 'ab' }
+    ],
+    history: [{ epoch: 1 as Epoch, cuts: [[own, 4 as Seq]] }]
+  })
+  const applied = new Map([
+    [own, 4 as Seq],
+    [WB, 2 as Seq]
+  ])
+  const { intake, shelved } = make(known, applied)
+  for (const seq of [1, 2, 3, 4]) intake.replay({ ...largeWrite(seq), writer: own })
+  t.alike(shelved.splice(0), [3, 4])
+  for (const seq of [1, 2]) intake.replay(largeWrite(seq))
+  t.alike(shelved, [1, 2])
 })
