@@ -336,6 +336,16 @@ test('proposer - what a voter outside of the majority has accepted is finished f
   t.is(council.known.get(B)?.volumeName, 'of A')
 })
 
+test('proposer - also when that voter is not heard again', (t) => {
+  const council = succeeded()
+  const { accepted } = council.saved(A)
+  if (!accepted) throw new Error('nothing was accepted')
+  const reply = { type: 'pending', ballot: council.proposer(B).ballot, accepted } as const
+  council.step(B, { type: 'reply', from: A, reply, nowMs: council.nowMs })
+  t.alike(council.told(), ['2 elected', '2 deposed', '2 chosen 2', '2 elected'])
+  t.is(council.known.get(B)?.volumeName, 'of A')
+})
+
 test('proposer - but not in the place of what is proposed already', (t) => {
   const council = succeeded()
   council.part(B, C)
