@@ -164,6 +164,7 @@ test('journal - prune removes whole files below a position and no others', async
   t.is(left.at(-1), 100)
   journal.prune(journal.durable)
   t.is(journal.stats().files, 1)
+  t.is(journalPaths(dir).length, 1, 'on the disk as well')
   await journal.close()
   const again = openJournal(dir, { writer: NEXT_WRITER })
   t.ok(again.appended > (positions[99] ?? Number.MAX_VALUE), 'positions are not used again')
