@@ -120,7 +120,7 @@ export class OwnLog {
    * the same, which is checked for the newest. What the log has beyond `lastSeq` is left alone: it
    * is void, or a journal that was made anew (RULES 19) or lost its tail does not have it. Returns
    * how many were appended. Throws DamagedLogError, with nothing appended, when blocks between are
-   * missing or one differs.
+   * missing, or one differs or cannot be read.
    */
   async appendMissing(firstSeq: Seq, lastSeq: Seq, blocks: Iterable<Buffer>): Promise<number> {
     const { writer } = this
@@ -144,8 +144,9 @@ export class OwnLog {
         done.catch(ignore)
         appended++
       } else if (seq > known - COMPARED_BLOCKS) {
-        const stored = await this.#core.get(seq - 1, { wait: false })
-        if (!stored?.equals(block)) throw new DamagedLogError(writer, `block ${seq} differs`)
+        if (!(await this.#stored(seq))?.equals(block)) {
+          throw new DamagedLogError(writer, `block ${seq} differs`)
+        }
       }
       seq++
     }
@@ -184,6 +185,15 @@ export class OwnLog {
     for (const queued of this.#queue.splice(0)) queued.done(error)
     this.#queuedBytes = 0
     this.#wake()
+  }
+
+  async #stored(seq: number): Promise<Buffer | null> {
+    try {
+      return await this.#core.get(seq - 1, { wait: false })
+    } catch (cause) {
+      const reason = `block ${seq} cannot be read: ${toError(cause).message}`
+      throw new DamagedLogError(this.writer, reason, { cause })
+    }
   }
 
   async #run(): Promise<void> {

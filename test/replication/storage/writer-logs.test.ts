@@ -8,7 +8,7 @@ import type { Test } from 'brittle'
 import test from 'brittle'
 import type { Seq } from '../../../src/fs/primitives.ts'
 import type { ForeignLog } from '../../../src/replication/storage/foreign-log.ts'
-import type { LogFailure } from '../../../src/replication/storage/log-failure.ts'
+import { DamagedLogError, type LogFailure } from '../../../src/replication/storage/log-failure.ts'
 import { DamagedFileError } from '../../../src/replication/storage/storage-errors.ts'
 import { WriterLogs } from '../../../src/replication/storage/writer-logs.ts'
 import { waitFor } from '../../helpers/system.ts'
@@ -472,6 +472,28 @@ test('damage - a store whose files are not what was written is refused as damage
   }
   const opening = openNode(t, dir).catch((error: unknown) => error)
   t.ok((await opening) instanceof DamagedFileError)
+})
+
+test('damage - a log that cannot be read is damaged, and nothing is appended to it', async (t) => {
+  const dir = await t.tmp()
+  const { logs } = await openNode(t, dir)
+  const own = await logs.create(WRITER)
+  const written = range(1, 40).map((seq) => Buffer.alloc(3000, seq))
+  await own.append(1 as Seq, written)
+  await logs.flush()
+  await logs.close()
+  for (const name of readdirSync(join(dir, 'db')).filter((name) => name.endsWith('.sst'))) {
+    const path = join(dir, 'db', name)
+    const bytes = readFileSync(path)
+    const at = bytes.indexOf(Buffer.alloc(1000, 36))
+    if (at >= 0) writeFileSync(path, bytes.fill(0, at, at + 10))
+  }
+  const again = await openNode(t, dir)
+  const old = await again.logs.reopen(WRITER)
+  const more = [...written, Buffer.alloc(3000, 41)]
+  const outcome = await old.appendMissing(1 as Seq, 41 as Seq, more).catch((error) => error)
+  t.ok(outcome instanceof DamagedLogError, String(outcome))
+  t.is(old.length, 40)
 })
 
 test('store - in use by another opening of the same folder', async (t) => {
