@@ -6,10 +6,9 @@
  * - an exclusive guard runs only where exclusive grants cover its range or under ownership of a new
  *   inode, a shared guard only while no note on its range is acknowledged or waits to be;
  * - a grant serves nobody before its vector is applied (RULES 16);
- * - a grant nobody waits for any more is given back at once, by its number (RULES 32);
- * - a waiter asks once for what it lacks and then for all of it, which is granted as a set: it does
- *   not wait for ever while what it lacks changes.
- * Notes and releases keep their own (token-notes.ts, token-releases.ts).
+ * - a grant nobody waits for any more is given back at once, by its number (RULES 32).
+ * Waiters, notes, releases and queries keep their own (token-waiters.ts, token-notes.ts,
+ * token-releases.ts, token-client-queries.ts).
  *
  * At a new epoch all rights are forgotten (everything is shared again), requests that are still
  * waited for are made anew; shared guards may outlive the epoch, exclusive ones may not: `seal`
@@ -21,22 +20,16 @@ import type { Ino } from '../../fs/primitives.ts'
 import type { Vector } from '../vector.ts'
 import { ClientContext } from './token-client-context.ts'
 import type { ClientEffect, ClientEvent, ClientOptions } from './token-client-events.ts'
+import { ClientQueries } from './token-client-queries.ts'
 import { ClientHabits } from './token-habits.ts'
-import {
-  type ClearMessage,
-  type GrantMessage,
-  type ProbeMessage,
-  TOKEN_WANTS_MAX,
-  type ToClient,
-  type ToldMessage
-} from './token-message.ts'
+import type { ClearMessage, GrantMessage, ProbeMessage, ToClient } from './token-message.ts'
 import { ClientNotes } from './token-notes.ts'
 import { Ownership } from './token-ownership.ts'
-import { ClientQueries } from './token-queries.ts'
 import { endOf, startOf } from './token-range.ts'
 import { ClientReleases } from './token-releases.ts'
-import { ClientRequests, type Waiter, type WaiterId } from './token-requests.ts'
+import { ClientRequests, type WaiterId } from './token-requests.ts'
 import { Holding, type TokenState } from './token-state.ts'
+import { ClientWaiters } from './token-waiters.ts'
 
 const NO_EFFECTS: readonly ClientEffect[] = []
 const WHOLE: ByteRange = { start: 0, end: RANGE_END }
@@ -51,9 +44,9 @@ export class TokenClient {
   readonly #ownership: Ownership
   readonly #notes: ClientNotes
   readonly #releases: ClientReleases
-  readonly #waiters = new Map<WaiterId, Waiter>()
+  readonly #waiters: ClientWaiters
   readonly #requests = new ClientRequests()
-  readonly #queries = new ClientQueries()
+  readonly #queries = new ClientQueries(this.#context)
   #exclusiveGuards = 0
 
   constructor(options: ClientOptions) {
@@ -63,6 +56,12 @@ export class TokenClient {
       ownership: this.#ownership,
       habits: this.#habits
     }
+    this.#waiters = new ClientWaiters({
+      context: this.#context,
+      habits: this.#habits,
+      requests: this.#requests,
+      tryAcquire: (wants) => this.tryAcquire(wants)
+    })
     this.#notes = new ClientNotes(components)
     this.#releases = new ClientReleases(components, {
       minHoldMs: options.minHoldMs,
@@ -119,7 +118,7 @@ export class TokenClient {
    * `reserved` event ends it. Undefined when it is here or on its way already.
    */
   reserve(want: TokenWant): number | undefined {
-    if (!this.#open || this.#isInstalling([want])) return undefined
+    if (!this.#open || this.#waiters.isInstalling([want])) return undefined
     const state = this.#states.get(want.ino)
     if (state === undefined ? want.mode === 'shared' : state.allows(want)) return undefined
     return this.#requests.reserve(want)
@@ -192,7 +191,7 @@ export class TokenClient {
         this.#acquire(event.waiter, event.wants, event.ahead ?? [])
         break
       case 'cancel':
-        this.#cancel(event.waiter)
+        if (this.#waiters.cancel(event.waiter)) this.#serve()
         break
       case 'own':
         this.#own(event.ino)
@@ -237,25 +236,20 @@ export class TokenClient {
     this.#habits.clear()
     this.#requests.clear()
     this.#context.tasks.clear()
-    this.#abandonQueries()
+    this.#queries.abandon()
     this.#sealing = false
     this.#isolated = false
     this.#open = true
-    for (const waiter of this.#waiters.values()) {
-      waiter.request = undefined
-      waiter.asked = false
-    }
+    this.#waiters.startEpoch()
     this.#serve()
   }
 
   #isolate(): void {
     this.#open = false
     this.#isolated = true
-    for (const waiter of this.#waiters.keys())
-      this.#context.effects.push({ type: 'failed', waiter })
-    this.#waiters.clear()
+    this.#waiters.failAll()
     this.#requests.abandon()
-    this.#abandonQueries()
+    this.#queries.abandon()
   }
 
   #acquire(id: WaiterId, wants: readonly TokenWant[], ahead: readonly Ino[]): void {
@@ -263,78 +257,12 @@ export class TokenClient {
       this.#context.effects.push({ type: 'failed', waiter: id })
       return
     }
-    const waiter: Waiter = { id, wants, ahead, request: undefined, asked: false }
-    this.#waiters.set(id, waiter)
-    this.#serveOne(waiter)
+    const waiter = this.#waiters.add(id, wants, ahead)
+    if (this.#open) this.#waiters.serveOne(waiter)
   }
 
   #serve(): void {
-    for (const waiter of this.#waiters.values()) this.#serveOne(waiter)
-  }
-
-  #serveOne(waiter: Waiter): void {
-    if (!this.#open) return
-    if (this.tryAcquire(waiter.wants)) {
-      this.#waiters.delete(waiter.id)
-      this.#leave(waiter)
-      this.#context.effects.push({ type: 'acquired', waiter: waiter.id })
-    } else if (waiter.request === undefined && !this.#isInstalling(waiter.wants)) {
-      this.#request(waiter)
-    }
-  }
-
-  /** Asking again would change nothing; all waiters are looked at when it is installed. */
-  #isInstalling(wants: readonly TokenWant[]): boolean {
-    return wants.some((want) =>
-      this.#states.get(want.ino)?.isInstalling(startOf(want), endOf(want))
-    )
-  }
-
-  #request(waiter: Waiter): void {
-    const wants = waiter.asked ? waiter.wants : this.#missing(waiter.wants)
-    const more = this.#free(waiter.ahead, TOKEN_WANTS_MAX - wants.length)
-    const request = this.#requests.join(waiter, [...this.#habits.foresee(wants), ...more])
-    waiter.asked = waiter.request !== undefined
-    if (request === undefined) return
-    const message = { type: 'want', request: request.id, wants: request.wants } as const
-    this.#context.effects.push({ type: 'send', message })
-  }
-
-  /** Of the inodes those that are shared here: who would hold one has had this member noted. */
-  #free(inos: readonly Ino[], countMax: number): readonly TokenWant[] {
-    const free = inos.filter((ino) => !this.#states.has(ino)).slice(0, countMax)
-    return free.map((ino) => ({ ino, mode: 'exclusive' }))
-  }
-
-  /**
-   * What is not here. The rest is not held on to meanwhile, but a holder that waits is not idle; if it
-   * is lost, all is asked for.
-   */
-  #missing(wants: readonly TokenWant[]): readonly TokenWant[] {
-    if (wants.length < 2) return wants
-    return wants.filter((want) => {
-      const state = this.#states.get(want.ino)
-      if (state === undefined) return want.mode === 'exclusive'
-      if (!state.allows(want)) return true
-      state.uses++
-      if (want.mode === 'exclusive') state.changed = true
-      return false
-    })
-  }
-
-  #leave(waiter: Waiter): void {
-    const request = this.#requests.leave(waiter)
-    if (request === undefined) return
-    this.#context.effects.push({ type: 'send', message: { type: 'cancel', request: request.id } })
-  }
-
-  #cancel(id: WaiterId): void {
-    const waiter = this.#waiters.get(id)
-    if (waiter === undefined) return
-    this.#waiters.delete(id)
-    const full = this.#requests.isFull
-    this.#leave(waiter)
-    if (full) this.#serve()
+    if (this.#open) this.#waiters.serve()
   }
 
   #settleReserved(id: number, coming: boolean): void {
@@ -374,7 +302,7 @@ export class TokenClient {
         this.#probe(message)
         break
       case 'told':
-        this.#told(message)
+        this.#queries.told(message)
         break
     }
   }
@@ -385,35 +313,6 @@ export class TokenClient {
     if (state !== undefined) state.usesProbed = state.uses
     const task = this.#context.task({ type: 'probe', number, idle })
     this.#context.effects.push({ type: 'flush', task })
-  }
-
-  #told({ request, idle, vector }: ToldMessage): void {
-    const ino = this.#queries.about(request)
-    if (ino === undefined) {
-      const reason = `token query ${request} answered, not asked`
-      this.#context.effects.push({ type: 'violation', reason })
-      return
-    }
-    if (idle) this.#queries.rests(ino)
-    // The authority may have forgotten what it knew of the inode: what it said then comes first.
-    if (this.#states.get(ino)?.isInstalling(0, RANGE_END)) {
-      this.#endQuery(request, false)
-      return
-    }
-    const task = this.#context.task({ type: 'told', request })
-    this.#context.effects.push({ type: 'wait-applied', task, vector })
-  }
-
-  #endQuery(request: number, fresh: boolean): void {
-    if (!this.#queries.end(request)) return
-    this.#context.effects.push({ type: 'asked', request, fresh })
-  }
-
-  /** Who asked takes the token instead, or fails with that. */
-  #abandonQueries(): void {
-    for (const request of this.#queries.abandon()) {
-      this.#context.effects.push({ type: 'asked', request, fresh: false })
-    }
   }
 
   #grant(message: GrantMessage): void {
@@ -444,7 +343,7 @@ export class TokenClient {
     const grant = this.#context.end(id, 'grant')
     if (grant !== undefined) this.#install(grant.message, nowMs)
     const told = this.#context.end(id, 'told')
-    if (told !== undefined) this.#endQuery(told.request, true)
+    if (told !== undefined) this.#queries.end(told.request, true)
     const cleared = this.#context.end(id, 'clear')
     if (cleared === undefined) return
     for (const ino of cleared.inos) this.#installed(this.#context.stateOf(ino), WHOLE)

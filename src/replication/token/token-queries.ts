@@ -8,9 +8,10 @@
  * or holds it still, and is asked. Nothing is promised about what comes later: an answer may be used
  * once, and nothing of it be kept.
  *
- * Owns what is asked and not answered, at the authority and at a client. Pure, part of both cores.
+ * Owns what is asked and not answered at the authority; what a client has asked is in
+ * token-client-queries.ts. Pure, part of the authority's core.
  */
-import type { Ino, MemberId } from '../../fs/primitives.ts'
+import type { MemberId } from '../../fs/primitives.ts'
 import { type Vector, vectorJoin } from '../vector.ts'
 import { type ProbedMessage, type QueryMessage, TOKEN_REQUESTS_MAX } from './token-message.ts'
 import { EMPTY_VECTOR, type TokenObject } from './token-object.ts'
@@ -77,62 +78,5 @@ export class AuthorityQueries {
     if (count > 1) this.#counts.set(member, count - 1)
     else this.#counts.delete(member)
     return pending
-  }
-}
-
-/** Inodes remembered as looked at or as changing; beyond it all are forgotten. */
-const REMEMBERED_MAX = 4096
-
-/** What a client has asked; and where asking is of use: where looking did not stay possible. */
-export class ClientQueries {
-  readonly #open = new Map<number, Ino>()
-  /** Inodes that were granted here to be looked at, all of them. */
-  readonly #looked = new Set<Ino>()
-  /** Of those, the ones that were taken for changes again. */
-  readonly #changing = new Set<Ino>()
-  #last = 0
-
-  looked(ino: Ino): void {
-    if (this.#looked.size >= REMEMBERED_MAX) this.#looked.clear()
-    this.#looked.add(ino)
-  }
-
-  noted(ino: Ino): void {
-    if (!this.#looked.delete(ino)) return
-    if (this.#changing.size >= REMEMBERED_MAX) this.#changing.clear()
-    this.#changing.add(ino)
-  }
-
-  isChanging(ino: Ino): boolean {
-    return this.#changing.has(ino)
-  }
-
-  /** Undefined when there are too many. */
-  ask(ino: Ino): number | undefined {
-    if (this.#open.size >= TOKEN_REQUESTS_MAX / 2) return undefined
-    this.#open.set(++this.#last, ino)
-    return this.#last
-  }
-
-  /** Undefined when it was not asked, or in another epoch. */
-  about(request: number): Ino | undefined {
-    return this.#open.get(request)
-  }
-
-  /** False when it is over already. */
-  end(request: number): boolean {
-    return this.#open.delete(request)
-  }
-
-  /** Whoever changed it has stopped: it is better taken than asked about. */
-  rests(ino: Ino): void {
-    this.#changing.delete(ino)
-  }
-
-  /** All that is asked and never answered now. */
-  abandon(): number[] {
-    const open = [...this.#open.keys()]
-    this.#open.clear()
-    return open
   }
 }
