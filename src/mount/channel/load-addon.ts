@@ -55,6 +55,7 @@ export interface NativeAddon {
   readerStatistics(reader: NativeReader): ReaderStatistics
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
   syncFileRange(fd: number, flags: number, offset: number, length: number): Promise<void>
+  fadvise(fd: number, advice: number, offset: number, length: number): Promise<void>
   /**
    * Fills `target`. `parts`: length and crc32 of each part of it, u32 each. `once`: the page cache need
    * not keep it. 0 or a positive errno: EBADMSG for other bytes than those, ENODATA when the file

@@ -11,6 +11,8 @@ import type { NativeAddon } from './load-addon.ts'
 const PUNCH_HOLE = 0x02 | 0x01
 /** SYNC_FILE_RANGE_WRITE */
 const WRITE = 2
+/** POSIX_FADV_DONTNEED */
+const DONT_NEED = 4
 
 export interface SystemCalls {
   /** CLOCK_BOOTTIME in milliseconds: never goes back, goes on during suspend. */
@@ -29,6 +31,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
       punchHole: (fd, offset, lengthBytes) => addon.fallocate(fd, PUNCH_HOLE, offset, lengthBytes),
       startWriteBack: (fd, offset, lengthBytes) =>
         addon.syncFileRange(fd, WRITE, offset, lengthBytes),
+      forgetPages: (fd, offset, lengthBytes) => addon.fadvise(fd, DONT_NEED, offset, lengthBytes),
       crc32: (bytes) => addon.crc32(bytes),
       readChecked: (fd, target, offset, { parts, once }) => {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)

@@ -1,4 +1,4 @@
-/* Calls Node has no name for: fallocate, sync_file_range, flock, CLOCK_BOOTTIME, malloc_trim. */
+/* Calls Node has no name for: fallocate, sync_file_range, posix_fadvise, flock, CLOCK_BOOTTIME, malloc_trim. */
 #include "addon.h"
 
 #include <errno.h>
@@ -24,6 +24,10 @@ static int run_sync_file_range(struct async_call *call) {
     result = sync_file_range(call->fd, call->offset, call->length, (unsigned int)call->flags);
   } while (result != 0 && errno == EINTR);
   return result == 0 ? 0 : errno;
+}
+
+static int run_fadvise(struct async_call *call) {
+  return posix_fadvise(call->fd, call->offset, call->length, call->flags);
 }
 
 static bool range_arguments(napi_env env, napi_callback_info info, struct async_call *call) {
@@ -58,6 +62,11 @@ static napi_value fallocate_async(napi_env env, napi_callback_info info) {
 /* syncFileRange(fd, flags, offset, length): on the thread pool. */
 static napi_value sync_file_range_async(napi_env env, napi_callback_info info) {
   return start_on_range(env, info, "sync_file_range", run_sync_file_range);
+}
+
+/* fadvise(fd, advice, offset, length): on the thread pool. */
+static napi_value fadvise_async(napi_env env, napi_callback_info info) {
+  return start_on_range(env, info, "posix_fadvise", run_fadvise);
 }
 
 /* tryLockFile(fd): whether the whole-file exclusive lock was free; it ends with the descriptor. */
@@ -106,6 +115,7 @@ static napi_value trim_memory(napi_env env, napi_callback_info info) {
 bool export_system(napi_env env, napi_value exports) {
   return export_function(env, exports, "fallocate", fallocate_async) &&
          export_function(env, exports, "syncFileRange", sync_file_range_async) &&
+         export_function(env, exports, "fadvise", fadvise_async) &&
          export_function(env, exports, "tryLockFile", try_lock_file) &&
          export_function(env, exports, "boottimeMs", boottime_ms) &&
          export_function(env, exports, "trimMemory", trim_memory);

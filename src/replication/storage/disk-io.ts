@@ -25,6 +25,11 @@ export interface FileRangeCalls {
    * (sync_file_range(2), SYNC_FILE_RANGE_WRITE).
    */
   startWriteBack(fd: number, offset: number, lengthBytes: number): Promise<void>
+  /**
+   * Off the event loop: the page cache need not keep what of the range stands on the disk; the rest stays
+   * (posix_fadvise(2), POSIX_FADV_DONTNEED).
+   */
+  forgetPages(fd: number, offset: number, lengthBytes: number): Promise<void>
   /** As zlib's, in a sixth of the time that some builds of it take. */
   crc32(bytes: Uint8Array): number
   /**

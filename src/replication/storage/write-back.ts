@@ -1,11 +1,14 @@
 /**
  * (I/O) Starts the writing of what streams leave in the page cache. Without it the disk rests while
- * a file is written and the processors rest while its fsync waits for the disk.
+ * a file is written and the processors rest while its fsync waits for the disk. What a long stream has left on the
+ * disk the page cache lets go of, so that its pages serve for what comes next: a stream needs
+ * no more of them however long it is, and does not push out what is read more often.
  *
  * Makes nothing durable and promises nothing: what is durable is said by fdatasync alone, which
  * also finds the errors of what was begun here. One range is under way at a time, so it takes one thread
  * of the pool; what was skipped waits for the sync.
  */
+import { SLICE_MAX_BYTES } from '../../fs/op.ts'
 import type { SegmentId } from '../../fs/primitives.ts'
 import type { FileRangeCalls } from './disk-io.ts'
 import type { SegmentFiles } from './segment-files.ts'
@@ -16,18 +19,29 @@ const RUN_BYTES = 4 * 1024 * 1024
 const BLOCK_BYTES = 4096
 /** Each of a few writers goes on in one segment. */
 const RUNS_MAX = 16
+/** The end of a stream stays in the page cache: a file of that size is likely to be read soon, and the disk needs time. */
+const KEPT_BYTES = 16 * 1024 * 1024
 /** The filesystem below has no such call. */
 const UNSUPPORTED: ReadonlySet<string | undefined> = new Set(['ENOSYS', 'EOPNOTSUPP', 'EINVAL'])
+
+interface Range {
+  readonly from: number
+  readonly to: number
+}
 
 /** Bytes written behind each other whose writing to the disk nobody asked for yet. */
 interface Run {
   from: number
   to: number
+  /** False when small writes are among them, which are read one by one. */
+  isStream: boolean
+  /** Ranges of streams on their way to the disk, at most KEPT_BYTES and one more. */
+  readonly written: Range[]
 }
 
 export interface WriteBackComponents {
   readonly files: Pick<SegmentFiles, 'use' | 'writeBackFailed'>
-  readonly ranges: Pick<FileRangeCalls, 'startWriteBack'>
+  readonly ranges: Pick<FileRangeCalls, 'startWriteBack' | 'forgetPages'>
 }
 
 export class WriteBack {
@@ -45,10 +59,13 @@ export class WriteBack {
     if (this.#unsupported) return
     const run = this.#runOf(segment, offset)
     run.to = offset + lengthBytes
+    if (lengthBytes < SLICE_MAX_BYTES) run.isStream = false
     if (run.to - run.from < RUN_BYTES || this.#running !== undefined) return
-    const { from } = run
-    run.from = run.to - (run.to % BLOCK_BYTES)
-    this.#running = this.#start(segment, from, run.from - from)
+    const begun = { from: run.from, to: run.to - (run.to % BLOCK_BYTES) }
+    if (run.isStream) run.written.push(begun)
+    run.from = begun.to
+    run.isStream = true
+    this.#running = this.#start(segment, begun, forgotten(run))
   }
 
   /** Resolves when no call is under way. */
@@ -59,7 +76,7 @@ export class WriteBack {
   #runOf(segment: SegmentId, offset: number): Run {
     const known = this.#runs.get(segment)
     if (known?.to === offset) return known
-    const run = { from: offset, to: offset }
+    const run = { from: offset, to: offset, isStream: true, written: [] }
     this.#runs.delete(segment)
     this.#runs.set(segment, run)
     if (this.#runs.size > RUNS_MAX) {
@@ -69,10 +86,13 @@ export class WriteBack {
     return run
   }
 
-  async #start(segment: SegmentId, offset: number, lengthBytes: number): Promise<void> {
+  async #start(segment: SegmentId, begun: Range, past: readonly Range[]): Promise<void> {
     const { files, ranges } = this.#components
     try {
-      await files.use(segment, (fd) => ranges.startWriteBack(fd, offset, lengthBytes))
+      await files.use(segment, async (fd) => {
+        await ranges.startWriteBack(fd, begun.from, begun.to - begun.from)
+        for (const { from, to } of past) await ranges.forgetPages(fd, from, to - from)
+      })
     } catch (error) {
       this.#unsupported = UNSUPPORTED.has(systemCode(error))
       if (!this.#unsupported) files.writeBackFailed(error)
@@ -80,4 +100,10 @@ export class WriteBack {
       this.#running = undefined
     }
   }
+}
+
+/** Takes those off the list that more than KEPT_BYTES were written behind. */
+function forgotten(run: Run): readonly Range[] {
+  const kept = run.written.findIndex(({ to }) => to > run.from - KEPT_BYTES)
+  return run.written.splice(0, kept === -1 ? run.written.length : kept)
 }

@@ -45,12 +45,13 @@ test('range calls - a punched range reads as zeros and the size stays', async (t
   t.is(content[131072], 1)
 })
 
-test('range calls - writing to the disk begins, and the bytes stay what they are', async (t) => {
+test('range calls - writing to the disk begins, pages are let go of, and the bytes stay what they are', async (t) => {
   const fd = openSync(join(await t.tmp(), 'segment'), 'w+')
   t.teardown(() => closeSync(fd))
   const data = Buffer.alloc(4 * 65536, 1)
   writeSync(fd, data)
   await rangesOrFail().startWriteBack(fd, 0, data.length)
+  await rangesOrFail().forgetPages(fd, 0, data.length)
   writeSync(fd, data, 0, 10, data.length)
   const content = Buffer.alloc(data.length + 20)
   t.is(readSync(fd, content, 0, content.length, 0), data.length + 10)
@@ -94,6 +95,7 @@ test('range calls - a bad descriptor is reported', async (t) => {
   t.teardown(() => closeSync(fd))
   await t.exception(rangesOrFail().punchHole(fd, 0, 4096), /EBADF/)
   await t.exception(rangesOrFail().startWriteBack(-1, 0, 4096), /EBADF/)
+  await t.exception(rangesOrFail().forgetPages(-1, 0, 4096), /EBADF/)
 })
 
 for (const [name, make] of IMPLEMENTATIONS) {

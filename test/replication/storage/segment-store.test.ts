@@ -320,6 +320,7 @@ test('runs - read in one call, and only when all of it is sound', async (t) => {
     crc32,
     punchHole: async () => {},
     startWriteBack: async () => {},
+    forgetPages: async () => {},
     readChecked: (_fd, _target, offset, { parts, once }) => {
       asked.push([offset, [...parts], once])
       return errno
@@ -353,7 +354,8 @@ test('punch - through the given call', async (t) => {
     crc32,
     punchHole: async (_fd, offset, length) => void punched.push([offset, length]),
     readChecked: () => 0,
-    startWriteBack: async () => {}
+    startWriteBack: async () => {},
+    forgetPages: async () => {}
   }
   const store = openStore(dir, { ranges })
   const slice = only(store.append(randomBytes(10_000)))

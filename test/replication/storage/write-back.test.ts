@@ -19,11 +19,15 @@ interface Begun {
 
 async function openStore(t: Test) {
   const begun: Begun[] = []
+  const forgotten: [from: number, to: number][] = []
   const failures: Error[] = []
   const ranges: FileRangeCalls = {
     crc32,
     punchHole: async () => {},
     readChecked: () => 0,
+    forgetPages: async (_fd, offset, lengthBytes) => {
+      forgotten.push([offset / MIB, (offset + lengthBytes) / MIB])
+    },
     startWriteBack: (_fd, offset, lengthBytes) =>
       new Promise((resolve, reject) => {
         const end = (error?: Error): void => (error === undefined ? resolve() : reject(error))
@@ -40,7 +44,7 @@ async function openStore(t: Test) {
       store.writeAt(segment, at, randomBytes(Math.min(MIB / 8, offset + sizeBytes - at)))
     }
   }
-  return { store, begun, failures, write }
+  return { store, begun, forgotten, failures, write }
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -115,4 +119,48 @@ test('write-back - a refusing disk fails the store, a missing call does not', as
   t.is(without.begun.length, 1, 'not asked for again')
   t.alike(without.failures, [])
   await without.store.close()
+})
+
+test('write-back - what a stream has left behind on the disk is let go of, its end is kept', async (t) => {
+  const { store, begun, forgotten, write } = await openStore(t)
+  const stream = async (fromMib: number, toMib: number): Promise<void> => {
+    for (let mib = fromMib; mib < toMib; mib += 4) {
+      write(OTHER, mib * MIB, 4 * MIB)
+      await turn()
+      begun.at(-1)?.end()
+      await turn()
+    }
+  }
+  await stream(0, 16)
+  t.alike(forgotten, [], 'a file of this size is kept whole')
+  await stream(16, 28)
+  const ranges = [
+    [0, 4],
+    [4, 8],
+    [8, 12]
+  ]
+  t.alike(forgotten, ranges)
+  await store.close()
+})
+
+test('write-back - a piece with small writes in it stays in the page cache', async (t) => {
+  const { store, begun, forgotten, write } = await openStore(t)
+  for (let at = 0; at < 32; at += 4) {
+    write(OTHER, at * MIB, 2 * MIB)
+    if (at === 4) {
+      store.writeAt(OTHER, 6 * MIB, randomBytes(4096))
+      store.writeAt(OTHER, 6 * MIB + 4096, randomBytes(MIB / 8 - 4096))
+      write(OTHER, 6 * MIB + MIB / 8, 2 * MIB - MIB / 8)
+    } else write(OTHER, (at + 2) * MIB, 2 * MIB)
+    await turn()
+    begun.at(-1)?.end()
+    await turn()
+  }
+  const ranges = [
+    [0, 4],
+    [8, 12],
+    [12, 16]
+  ]
+  t.alike(forgotten, ranges)
+  await store.close()
 })
