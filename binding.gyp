@@ -13,6 +13,7 @@
         "src/mount/native/errors.c",
         "src/mount/native/message.c",
         "src/mount/native/reader.c",
+        "src/mount/native/secret-stream.c",
         "src/mount/native/spinner.c",
         "src/mount/native/system.c"
       ],

@@ -82,6 +82,7 @@ async function main(job: Job): Promise<void> {
       logger: silentLogger,
       openFiles: new OpenFiles(),
       ranges: undefined,
+      cipher: undefined,
       defer: deferToTurnEnd,
       kernelCache: { drop: () => undefined, submitted: () => undefined },
       noteTraffic: () => {},

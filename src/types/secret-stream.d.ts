@@ -14,12 +14,21 @@ declare module '@hyperswarm/secret-stream' {
     autoStart?: boolean
   }
 
+  /** One direction, in the state of libsodium's secretstream: `next(plain, sealed)` or `next(sealed, plain)`. */
+  export interface StreamHalf {
+    readonly state: Buffer
+    next(from: Uint8Array, to?: Uint8Array): Uint8Array
+  }
+
   /** A message-framed, encrypted duplex stream (a streamx Duplex, not a node:stream one). */
   class NoiseSecretStream extends EventEmitter {
     constructor(isInitiator: boolean, rawStream: Duplex | null, options?: NoiseStreamOptions)
     static keyPair(seed?: Uint8Array): KeyPair
 
     readonly isInitiator: boolean
+    /** Set by the handshake. */
+    readonly _encrypt: StreamHalf | null
+    readonly _decrypt: StreamHalf | null
     readonly publicKey: Buffer | null
     readonly remotePublicKey: Buffer | null
     readonly handshakeHash: Buffer | null

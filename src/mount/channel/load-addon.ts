@@ -70,6 +70,10 @@ export interface NativeAddon {
   ): number
   /** As zlib's, sooner. */
   crc32(bytes: Uint8Array): number
+  /** 0; 2 when nothing was done. Throws when OpenSSL fails in the middle of it. */
+  streamSeal(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
+  /** 0; 1 for bytes that were not sealed so; 2 when nothing was done. */
+  streamOpen(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
   tryLockFile(fd: number): boolean
   boottimeMs(): number
   /** Memory that was freed goes back to the system; takes some milliseconds. */

@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
+import type { CipherOutcome, MessageCipher } from '../../replication/transport/large-messages.ts'
 import type { NativeAddon } from './load-addon.ts'
 
 /** FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE */
@@ -21,6 +22,7 @@ export interface SystemCalls {
   tryLockFile(fd: number): boolean
   /** By the addon alone: a program for each of them would cost more than it saves. */
   readonly ranges: FileRangeCalls | undefined
+  readonly cipher: MessageCipher | undefined
 }
 
 export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
@@ -37,12 +39,21 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
         return addon.readChecked(fd, target, offset, bytes, once)
       }
+    },
+    cipher: {
+      seal: (state, sealed, plain) => outcomeOf(addon.streamSeal(state, sealed, plain)),
+      open: (state, sealed, plain) => outcomeOf(addon.streamOpen(state, sealed, plain))
     }
   }
 }
 
 export function programSystemCalls(): SystemCalls {
-  return { boottimeMs: uptimeMs, tryLockFile: lockByProgram, ranges: undefined }
+  return { boottimeMs: uptimeMs, tryLockFile: lockByProgram, ranges: undefined, cipher: undefined }
+}
+
+function outcomeOf(code: number): CipherOutcome {
+  if (code === 0) return 'done'
+  return code === 1 ? 'forged' : 'left'
 }
 
 /** /proc/uptime counts CLOCK_BOOTTIME in hundredths of a second. */

@@ -10,6 +10,7 @@ import type { Clock } from '../../fs/ports/clock.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
+import type { MessageCipher } from '../../replication/transport/large-messages.ts'
 import { loadAddon } from '../channel/load-addon.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
 import { TurnEnd } from '../channel/turn-end.ts'
@@ -65,6 +66,7 @@ class MountedNode implements TandemNode {
   readonly #options: NodeOptions
   readonly #clock: Clock
   readonly #ranges: FileRangeCalls | undefined
+  readonly #cipher: MessageCipher | undefined
   readonly #openFiles = new OpenFiles()
   readonly #turnEnd = new TurnEnd()
   readonly #serving: Serving
@@ -99,6 +101,7 @@ class MountedNode implements TandemNode {
     const system = addon ? nativeSystemCalls(addon) : programSystemCalls()
     this.#clock = systemClock(() => system.boottimeMs())
     this.#ranges = system.ranges
+    this.#cipher = system.cipher
     this.#startedMs = this.#clock.monotonicMs()
     this.#cpuLatency = new CpuLatency(
       { clock: this.#clock, logger: components.logger, hold: holdCpuLatency },
@@ -273,6 +276,7 @@ class MountedNode implements TandemNode {
         logger,
         openFiles: this.#openFiles,
         ranges: this.#ranges,
+        cipher: this.#cipher,
         defer: (work) => this.#turnEnd.defer(work),
         kernelCache: this.#kernelCache,
         noteTraffic: (sizeBytes) => {

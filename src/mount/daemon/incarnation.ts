@@ -29,6 +29,7 @@ import type { JournalPosition } from '../../replication/storage/journal-record.t
 import { readEntries, scanJournal } from '../../replication/storage/journal-scan.ts'
 import { StateDirectory } from '../../replication/storage/state-directory.ts'
 import { installReceived } from '../../replication/storage/state-exchange.ts'
+import type { MessageCipher } from '../../replication/transport/large-messages.ts'
 import { Turns } from '../../replication/turns.ts'
 import { openVolume } from '../../replication/volume/open-volume.ts'
 import type { KernelCache } from '../fuse/kernel-cache.ts'
@@ -41,6 +42,7 @@ export interface IncarnationComponents {
   readonly logger: Logger
   readonly openFiles: OpenFiles
   readonly ranges: FileRangeCalls | undefined
+  readonly cipher: MessageCipher | undefined
   readonly defer: Defer
   readonly kernelCache: Pick<KernelCache, 'drop' | 'submitted'>
   readonly noteTraffic: (sizeBytes: number) => void
@@ -71,7 +73,7 @@ export async function openIncarnation(
   components: IncarnationComponents,
   options: IncarnationOptions
 ): Promise<Incarnation> {
-  const { clock, logger, openFiles, ranges, defer, kernelCache } = components
+  const { clock, logger, openFiles, ranges, cipher, defer, kernelCache } = components
   const directory = new StateDirectory(options.stateDir)
   const volume = openVolume(options.stateDir)
   directory.prepare()
@@ -101,6 +103,7 @@ export async function openIncarnation(
         random: Math.random,
         defer,
         ...(ranges ? { ranges } : {}),
+        ...(cipher ? { cipher } : {}),
         ...(alternative ? { alternative } : {}),
         closeForGood: (inos) => openFiles.closedForGood(inos),
         forgetReaped: (inos) => filesystem?.forgetReaped(inos),

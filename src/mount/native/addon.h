@@ -60,6 +60,7 @@ bool export_datagram(napi_env env, napi_value exports);
 bool export_device_mount(napi_env env, napi_value exports);
 bool export_message(napi_env env, napi_value exports);
 bool export_reader(napi_env env, napi_value exports);
+bool export_secret_stream(napi_env env, napi_value exports);
 bool export_system(napi_env env, napi_value exports);
 
 #endif

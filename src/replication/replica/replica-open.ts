@@ -14,6 +14,7 @@ import type { StateExchangeComponents } from '../storage/state-exchange.ts'
 import { StateExchange } from '../storage/state-exchange.ts'
 import { WriterLogs } from '../storage/writer-logs.ts'
 import { Connections } from '../transport/connections.ts'
+import type { MessageCipher } from '../transport/large-messages.ts'
 import { Turns } from '../turns.ts'
 import { saveInvites, saveRecord, saveVoter } from '../volume/volume-files.ts'
 import { EntryShelf } from './entry-shelf.ts'
@@ -36,6 +37,8 @@ export interface OpenComponents extends ReplicaComponents {
   /** Copies of the whole state, made and taken over off the event loop. */
   readonly copies: Pick<StateExchangeComponents, 'copyTo' | 'adopt'>
   readonly ranges?: FileRangeCalls
+  /** Seals large messages; libsodium does unless given. */
+  readonly cipher?: MessageCipher
   /** Puts work off until the operations at hand have had their turn. */
   readonly defer: Defer
   readonly alternative?: ConstructorParameters<typeof Connections>[0]['alternative']
@@ -126,7 +129,7 @@ export async function openReplica(
 }
 
 function openConnections(components: OpenComponents, owner: ConnectionsOwner): ReplicaConnections {
-  const { volume, clock, logger, random, alternative } = components
+  const { volume, clock, logger, random, alternative, cipher } = components
   const { handlers, record, joinGate } = owner
   return new Connections(
     {
@@ -137,7 +140,8 @@ function openConnections(components: OpenComponents, owner: ConnectionsOwner): R
       logger,
       random,
       joinGate,
-      ...(alternative ? { alternative } : {})
+      ...(alternative ? { alternative } : {}),
+      ...(cipher ? { cipher } : {})
     },
     { self: volume.self.id, listen: volume.settings.listen, reserveDialMs: RESERVE_DIAL_MS }
   )

@@ -18,6 +18,7 @@ import { formatAddress, parseAddress } from './address.ts'
 import { DialLoop } from './dial-loop.ts'
 import { isPreferredDialer, replaces } from './dial-policy.ts'
 import { answerJoin, JOINS_AT_ONCE, type JoinGate } from './join-protocol.ts'
+import { type MessageCipher, sealLargeMessagesBy } from './large-messages.ts'
 import {
   announce,
   dialTcp,
@@ -85,6 +86,8 @@ export interface ConnectionsComponents {
   /** Who may join, at a data member. */
   readonly joinGate?: JoinGate
   readonly alternative?: AlternativeRoute
+  /** Seals large messages; libsodium does unless given. */
+  readonly cipher?: MessageCipher
 }
 
 export interface ConnectionsOptions {
@@ -318,7 +321,8 @@ export class Connections {
   }
 
   #adoptFramed(member: MemberId, kind: FramedKind, link: Link, dialed: boolean): void {
-    const { handlers } = this.#components
+    const { handlers, cipher } = this.#components
+    if (cipher) sealLargeMessagesBy(cipher, link.stream)
     const { highWaterBytes, hardLimitBytes } = this.#options
     const connection = new FramedConnection(
       {
