@@ -55,12 +55,15 @@ export interface KernelCacheComponents {
 
 /** Less is not worth the bookkeeping. */
 const VALID_MIN_MS = 100
-/** Names of a directory that another member changed this lately are not cached. */
+/**
+ * A file that another member changed this lately is read past the page cache; names of a directory that
+ * was dropped twice within such a time are not cached until it was not dropped for as long.
+ */
 const CONTENDED_MS = 1000
 /** A file whose last change is this far back is read through the page cache. */
 const QUIET_MS = 2000
 const PAGE_BYTES = 4096
-/** Inodes dropped lately that are remembered as contended. */
+/** Inodes dropped lately that are remembered. */
 const CONTENDED_MAX = 4096
 /** A drop that meets an inode the kernel does not know yet is tried again for so long. */
 const UNKNOWN_MS = 10_000
@@ -68,6 +71,12 @@ const RETRY_MS = 1
 const RETRY_MAX_MS = 50
 /** Drops under way at a time when all is dropped. */
 const DROP_BATCH = 256
+
+/** Of an inode: when it was dropped last, and when before that. */
+interface DropTimes {
+  lastMs: number
+  beforeMs: number
+}
 
 export class KernelCache implements CachePolicy {
   readonly #components: KernelCacheComponents
@@ -84,8 +93,7 @@ export class KernelCache implements CachePolicy {
    * and that waits for such WRITEs: only for these a drop has to leave the event loop.
    */
   readonly #mapped = new Set<Ino>()
-  /** When an inode was dropped last. */
-  readonly #contended = new Map<Ino, number>()
+  readonly #dropTimes = new Map<Ino, DropTimes>()
   /** A part of what the kernel has: inodes without access control lists. */
   #bare: BareInodes | undefined
   #notifier: KernelNotifier | undefined
@@ -185,7 +193,7 @@ export class KernelCache implements CachePolicy {
     const waits: Promise<void>[] = []
     for (const ino of inos) {
       this.#drops.note(ino)
-      this.#noteContended(ino)
+      this.#noteDropTime(ino)
       for (const dropped of [this.#dropAttributes(ino), this.#pages.drop(ino)]) {
         if (dropped !== undefined) waits.push(dropped)
       }
@@ -246,7 +254,7 @@ export class KernelCache implements CachePolicy {
     const { DIRECT_IO, KEEP_CACHE } = OpenReplyFlag
     if (this.#notifier === undefined || body.op !== 'open') return DIRECT_IO
     if ((body.flags & (OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.DIRECT)) !== 0) return DIRECT_IO
-    if (this.#drops.droppedSince(nodeid, cacheMark.drops) || this.#isContended(nodeid)) {
+    if (this.#drops.droppedSince(nodeid, cacheMark.drops) || this.#wasDroppedLately(nodeid)) {
       return DIRECT_IO
     }
     return this.#isQuiet(nodeid) ? KEEP_CACHE : DIRECT_IO
@@ -408,13 +416,31 @@ export class KernelCache implements CachePolicy {
     logger.warn({ ino }, 'the kernel knows nothing of an inode it was told of')
   }
 
-  #noteContended(ino: Ino): void {
-    if (this.#contended.size >= CONTENDED_MAX) this.#contended.clear()
-    this.#contended.set(ino, this.#components.clock.monotonicMs())
+  #noteDropTime(ino: Ino): void {
+    const lastMs = this.#components.clock.monotonicMs()
+    const times = this.#dropTimes.get(ino)
+    if (times !== undefined) {
+      times.beforeMs = times.lastMs
+      times.lastMs = lastMs
+      return
+    }
+    if (this.#dropTimes.size >= CONTENDED_MAX) this.#dropTimes.clear()
+    this.#dropTimes.set(ino, { lastMs, beforeMs: Number.NEGATIVE_INFINITY })
   }
 
-  #isContended(ino: Ino): boolean {
-    const atMs = this.#contended.get(ino)
-    return atMs !== undefined && this.#components.clock.monotonicMs() - atMs < CONTENDED_MS
+  #wasDroppedLately(ino: Ino): boolean {
+    const times = this.#dropTimes.get(ino)
+    return times !== undefined && this.#isRecent(times)
+  }
+
+  /** Another member is at work in the directory, and this one as well. */
+  #isContended(directory: Ino): boolean {
+    const times = this.#dropTimes.get(directory)
+    if (times === undefined || times.lastMs - times.beforeMs >= CONTENDED_MS) return false
+    return this.#isRecent(times)
+  }
+
+  #isRecent({ lastMs }: DropTimes): boolean {
+    return this.#components.clock.monotonicMs() - lastMs < CONTENDED_MS
   }
 }

@@ -33,7 +33,8 @@ export interface KernelNamesComponents {
 
 /** The kernel counts in jiffies and rounds up. */
 export const KERNEL_CLOCK_MS = 50
-/** After all names were forgotten none are given for so long: at most two epochs a second. */
+/** So many epochs in a row, then one in each pause: no names are given meanwhile. */
+const EPOCHS_IN_A_ROW = 4
 const EPOCH_PAUSE_MS = 500
 /** While names are given, mounts below are looked for this often. */
 const LOOK_MS = 1000
@@ -66,6 +67,8 @@ export class KernelNames {
   #namesEndMs = 0
   /** No names are given before. */
   #namesPauseMs = 0
+  /** When all epochs told so far would have had their pause, one after the other. */
+  #epochsEndMs = 0
   /** Something was mounted below when it was last looked. */
   #foundBelow = false
   /** Mounts below were looked for then. */
@@ -100,7 +103,8 @@ export class KernelNames {
 
   /** Validity of a name of the directory in an answer that is written now; 0: it may not be kept. */
   give(directory: Ino): number {
-    const validMs = this.#mayGive() ? this.#components.validMs() : 0
+    const mayGive = !this.#settling.has(directory) && this.#mayGive()
+    const validMs = mayGive ? this.#components.validMs() : 0
     if (validMs === 0) return 0
     this.#named.add(directory)
     this.#givenFor(validMs)
@@ -205,7 +209,8 @@ export class KernelNames {
       const leftMs = this.#namesEndMs - nowMs + KERNEL_CLOCK_MS
       if (leftMs > 0) return new Promise((resolve) => clock.setTimer(leftMs, resolve))
     } else {
-      this.#namesPauseMs = nowMs + EPOCH_PAUSE_MS
+      this.#epochsEndMs = Math.max(this.#epochsEndMs, nowMs) + EPOCH_PAUSE_MS
+      this.#namesPauseMs = this.#epochsEndMs - (EPOCHS_IN_A_ROW - 1) * EPOCH_PAUSE_MS
       ignoreUnmounted(() => notifier.incEpochNow())
     }
     this.#listed.clear()

@@ -195,10 +195,51 @@ test('kernel cache - what was dropped while it was looked up is not cached', asy
 test('kernel cache - names of a contended directory are not cached until it is idle', async (t) => {
   const { fs, ask, cache, clock } = await world()
   await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  const nameMs = async () => validities(await ask(Opcode.LOOKUP, strings('d')))[0]
   await cache.drop([ROOT_INO])
-  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [0, 3000])
-  clock.advance(1001)
-  t.alike(validities(await ask(Opcode.LOOKUP, strings('d'))), [3000, 3000])
+  t.is(await nameMs(), 3000, 'one change by another member')
+  clock.advance(1000)
+  await cache.drop([ROOT_INO])
+  t.is(await nameMs(), 3000, 'and one a second later')
+  clock.advance(999)
+  await cache.drop([ROOT_INO])
+  t.is(await nameMs(), 0, 'two within a second')
+  clock.advance(999)
+  t.is(await nameMs(), 0)
+  clock.advance(1)
+  t.is(await nameMs(), 3000)
+})
+
+test('kernel cache - a few epochs in a row, then two a second', async (t) => {
+  const { fs, ask, cache, clock, told } = await world()
+  const inos: Ino[] = []
+  for (let i = 0; i < 8; i++) {
+    const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from(`d${i}`), 0o755)
+    await fs.mkdir(context, ino, Buffer.from('e'), 0o755)
+    inos.push(ino)
+  }
+  const nameMs = async (ino: Ino | undefined) => {
+    return validities(await ask(Opcode.LOOKUP, strings('e'), BigInt(ino ?? 0)))[0]
+  }
+  for (const ino of inos.slice(0, 4)) {
+    t.is(await nameMs(ino), 3000)
+    await cache.drop([ino])
+  }
+  t.is(told().filter((what) => what === 'epoch').length, 4)
+  for (const ino of inos.slice(4, 7)) {
+    t.is(await nameMs(ino), 0, 'nothing to forget meanwhile')
+    clock.advance(499)
+    t.is(await nameMs(ino), 0)
+    clock.advance(1)
+    t.is(await nameMs(ino), 3000)
+    await cache.drop([ino])
+  }
+  t.is(told().filter((what) => what === 'epoch').length, 3)
+  clock.advance(2000)
+  for (const ino of [inos[7], inos[0], inos[1], inos[2]]) {
+    t.is(await nameMs(ino), 3000, 'after a rest as before')
+    if (ino !== undefined) await cache.drop([ino])
+  }
 })
 
 test('kernel cache - a drop waits for an answer on its way to the kernel', async (t) => {
@@ -415,6 +456,7 @@ test('kernel cache - a listing gives all of an entry or nothing', async (t) => {
     await ask(Opcode.RELEASEDIR, closed)
     return entries.map(({ nodeid }) => nodeid)
   }
+  await cache.drop([ROOT_INO])
   await cache.drop([ROOT_INO])
   t.alike(await given(), [0, 0, 0], 'names of a contended directory are not given')
   clock.advance(1001)
