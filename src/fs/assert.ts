@@ -3,8 +3,10 @@ export class AssertionError extends Error {
   override name = 'AssertionError'
 }
 
-export function assert(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new AssertionError(message)
+/** The message is a function where making it would cost more than the condition. */
+export function assert(condition: unknown, message: string | (() => string)): asserts condition {
+  if (condition) return
+  throw new AssertionError(typeof message === 'string' ? message : message())
 }
 
 export function unreachable(value: never, message = 'unreachable'): never {

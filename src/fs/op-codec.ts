@@ -448,7 +448,10 @@ function readWrite(r: ByteReader): Op {
     end += slice.length
   }
   if (end > FILE_SIZE_MAX) r.fail('write beyond the largest file size')
-  return { type: 'write', ino, offset, slices, time: readTime(r), ...readOptionalMode(r) }
+  const time = readTime(r)
+  const { mode } = readOptionalMode(r)
+  if (mode === undefined) return { type: 'write', ino, offset, slices, time }
+  return { type: 'write', ino, offset, slices, time, mode }
 }
 
 function readPunch(r: ByteReader): Op {

@@ -32,7 +32,7 @@ function aclOf(core: Core, ino: Ino, name: Uint8Array): Acl | undefined {
   const value = core.state.xattr(ino, name)
   if (value === undefined) return undefined
   const acl = parseAcl(value)
-  assert(acl !== undefined && acl.length > 0, `inode ${ino} has a list that is not valid`)
+  assert(acl !== undefined && acl.length > 0, () => `inode ${ino} has a list that is not valid`)
   return acl
 }
 

@@ -11,7 +11,15 @@ import type { ByteRange, TokenWant } from '../ports/token-service.ts'
 import { RANGE_END } from '../ports/token-service.ts'
 import type { Ino } from '../primitives.ts'
 import type { Core } from './core.ts'
-import { exclusive, METADATA_OP_BYTES, needInode, now, underShared, underTokens } from './core.ts'
+import {
+  exclusive,
+  exclusiveRange,
+  METADATA_OP_BYTES,
+  needInode,
+  now,
+  underShared,
+  underTokens
+} from './core.ts'
 import { assertFile } from './data-ops.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
@@ -96,16 +104,13 @@ function wantsOf(
   const to = targetRange(core, ino, offset, length, kills)
   if (to === undefined) {
     const target = exclusive(ino)
-    return source === ino ? [target] : [target, { ...exclusive(source), range: from }]
+    return source === ino ? [target] : [target, exclusiveRange(source, from)]
   }
   if (source !== ino) {
-    return [
-      { ...exclusive(ino), range: to },
-      { ...exclusive(source), range: from }
-    ]
+    return [exclusiveRange(ino, to), exclusiveRange(source, from)]
   }
   const range = { start: Math.min(from.start, to.start), end: Math.max(from.end, to.end) }
-  return [{ ...exclusive(ino), range }]
+  return [exclusiveRange(ino, range)]
 }
 
 /** As for a write: undefined for the whole inode. */

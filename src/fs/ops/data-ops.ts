@@ -18,7 +18,7 @@ import type { Ino } from '../primitives.ts'
 import type { Extent } from '../state/extent-table.ts'
 import type { Inode } from '../state/inode-table.ts'
 import type { Core } from './core.ts'
-import { exclusive, needInode, now, underTokens } from './core.ts'
+import { exclusive, exclusiveRange, needInode, now, underTokens } from './core.ts'
 import { capabilityRemoval, takesPrivileges, withoutSetId } from './privileges.ts'
 
 /** Less is read slice by slice, and kept in memory. */
@@ -211,7 +211,7 @@ function submitWrite(
 ): Awaitable<number> {
   const resolve = () => {
     const range = writeRange(core, ino, offset, data.length, options)
-    return { wants: [range === undefined ? exclusive(ino) : { ...exclusive(ino), range }] }
+    return { wants: [range === undefined ? exclusive(ino) : exclusiveRange(ino, range)] }
   }
   const submitted = underTokens(core, ctx, resolve, ({ wants: [want] }) => {
     const inode = needInode(core, ino)
@@ -220,14 +220,10 @@ function submitWrite(
     assertRange(at, data.length)
     const time = now(core)
     const mode = options.killSuidGid ? withoutSetId(inode.mode) : undefined
-    const op: Op = {
-      type: 'write',
-      ino,
-      offset: at,
-      slices,
-      time,
-      ...(mode === undefined ? {} : { mode })
-    }
+    const op: Op =
+      mode === undefined
+        ? { type: 'write', ino, offset: at, slices, time }
+        : { type: 'write', ino, offset: at, slices, time, mode }
     // Each may be the last one before a crash: a changed file never has the capability left.
     const removal = capabilityRemoval(core, inode, time)
     const removed = removal === undefined ? undefined : core.opLog.submit(removal)

@@ -20,7 +20,7 @@ import type { Tables } from './tables.ts'
 
 function needFile(tables: Tables, ino: Ino): Inode {
   const inode = tables.inodes.need(ino)
-  assert(isRegular(inode.mode), `op writes to ${ino}, which is not a regular file`)
+  assert(isRegular(inode.mode), () => `op writes to ${ino}, which is not a regular file`)
   return inode
 }
 
@@ -101,13 +101,14 @@ export function applyTruncate(tables: Tables, op: TruncateOp): void {
   const inode = withPermissions(needFile(tables, op.ino), op.mode)
   assert(op.size >= 0 && op.size <= FILE_SIZE_MAX, 'size out of range')
   const lost = op.size < inode.size ? cut(tables, op.ino, op.size, inode.size) : 0
-  tables.inodes.update({
-    ...inode,
-    size: op.size,
-    bytes: inode.bytes - lost,
-    mtime: op.time,
-    ctime: op.time
-  })
+  tables.inodes.update(
+    withData(inode, {
+      size: op.size,
+      bytes: inode.bytes - lost,
+      mtime: op.time,
+      ctime: op.time
+    })
+  )
   tables.totals.dataBytes -= lost
 }
 
@@ -116,13 +117,14 @@ export function applyPunch(tables: Tables, op: PunchOp): void {
   const end = op.offset + op.length
   assert(op.offset >= 0 && op.length >= 0 && end <= FILE_SIZE_MAX, 'punch out of range')
   const lost = cut(tables, op.ino, op.offset, end)
-  tables.inodes.update({
-    ...inode,
-    size: op.extend ? Math.max(inode.size, end) : inode.size,
-    bytes: inode.bytes - lost,
-    mtime: op.time,
-    ctime: op.time
-  })
+  tables.inodes.update(
+    withData(inode, {
+      size: op.extend ? Math.max(inode.size, end) : inode.size,
+      bytes: inode.bytes - lost,
+      mtime: op.time,
+      ctime: op.time
+    })
+  )
   tables.totals.dataBytes -= lost
 }
 
@@ -154,21 +156,22 @@ export function applyClone(tables: Tables, op: CloneOp): void {
     tables.shared.enter(homeOf(op.ino, clone))
     gained += length
   }
-  tables.inodes.update({
-    ...inode,
-    size: Math.max(inode.size, end),
-    bytes: inode.bytes + gained - lost,
-    mtime: writtenAt(inode, op.time),
-    ctime: later(inode.ctime, op.time)
-  })
+  tables.inodes.update(
+    withData(inode, {
+      size: Math.max(inode.size, end),
+      bytes: inode.bytes + gained - lost,
+      mtime: writtenAt(inode, op.time),
+      ctime: later(inode.ctime, op.time)
+    })
+  )
   tables.totals.dataBytes += gained - lost
 }
 
 export function applyReap(tables: Tables, op: ReapOp): void {
   const inode = tables.inodes.need(op.ino)
-  assert(inode.nlink === 0, `reap of inode ${op.ino}, which still has links`)
+  assert(inode.nlink === 0, () => `reap of inode ${op.ino}, which still has links`)
   const lost = cut(tables, op.ino, 0, inode.size)
-  assert(lost === inode.bytes, `inode ${op.ino} counted ${inode.bytes} bytes, had ${lost}`)
+  assert(lost === inode.bytes, () => `inode ${op.ino} counted ${inode.bytes} bytes, had ${lost}`)
   tables.xattrs.deleteAll(op.ino)
   tables.inodes.delete(op.ino)
   tables.totals.inodes--

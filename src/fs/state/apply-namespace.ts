@@ -7,22 +7,22 @@ import type { Ino } from '../primitives.ts'
 import { ROOT_INO } from '../primitives.ts'
 import type { Dentry } from './dentry-table.ts'
 import type { Inode } from './inode-table.ts'
-import { DIRECTORY_SIZE_BYTES } from './inode-table.ts'
+import { DIRECTORY_SIZE_BYTES, withChanges } from './inode-table.ts'
 import { FIRST_COOKIE } from './schema.ts'
 import type { Tables } from './tables.ts'
 
 /** A directory that still has its place in the tree: entries may be made in it. */
 export function needLiveDirectory(tables: Tables, ino: Ino): Inode {
   const directory = tables.inodes.need(ino)
-  assert(isDirectory(directory.mode), `op names ${ino} as a directory, which it is not`)
-  assert(directory.nlink >= 2, `op changes removed directory ${ino}`)
+  assert(isDirectory(directory.mode), () => `op names ${ino} as a directory, which it is not`)
+  assert(directory.nlink >= 2, () => `op changes removed directory ${ino}`)
   return directory
 }
 
 export function needDentry(tables: Tables, parent: Ino, name: Uint8Array, ino: Ino): Dentry {
   const dentry = tables.dentries.get(parent, name)
-  assert(dentry !== undefined, `op names a dentry of ${parent} that does not exist`)
-  assert(dentry.ino === ino, `dentry of ${parent} is ${dentry.ino}, the op says ${ino}`)
+  assert(dentry !== undefined, () => `op names a dentry of ${parent} that does not exist`)
+  assert(dentry.ino === ino, () => `dentry of ${parent} is ${dentry.ino}, the op says ${ino}`)
   return dentry
 }
 
@@ -33,13 +33,12 @@ export function touchedDirectory(
   change: { readonly subdirectories?: number; readonly cookie?: number } = {}
 ): Inode {
   const { subdirectories = 0, cookie = 0 } = change
-  return {
-    ...directory,
+  return withChanges(directory, {
     nlink: directory.nlink + subdirectories,
     mtime: time,
     ctime: time,
     lastCookie: Math.max(directory.lastCookie, cookie)
-  }
+  })
 }
 
 export function applyCreate(tables: Tables, op: CreateOp): void {
@@ -117,7 +116,7 @@ export function applyLink(tables: Tables, op: LinkOp): void {
     type: fileType(inode.mode),
     cookie: op.cookie
   })
-  tables.inodes.update({ ...inode, nlink: inode.nlink + 1, ctime: op.time })
+  tables.inodes.update(withChanges(inode, { nlink: inode.nlink + 1, ctime: op.time }))
   tables.inodes.update(touchedDirectory(parent, op.time, { cookie: op.cookie }))
 }
 
@@ -128,7 +127,7 @@ export function applyUnlink(tables: Tables, op: UnlinkOp): void {
   assert(!isDirectory(inode.mode), 'unlink of a directory')
   assert(inode.nlink > 0, 'unlink of an orphan')
   tables.dentries.delete(op.parent, op.name)
-  tables.inodes.update({ ...inode, nlink: inode.nlink - 1, ctime: op.time })
+  tables.inodes.update(withChanges(inode, { nlink: inode.nlink - 1, ctime: op.time }))
   tables.inodes.update(touchedDirectory(parent, op.time))
 }
 
@@ -139,11 +138,14 @@ export function applyRmdir(tables: Tables, op: RmdirOp): void {
   assert(op.ino !== ROOT_INO, 'rmdir of the root')
   assertEmpty(tables, directory)
   tables.dentries.delete(op.parent, op.name)
-  tables.inodes.update({ ...directory, nlink: 0, ctime: op.time })
+  tables.inodes.update(withChanges(directory, { nlink: 0, ctime: op.time }))
   tables.inodes.update(touchedDirectory(parent, op.time, { subdirectories: -1 }))
 }
 
 export function assertEmpty(tables: Tables, directory: Inode): void {
-  assert(tables.dentries.isEmpty(directory.ino), `directory ${directory.ino} is not empty`)
-  assert(directory.nlink === 2, `empty directory ${directory.ino} has ${directory.nlink} links`)
+  assert(tables.dentries.isEmpty(directory.ino), () => `directory ${directory.ino} is not empty`)
+  assert(
+    directory.nlink === 2,
+    () => `empty directory ${directory.ino} has ${directory.nlink} links`
+  )
 }

@@ -7,6 +7,7 @@ import type { Ino } from '../primitives.ts'
 import { ROOT_INO } from '../primitives.ts'
 import { assertEmpty, needDentry, needLiveDirectory, touchedDirectory } from './apply-namespace.ts'
 import type { Inode } from './inode-table.ts'
+import { withChanges } from './inode-table.ts'
 import type { Tables } from './tables.ts'
 
 /** True when `ino` is `ancestor` or lies below it. */
@@ -16,7 +17,7 @@ export function isBelow(tables: Tables, ino: Ino, ancestor: Ino): boolean {
     if (at === ancestor) return true
     if (at === ROOT_INO) return false
     const { parent } = tables.inodes.need(at)
-    assert(parent !== 0, `inode ${at} on the way to the root is not a directory`)
+    assert(parent !== 0, () => `inode ${at} on the way to the root is not a directory`)
     at = parent
   }
 }
@@ -38,7 +39,7 @@ export function applyRename(tables: Tables, op: RenameOp): void {
     relocate(tables, replaced.ino, replacedDirectory ? op.parent : 0, op.time)
   } else if (replaced !== undefined) {
     const nlink = replacedDirectory ? 0 : replaced.nlink - 1
-    tables.inodes.update({ ...replaced, nlink, ctime: op.time })
+    tables.inodes.update(withChanges(replaced, { nlink, ctime: op.time }))
   }
   relocate(tables, moved.ino, movedDirectory ? op.newParent : 0, op.time)
   const back = op.exchange ? comes : 0
@@ -88,7 +89,7 @@ function place(tables: Tables, parent: Ino, name: Uint8Array, inode: Inode, cook
 }
 
 function relocate(tables: Tables, ino: Ino, parent: Ino | 0, time: TimeSpec): void {
-  tables.inodes.update({ ...tables.inodes.need(ino), parent, ctime: time })
+  tables.inodes.update(withChanges(tables.inodes.need(ino), { parent, ctime: time }))
 }
 
 function touch(

@@ -189,7 +189,7 @@ export class ExtentTable {
     this.#unwritten = undefined
     const { segment, offset: at, length, crc32, sha256 } = slice
     const { changes } = this.#set.run(length, segment, at, length, crc32, sha256, ino, offset)
-    assert(changes === 1, `inode ${ino} has no extent at ${offset}`)
+    assert(changes === 1, () => `inode ${ino} has no extent at ${offset}`)
   }
 
   /**

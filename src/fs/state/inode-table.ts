@@ -37,6 +37,30 @@ export function withData(
   }
 }
 
+type InodeChanges = {
+  readonly [Field in keyof Omit<Inode, 'ino' | 'rdev' | 'btime'>]?: Inode[Field] | undefined
+}
+
+/** With what another op changes; field by field for the same reason. */
+export function withChanges(inode: Inode, changes: InodeChanges): Inode {
+  return {
+    ino: inode.ino,
+    mode: changes.mode ?? inode.mode,
+    nlink: changes.nlink ?? inode.nlink,
+    uid: changes.uid ?? inode.uid,
+    gid: changes.gid ?? inode.gid,
+    rdev: inode.rdev,
+    size: changes.size ?? inode.size,
+    bytes: changes.bytes ?? inode.bytes,
+    atime: changes.atime ?? inode.atime,
+    mtime: changes.mtime ?? inode.mtime,
+    ctime: changes.ctime ?? inode.ctime,
+    btime: inode.btime,
+    parent: changes.parent ?? inode.parent,
+    lastCookie: changes.lastCookie ?? inode.lastCookie
+  }
+}
+
 export const DIRECTORY_SIZE_BYTES = 4096
 const BLOCK_BYTES = 512
 
@@ -146,7 +170,7 @@ export class InodeTable {
   /** The inode an op is about; that it exists is what every member agrees on. */
   need(ino: Ino): Inode {
     const inode = this.get(ino)
-    assert(inode !== undefined, `op names inode ${ino}, which does not exist`)
+    assert(inode !== undefined, () => `op names inode ${ino}, which does not exist`)
     return inode
   }
 
@@ -197,7 +221,7 @@ export class InodeTable {
   flush(): void {
     for (const ino of this.#changed) {
       const inode = this.#cache.get(ino)
-      assert(inode !== undefined, `changed inode ${ino} is not in the cache`)
+      assert(inode !== undefined, () => `changed inode ${ino} is not in the cache`)
       this.#write(inode)
     }
     this.#changed.clear()

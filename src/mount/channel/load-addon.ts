@@ -69,7 +69,7 @@ export interface NativeAddon {
     once: boolean
   ): number
   /** As zlib's, sooner. */
-  crc32(bytes: Uint8Array): number
+  crc32(bytes: Uint8Array, start: number): number
   /** 0; 2 when nothing was done. Throws when OpenSSL fails in the middle of it. */
   streamSeal(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
   /** 0; 1 for bytes that were not sealed so; 2 when nothing was done. */

@@ -34,7 +34,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
       startWriteBack: (fd, offset, lengthBytes) =>
         addon.syncFileRange(fd, WRITE, offset, lengthBytes),
       forgetPages: (fd, offset, lengthBytes) => addon.fadvise(fd, DONT_NEED, offset, lengthBytes),
-      crc32: (bytes) => addon.crc32(bytes),
+      crc32: (bytes, start = 0) => addon.crc32(bytes, start),
       readChecked: (fd, target, offset, { parts, once }) => {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
         return addon.readChecked(fd, target, offset, bytes, once)

@@ -34,6 +34,7 @@ import {
   isUnwatched,
   silencedByEnosys
 } from './request-traits.ts'
+import { RequestsInFlight } from './requests-in-flight.ts'
 import { serve } from './serve.ts'
 import { ServedRequest, uniqueKey } from './served-request.ts'
 import { defaultSessionLimits, negotiate, type Session, type SessionLimits } from './session.ts'
@@ -73,7 +74,7 @@ export class FuseDispatcher {
   readonly #decoder = new RequestDecoder()
   readonly #encoder = new ReplyEncoder()
   readonly #answerRoom: AnswerRoom
-  readonly #requests = new Map<number, ServedRequest>()
+  readonly #requests = new RequestsInFlight()
   readonly #admission: Admission
   readonly #interrupts: Interrupts
   /** Admitted and not begun yet: one that is served at once may make it the turn of many. */
@@ -133,7 +134,7 @@ export class FuseDispatcher {
    * begun are answered with its errno. For the isolation limit (RULES 33) and for unmounting.
    */
   endWaits(reason: FsError): void {
-    for (const request of [...this.#requests.values()]) {
+    for (const request of this.#requests.all()) {
       request.abort(reason)
       if (request.state === 'waiting' && this.#admission.remove(request)) {
         this.#answer(request, errorReply(reason.errno))
@@ -246,13 +247,13 @@ export class FuseDispatcher {
       answerRoom: this.#answerRoom
     })
     if (keep === undefined) release()
-    if (this.#requests.has(request.key)) {
+    if (this.#requests.get(request.key) !== undefined) {
       // Two answers to one unique would end a request that is not theirs.
       this.#components.logger.error({ unique: request.key }, 'request with a unique in use')
       request.releaseBuffer()
       return
     }
-    this.#requests.set(request.key, request)
+    this.#requests.add(request)
     this.#components.policy.arrived(request)
     if (isUnwatched(request.opcode)) {
       void this.#run(request, false)
@@ -416,7 +417,7 @@ export class FuseDispatcher {
   #answer(request: ServedRequest, reply: Reply): void {
     assert(request.state !== 'answered', 'a request is answered once')
     request.state = 'answered'
-    this.#requests.delete(request.key)
+    this.#requests.remove(request)
     this.#interrupts.settled(request)
     request.releaseBuffer()
     if (reply.kind === 'error') this.#failedClose(request)

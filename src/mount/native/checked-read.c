@@ -39,7 +39,7 @@ static int check_parts(const uint8_t *bytes, size_t size, const uint8_t *parts, 
     if (part.length > size - done) {
       return EINVAL;
     }
-    if (crc32_of(bytes + done, part.length) != part.crc32) {
+    if (crc32_of(0, bytes + done, part.length) != part.crc32) {
       return EBADMSG;
     }
     done += part.length;
@@ -77,16 +77,18 @@ static napi_value read_checked(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* crc32(bytes): as zlib's. */
+/* crc32(bytes, start): as zlib's. */
 static napi_value crc32_of_bytes(napi_env env, napi_callback_info info) {
-  napi_value args[1], result;
-  size_t count = 1, size;
+  napi_value args[2], result;
+  size_t count = 2, size;
+  uint32_t start;
   void *data;
   TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
   if (!arg_bytes(env, args[0], "bytes", &data, &size)) {
     return NULL;
   }
-  TRY(env, napi_create_uint32(env, crc32_of(data, size), &result));
+  TRY(env, napi_get_value_uint32(env, args[1], &start));
+  TRY(env, napi_create_uint32(env, crc32_of(start, data, size), &result));
   return result;
 }
 

@@ -99,8 +99,8 @@ static bool can_fold(void) {
 }
 #endif
 
-uint32_t crc32_of(const uint8_t *bytes, size_t size) {
-  uint32_t crc = ~0u;
+uint32_t crc32_of(uint32_t start, const uint8_t *bytes, size_t size) {
+  uint32_t crc = ~start;
 #if defined(__x86_64__)
   if (size >= FOLDED_BYTES && can_fold()) {
     size_t folded = size & ~(size_t)15;

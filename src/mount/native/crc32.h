@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint32_t crc32_of(const uint8_t *bytes, size_t size);
+/* `start`: of the bytes before these, 0 for none. */
+uint32_t crc32_of(uint32_t start, const uint8_t *bytes, size_t size);
 
 #endif

@@ -3,7 +3,6 @@
  * entry is journaled (page cache), its inline bytes go to their segment, its ops to the state; in
  * that order, so that whatever the state holds the journal can bring back.
  */
-import { crc32 } from 'node:zlib'
 import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Slice } from '../../fs/op.ts'
 import type { Timer } from '../../fs/ports/clock.ts'
@@ -35,7 +34,10 @@ const SLICE_PATIENCE_MS = 1500
 export interface IntakeComponents {
   readonly admission: Admission
   readonly journal: (entries: readonly SealedEntry[]) => void
-  readonly segments: Pick<SegmentStore, 'writeAt' | 'writeEach' | 'markUnsynced' | 'verifySha'>
+  readonly segments: Pick<
+    SegmentStore,
+    'writeAt' | 'writeEach' | 'markUnsynced' | 'verifySha' | 'crc32'
+  >
   readonly state: StateMachine
   readonly shelf: Pick<EntryShelf, 'put'>
   /** The block of an entry of this member, of any of its incarnations, stands in its log. */
@@ -74,7 +76,7 @@ export class Intake {
     const { admission, slices, logger } = this.#components
     if (!this.#open || sealed.seq <= admission.appliedOf(sealed.writer)) return
     const entry = openEntry(sealed)
-    verifyPayload(entry, sealed)
+    verifyPayload(this.#components.segments, entry, sealed)
     const result = admission.offer({ sealed: keep(sealed), entry })
     if (result === 'void') {
       const { writer, seq, epoch } = entry
@@ -289,9 +291,13 @@ export function isBare(sealed: SealedEntry, entry: Entry): boolean {
   return sealed.payload.length === 0 && entry.ops.some(isInline)
 }
 
-function verifyPayload(entry: Entry, sealed: SealedEntry): void {
+function verifyPayload(
+  segments: Pick<SegmentStore, 'crc32'>,
+  entry: Entry,
+  sealed: SealedEntry
+): void {
   for (const { slice, bytes } of inlineSlices(entry, sealed)) {
-    if (bytes.length !== slice.length || crc32(bytes) !== slice.crc32) {
+    if (bytes.length !== slice.length || segments.crc32(bytes) !== slice.crc32) {
       throw new DecodeError('inline bytes differ from their crc32')
     }
   }

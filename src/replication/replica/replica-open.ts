@@ -59,13 +59,22 @@ export async function openReplica(
     replica?.fatal(error)
   }
   const { applied } = state.position()
-  const journal = Journal.open({ dir: directory.journal, logger, onFailure: fail }, { writer })
+  const { ranges } = components
+  const journal = Journal.open(
+    {
+      dir: directory.journal,
+      logger,
+      onFailure: fail,
+      ...(ranges ? { crc32: ranges.crc32 } : {})
+    },
+    { writer }
+  )
   const segments = SegmentStore.open(
     {
       dir: directory.segments,
       logger,
       onFailure: fail,
-      ...(components.ranges ? { ranges: components.ranges } : {})
+      ...(ranges ? { ranges } : {})
     },
     { writer }
   )

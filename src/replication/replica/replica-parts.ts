@@ -465,9 +465,10 @@ export class ReplicaParts {
   }
 
   #onApplied(items: readonly Admitted[]): void {
-    const ops = items.flatMap(({ entry }) => entry.ops)
     const reaped: Ino[] = []
-    for (const op of ops) if (op.type === 'reap') reaped.push(op.ino)
+    for (const { entry } of items) {
+      for (const op of entry.ops) if (op.type === 'reap') reaped.push(op.ino)
+    }
     if (reaped.length > 0) this.#components.forgetReaped(reaped)
     this.waits.settle()
     // Nobody waits for `received` alone: it goes with the next thing said, or a little later.

@@ -12,6 +12,9 @@ export interface DiskIo {
   fdatasyncNow(fd: number): void
 }
 
+/** The sum of the bytes; `start`: of those before them. */
+export type Crc32 = (bytes: Uint8Array, start?: number) => number
+
 /** Calls on byte ranges of an open file, for which Node has no name, and the sums of such ranges. */
 export interface FileRangeCalls {
   /**
@@ -31,7 +34,7 @@ export interface FileRangeCalls {
    */
   forgetPages(fd: number, offset: number, lengthBytes: number): Promise<void>
   /** As zlib's, in a sixth of the time that some builds of it take. */
-  crc32(bytes: Uint8Array): number
+  readonly crc32: Crc32
   /**
    * Fills `target` and checks it. `parts`: length and crc32 of each part of it, one pair behind the other.
    * `once`: the page cache need not keep what was read. 0 or a positive errno: EBADMSG for other bytes

@@ -11,6 +11,7 @@ import { assert } from '../../fs/assert.ts'
 import type { Seq, WriterId } from '../../fs/primitives.ts'
 import type { SealedEntry } from '../entry.ts'
 import { ENTRY_HEAD_MAX_BYTES, ENTRY_PAYLOAD_MAX_BYTES } from '../entry.ts'
+import type { Crc32 } from './disk-io.ts'
 
 declare const brand: unique symbol
 /**
@@ -102,7 +103,12 @@ export function entryRecordBytes(entry: SealedEntry): number {
 }
 
 /** Appends the parts of an entry's record to `parts`; head and payload are not copied. */
-export function encodeEntryRecord(entry: SealedEntry, place: RecordPlace, parts: Buffer[]): void {
+export function encodeEntryRecord(
+  entry: SealedEntry,
+  place: RecordPlace,
+  parts: Buffer[],
+  sum: Crc32 = crc32
+): void {
   assert(entry.head.length <= ENTRY_HEAD_MAX_BYTES, 'entry head too long for the journal')
   assert(entry.payload.length <= ENTRY_PAYLOAD_MAX_BYTES, 'entry payload too long for the journal')
   const header = Buffer.alloc(RECORD_HEADER_BYTES)
@@ -113,23 +119,28 @@ export function encodeEntryRecord(entry: SealedEntry, place: RecordPlace, parts:
   writeNumber(header, entry.seq, 48)
   const unpadded = RECORD_HEADER_BYTES + entry.head.length + entry.payload.length
   const padding = Buffer.alloc(align(unpadded) - unpadded)
-  finishHeader(header, place, [entry.head, entry.payload, padding])
+  finishHeader(header, place, [entry.head, entry.payload, padding], sum)
   parts.push(header, entry.head, entry.payload, padding)
 }
 
 export function encodeMarkRecord(place: RecordPlace): Buffer {
   const header = Buffer.alloc(RECORD_HEADER_BYTES)
   header.writeUInt8(KIND_MARK, 8)
-  finishHeader(header, place, [])
+  finishHeader(header, place, [], crc32)
   return header
 }
 
-function finishHeader(header: Buffer, place: RecordPlace, body: readonly Buffer[]): void {
+function finishHeader(
+  header: Buffer,
+  place: RecordPlace,
+  body: readonly Buffer[],
+  sumOf: Crc32
+): void {
   RECORD_MAGIC.copy(header, 0)
   writeNumber(header, place.position, 24)
   writeNumber(header, place.synced, 32)
-  let sum = crc32(header.subarray(8), place.salt)
-  for (const part of body) sum = crc32(part, sum)
+  let sum = sumOf(header.subarray(8), place.salt)
+  for (const part of body) sum = sumOf(part, sum)
   header.writeUInt32LE(sum, 4)
 }
 

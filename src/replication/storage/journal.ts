@@ -24,7 +24,7 @@ import type { Logger } from '../../fs/ports/logger.ts'
 import type { WriterId } from '../../fs/primitives.ts'
 import type { SealedEntry } from '../entry.ts'
 import { fsyncDirectory } from './atomic-file.ts'
-import type { DiskIo } from './disk-io.ts'
+import type { Crc32, DiskIo } from './disk-io.ts'
 import { diskIo, writeFully } from './disk-io.ts'
 import { GroupSync } from './group-sync.ts'
 import { JournalFile } from './journal-file.ts'
@@ -48,6 +48,8 @@ export interface JournalComponents {
   /** Called once, when the journal fails for good: the member must leave the in-sync set. */
   readonly onFailure?: (error: StoreFailedError) => void
   readonly io?: DiskIo
+  /** zlib's unless given. */
+  readonly crc32?: Crc32
 }
 
 export interface JournalOptions {
@@ -78,6 +80,7 @@ export class Journal {
   readonly #logger: Logger
   readonly #onFailure: ((error: StoreFailedError) => void) | undefined
   readonly #io: DiskIo
+  readonly #crc32: Crc32 | undefined
   readonly #writer: WriterId
   readonly #fileMaxBytes: number
   readonly #zeros: Buffer
@@ -102,6 +105,7 @@ export class Journal {
     this.#logger = components.logger
     this.#onFailure = components.onFailure
     this.#io = components.io ?? diskIo
+    this.#crc32 = components.crc32
     this.#writer = options.writer
     this.#fileMaxBytes = options.fileMaxBytes ?? 64 * 1024 * 1024
     this.#zeros = Buffer.alloc(options.aheadBytes ?? AHEAD_BYTES)
@@ -179,7 +183,7 @@ export class Journal {
     const parts: Buffer[] = []
     let position = this.#current.end
     for (const entry of entries) {
-      encodeEntryRecord(entry, { position, synced: this.#durable, salt }, parts)
+      encodeEntryRecord(entry, { position, synced: this.#durable, salt }, parts, this.#crc32)
       position = (position + entryRecordBytes(entry)) as JournalPosition
     }
     try {

@@ -129,7 +129,10 @@ export class FramedConnection implements PeerConnection {
     assert(type >= 0 && type <= 255, 'message type is one byte')
     let sizeBytes = 1
     for (const part of parts) sizeBytes += part.length
-    assert(sizeBytes <= MESSAGE_MAX_BYTES[this.kind] + 1, `${this.kind} message too large to send`)
+    assert(
+      sizeBytes <= MESSAGE_MAX_BYTES[this.kind] + 1,
+      () => `${this.kind} message too large to send`
+    )
     const message = this.#link.stream.alloc(sizeBytes)
     message[0] = type
     let offset = 1
