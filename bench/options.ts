@@ -19,7 +19,7 @@ npm run bench -- report FILE      the tables and the chart of an earlier run, in
   --dir DIR           folder on the disk to measure, for scratch files (default: the system's)
   --json FILE         where the result goes (bench-result.json)
   --docs              also put tables and chart into docs/
-  --million           scale: also with 1,000,000 files, and a file of 10 GiB
+  --million           scale: also with 1,000,000 files, and a file of 20 GiB
 
 Workloads: ${WORKLOADS.map(({ name }) => name).join(', ')}.
 It needs root: it mounts, and makes network namespaces (ip netns) as machines.

@@ -88,6 +88,14 @@ class ScaleRun {
     await this.#add('GiB in one file', gib, costs)
   }
 
+  /** The disk of one machine need not hold all of it for each further member. */
+  async keepData(gib: number): Promise<void> {
+    const path = `${this.#volume.members[0]?.mountPath}/large`
+    const { stdout } = await run(['find', path, '-type', 'f'], { limitMs: LIMIT_MS })
+    const [file] = stdout.trim().split('\n')
+    if (file) await run(['truncate', '-s', `<${gib}G`, file], { limitMs: LIMIT_MS })
+  }
+
   async withMembers(count: number): Promise<void> {
     progress(`${count} members`)
     const begin = performance.now()
@@ -169,7 +177,8 @@ async function scaleUp(run: ScaleRun, { quick, million }: CompareOptions): Promi
     from = count
   }
   for (const count of quick ? [10, 1000] : [10, 1000, 10_000, 100_000]) await run.withEntries(count)
-  for (const gib of quick ? [1] : [1, ...(million ? [10] : [])]) await run.withData(gib)
+  for (const gib of quick ? [1] : [1, ...(million ? [20] : [])]) await run.withData(gib)
+  await run.keepData(quick ? 1 : 10)
   for (const count of quick ? [2, 3] : [2, 3, 4, 5]) await run.withMembers(count)
 }
 
