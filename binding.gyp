@@ -13,6 +13,8 @@
         "src/mount/native/errors.c",
         "src/mount/native/message.c",
         "src/mount/native/reader.c",
+        "src/mount/native/ready-attributes.c",
+        "src/mount/native/request.c",
         "src/mount/native/secret-stream.c",
         "src/mount/native/spinner.c",
         "src/mount/native/system.c"

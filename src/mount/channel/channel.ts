@@ -3,6 +3,7 @@
  * native addon (poll-driven) and the thread-pool fallback that needs no native code.
  */
 import type { BareInodes } from './bare-inodes.ts'
+import type { ReadyAttributes } from './ready-attributes.ts'
 
 export interface FuseChannelEvents {
   /**
@@ -18,6 +19,7 @@ export interface FuseChannel {
   readonly kind: 'native' | 'threadpool'
   /** Undefined where every request comes to `onRequest`. */
   readonly bareInodes?: BareInodes
+  readonly readyAttributes?: ReadyAttributes
   /** Where bytes lie in memory, behind the beginning of a page. */
   pageOffset?(bytes: Uint8Array): number
   start(events: FuseChannelEvents): void

@@ -10,7 +10,7 @@ export interface NativeReader {
 }
 
 export interface ReaderStatistics {
-  /** Handed over, and answered by the reader itself (bare-inodes.ts). */
+  /** Handed over, and answered by the reader itself (bare-inodes.ts, ready-attributes.ts). */
   readonly requests: number
   readonly answered: number
   /** Requests that came while the loop spun, and spins that ended without one. */
@@ -46,6 +46,8 @@ export interface NativeAddon {
     turn: Uint8Array,
     /** See BareInodes. */
     bare: Uint8Array,
+    /** See ReadyAttributes. */
+    ready: Uint8Array,
     onRequest: (sizeBytes: number) => NextBuffer,
     onEnd: (errno: number) => void,
     onTurnEnd: () => void

@@ -18,6 +18,7 @@ import {
 } from './channel-limits.ts'
 import type { NativeAddon, NativeReader, NextBuffer, ReaderStatistics } from './load-addon.ts'
 import { NotifyQueue } from './notify-queue.ts'
+import { ReadyAttributes } from './ready-attributes.ts'
 import { RequestPool } from './request-pool.ts'
 import { TurnEnd } from './turn-end.ts'
 
@@ -41,6 +42,7 @@ export interface NativeChannelOptions extends Partial<ChannelLimits> {
 export class NativeChannel implements FuseChannel {
   readonly kind = 'native'
   readonly bareInodes = new BareInodes()
+  readonly readyAttributes = new ReadyAttributes()
   readonly #components: NativeChannelComponents
   readonly #limits: ChannelLimits
   readonly #notifications: NotifyQueue
@@ -74,6 +76,7 @@ export class NativeChannel implements FuseChannel {
       options.spinUs ?? 50,
       turnEnd.bytes,
       this.bareInodes.bytes,
+      this.readyAttributes.bytes,
       (sizeBytes) => this.#received(sizeBytes),
       (errno) => this.#end(errno === 0 ? undefined : new ChannelError('read /dev/fuse', errno)),
       () => turnEnd.end()

@@ -7,6 +7,7 @@ import { FsError } from '../../fs/errno.ts'
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import { OpenFiles } from '../../fs/open-files.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
+import { toAttr } from '../../fs/state/inode-table.ts'
 import type { EndReason } from '../../replication/replica/membership-components.ts'
 import type { Replica } from '../../replication/replica/replica.ts'
 import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
@@ -49,7 +50,7 @@ import {
   kernelFlags,
   servingOptions
 } from './settings.ts'
-import { shownFilesystem } from './shown-filesystem.ts'
+import { shownAttr, shownFilesystem } from './shown-filesystem.ts'
 import { systemClock } from './system-clock.ts'
 import { UserError } from './user-error.ts'
 
@@ -124,6 +125,10 @@ class MountedNode implements TandemNode {
       leaseLeftMs: () => (this.#live ? this.#leaseLeftMs() : 0),
       hasSubmounts: (everywhere) => hasSubmounts(options.mountPoint, { everywhere }),
       inodeOf: (ino) => this.#incarnation?.state.inode(ino),
+      attrOf: (ino) => {
+        const inode = this.#incarnation?.state.inode(ino)
+        return inode && shownAttr(toAttr(inode), options.settings)
+      },
       isBare: (ino) => this.#incarnation?.state.isBare(ino) ?? false
     })
     this.#memoryRelief = new MemoryRelief({

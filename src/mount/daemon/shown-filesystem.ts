@@ -48,14 +48,17 @@ function withDurableNames(fs: FilesystemApi, durable: () => Promise<void>): File
   })
 }
 
+type ShownOwner = Pick<MountSettings, 'shownUid' | 'shownGid'>
+
+/** As these settings want them. */
+export function shownAttr(attr: Attr, { shownUid, shownGid }: ShownOwner): Attr {
+  if (shownUid === null && shownGid === null) return attr
+  return { ...attr, uid: shownUid ?? attr.uid, gid: shownGid ?? attr.gid }
+}
+
 /** As FUSE filesystems do it: what is shown, and so what the kernel checks; nothing stored. */
-function withOwner(
-  fs: FilesystemApi,
-  { shownUid, shownGid }: Pick<MountSettings, 'shownUid' | 'shownGid'>
-): FilesystemApi {
-  const show = (attr: Attr): Attr => {
-    return { ...attr, uid: shownUid ?? attr.uid, gid: shownGid ?? attr.gid }
-  }
+function withOwner(fs: FilesystemApi, owner: ShownOwner): FilesystemApi {
+  const show = (attr: Attr): Attr => shownAttr(attr, owner)
   const shown = async (attr: Awaitable<Attr>): Promise<Attr> => show(await attr)
   return overlay(fs, {
     lookup: async (...args) => {

@@ -18,21 +18,22 @@
  * Only for kernels with NOTIFY_INC_EPOCH; with others nothing is cached.
  */
 import { isAclName } from '../../fs/acl.ts'
-import type { TimeSpec } from '../../fs/attr.ts'
+import type { Attr, TimeSpec } from '../../fs/attr.ts'
 import type { Op } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { BareInodes } from '../channel/bare-inodes.ts'
-import type { FuseChannel } from '../channel/channel.ts'
+import type { ReadyAttributes } from '../channel/ready-attributes.ts'
 import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
 import { DropLog } from './drop-log.ts'
+import { writeAttr } from './encode.ts'
 import { KERNEL_CLOCK_MS, KernelNames } from './kernel-names.ts'
 import { KnownInodes } from './known-inodes.ts'
 import type { Listing } from './listing.ts'
 import { ignoreUnmounted, isUnmounted, KernelNotifier } from './notify.ts'
 import { PageDrops } from './page-drops.ts'
-import type { CacheMark, CachePolicy } from './policy.ts'
+import type { CacheMark, CachePolicy, PolicyChannel } from './policy.ts'
 import type { CreateReply, EntryReply, Reply } from './reply.ts'
 import type { ServedRequest } from './served-request.ts'
 import type { Session } from './session.ts'
@@ -49,6 +50,7 @@ export interface KernelCacheComponents {
   readonly hasSubmounts: (everywhere: boolean) => boolean
   /** A file as this member knows it. */
   readonly inodeOf: (ino: Ino) => { readonly size: number; readonly ctime: TimeSpec } | undefined
+  readonly attrOf: (ino: Ino) => Attr | undefined
   /** It has no extended attributes, as this member knows it. */
   readonly isBare: (ino: Ino) => boolean
 }
@@ -96,6 +98,8 @@ export class KernelCache implements CachePolicy {
   readonly #dropTimes = new Map<Ino, DropTimes>()
   /** A part of what the kernel has: inodes without access control lists. */
   #bare: BareInodes | undefined
+  /** Attributes that the channel gives when the kernel asks; they count as given. */
+  #ready: ReadyAttributes | undefined
   #notifier: KernelNotifier | undefined
   #names: KernelNames | undefined
 
@@ -104,12 +108,13 @@ export class KernelCache implements CachePolicy {
     this.#pages = new PageDrops({ invalidate: (ino) => this.#invalidatePages(ino) })
   }
 
-  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow' | 'bareInodes'>): void {
+  begin(session: Session, channel: PolicyChannel): void {
     if (!session.incEpoch) return
     const { clock, logger, hasSubmounts } = this.#components
     const notifier = new KernelNotifier(channel)
     this.#notifier = notifier
     this.#bare = channel.bareInodes
+    this.#ready = channel.readyAttributes
     const validMs = (): number => this.#validMs()
     this.#names = new KernelNames({ clock, logger, notifier, hasSubmounts, validMs })
   }
@@ -180,6 +185,7 @@ export class KernelCache implements CachePolicy {
   forgotten(ino: Ino, lookups: number): void {
     if (!this.#known.forgotten(ino, lookups)) return
     this.#bare?.remove(ino)
+    this.#ready?.remove(ino)
     this.#names?.forgotten(ino)
     this.#mapped.delete(ino)
     this.#pages.forgotten(ino)
@@ -207,6 +213,7 @@ export class KernelCache implements CachePolicy {
   async dropAll(): Promise<void> {
     this.#drops.noteAll()
     this.#bare?.clear()
+    this.#ready?.clear()
     if (this.#notifier === undefined) return
     // READs that hold pages are answered only after this: nobody waits for pages here.
     this.#pages.beginAll()
@@ -224,6 +231,7 @@ export class KernelCache implements CachePolicy {
    * all cases, is dropped; its request is answered after that.
    */
   submitted(op: Op): Promise<void> | undefined {
+    if (this.#ready !== undefined) removeTouched(this.#ready, op)
     if (op.type === 'setxattr') this.#bare?.remove(op.ino)
     if (op.type !== 'rename') return undefined
     const waits: Promise<void>[] = []
@@ -242,7 +250,9 @@ export class KernelCache implements CachePolicy {
     reply.entryValidMs = this.#nameValidMs(request)
     if (request.opcode === Opcode.LOOKUP) reply.attrValidMs = this.#attrValidMs(request, ino)
     else this.#changed(request)
-    if (reply.kind === 'create') reply.openFlags = OpenReplyFlag.DIRECT_IO
+    if (reply.kind !== 'create') return
+    reply.openFlags = OpenReplyFlag.DIRECT_IO
+    this.#makeReady(request, ino)
   }
 
   /**
@@ -317,7 +327,9 @@ export class KernelCache implements CachePolicy {
     const { clock, leaseLeftMs } = this.#components
     const validMs = leaseLeftMs() - KERNEL_CLOCK_MS
     if (validMs < VALID_MIN_MS) return 0
-    this.#bare?.answerUntil(clock.monotonicMs() + validMs)
+    const endMs = clock.monotonicMs() + validMs
+    this.#bare?.answerUntil(endMs)
+    this.#ready?.answerUntil(endMs)
     return validMs
   }
 
@@ -333,6 +345,8 @@ export class KernelCache implements CachePolicy {
       case 'rename':
         this.#dropNow(body.newParent)
         this.#dropNow(nodeid)
+        this.#makeReady(request, body.newParent)
+        this.#makeReady(request, nodeid)
         // An exchange moves names both ways.
         this.#names?.movedTo(body.newParent)
         this.#names?.movedTo(nodeid)
@@ -344,6 +358,9 @@ export class KernelCache implements CachePolicy {
       case 'link':
       case 'unlink':
       case 'rmdir':
+        this.#dropNow(nodeid)
+        this.#makeReady(request, nodeid)
+        break
       case 'setxattr':
       case 'removexattr':
       case 'fallocate':
@@ -358,6 +375,21 @@ export class KernelCache implements CachePolicy {
     }
   }
 
+  /**
+   * The kernel will ask for the attributes before it uses the inode again: what this member knows of it now
+   * is the newest, unless it was dropped since the request came, under which the inode was held.
+   */
+  #makeReady({ cacheMark }: ServedRequest, ino: Ino): void {
+    const ready = this.#ready
+    if (ready === undefined || this.#drops.droppedSince(ino, cacheMark.drops)) return
+    if (this.#names === undefined || this.#names.isSettling(ino)) return
+    const attr = this.#components.attrOf(ino)
+    // One without a name may be gone for good before the kernel lets go of it.
+    if (attr === undefined || attr.nlink === 0) return
+    if (this.#validMs() === 0 || !this.#known.giveAttributes(ino)) return
+    writeAttr(ready.bytes, attr, ready.place(ino))
+  }
+
   #dropNow(ino: Ino): void {
     this.#changes.note(ino)
     const notifier = this.#notifier
@@ -368,6 +400,7 @@ export class KernelCache implements CachePolicy {
   /** True when attributes were given since the last time. */
   #takeAttributes(ino: Ino): boolean {
     this.#bare?.remove(ino)
+    this.#ready?.remove(ino)
     return this.#known.takeAttributes(ino)
   }
 
@@ -443,4 +476,21 @@ export class KernelCache implements CachePolicy {
   #isRecent({ lastMs }: DropTimes): boolean {
     return this.#components.clock.monotonicMs() - lastMs < CONTENDED_MS
   }
+}
+
+/** What stood ready of the inodes that the op changes is not so any more; `submitted` has the replaced one. */
+function removeTouched(ready: ReadyAttributes, op: Op): void {
+  switch (op.type) {
+    case 'rename':
+      ready.remove(op.parent)
+      ready.remove(op.newParent)
+      break
+    case 'create':
+    case 'link':
+    case 'unlink':
+    case 'rmdir':
+      ready.remove(op.parent)
+      break
+  }
+  ready.remove(op.ino)
 }

@@ -15,9 +15,15 @@ export interface CacheMark {
   readonly changes: number
 }
 
+/** How the kernel is told, and what the channel answers by itself. */
+export type PolicyChannel = Pick<
+  FuseChannel,
+  'notify' | 'notifyNow' | 'bareInodes' | 'readyAttributes'
+>
+
 export interface CachePolicy {
   /** INIT was answered; nothing was asked of this policy before. */
-  begin(session: Session, channel: Pick<FuseChannel, 'notify' | 'notifyNow' | 'bareInodes'>): void
+  begin(session: Session, channel: PolicyChannel): void
   /** A request has arrived and is not served yet. */
   arrived(request: ServedRequest): void
   /** Taken when a request arrives: what is dropped after it makes the answer uncacheable. */

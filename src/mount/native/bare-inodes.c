@@ -1,21 +1,13 @@
-/* See bare-inodes.h. Layouts: include/uapi/linux/fuse.h. */
+/* See bare-inodes.h. */
 #include "bare-inodes.h"
+
+#include "request.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define OPCODE_GETXATTR 22
 #define OPCODE_LISTXATTR 23
-
-struct in_header {
-  uint32_t len;
-  uint32_t opcode;
-  uint64_t unique;
-  uint64_t nodeid;
-  uint32_t ids[4];
-};
 
 struct getxattr_in {
   uint32_t size;
@@ -23,14 +15,10 @@ struct getxattr_in {
 };
 
 struct answer {
-  uint32_t len;
-  int32_t error;
-  uint64_t unique;
+  struct out_header header;
   uint32_t list_size; /* of a list whose size alone is asked for */
   uint32_t padding;
 };
-
-#define HEADER_BYTES 16
 
 bool bare_inodes_init(struct bare_inodes *bare, void *data, size_t size) {
   size_t count = size / sizeof(double);
@@ -44,10 +32,8 @@ bool bare_inodes_init(struct bare_inodes *bare, void *data, size_t size) {
 }
 
 static bool is_known(const struct bare_inodes *bare, uint64_t nodeid) {
-  struct timespec now;
   return nodeid != 0 && bare->inodes[nodeid & bare->mask] == (double)nodeid &&
-         clock_gettime(CLOCK_BOOTTIME, &now) == 0 &&
-         (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6 < *bare->until_ms;
+         boottime_ms() < *bare->until_ms;
 }
 
 /* Other names may have to be refused, which is not decided here. */
@@ -71,18 +57,14 @@ bool bare_inodes_answer(const struct bare_inodes *bare, int fd, const void *requ
     return false;
   }
   memcpy(&asked, (const char *)request + sizeof(in), sizeof(asked));
-  struct answer answer = {.len = HEADER_BYTES, .error = 0, .unique = in.unique};
+  struct out_header header = {.len = sizeof(header), .error = 0, .unique = in.unique};
+  struct answer answer = {.header = header};
   if (in.opcode == OPCODE_LISTXATTR) {
-    answer.len = asked.size == 0 ? sizeof(answer) : HEADER_BYTES;
+    answer.header.len = asked.size == 0 ? sizeof(answer) : sizeof(header);
   } else if (is_acl_name((const char *)request + head, size - head)) {
-    answer.error = -ENODATA;
+    answer.header.error = -ENODATA;
   } else {
     return false;
   }
-  ssize_t written;
-  do {
-    written = write(fd, &answer, answer.len);
-  } while (written < 0 && errno == EINTR);
-  /* ENOENT: nobody waits for it any more. For anything else the ordinary answer finds the error. */
-  return written >= 0 || errno == ENOENT;
+  return write_answer(fd, &answer, answer.header.len);
 }

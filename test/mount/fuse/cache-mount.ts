@@ -3,6 +3,7 @@ import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'brittle'
+import type { Attr } from '../../../src/fs/attr.ts'
 import type { RequestContext } from '../../../src/fs/filesystem-api.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
@@ -37,7 +38,8 @@ export interface Mounted {
 export async function mounted(
   t: Test,
   fs: NaiveFilesystem,
-  clock = realClock()
+  clock = realClock(),
+  attrOf: (ino: Ino) => Attr | undefined = () => undefined
 ): Promise<Mounted | undefined> {
   const root = mkdtempSync(join(tmpdir(), 'tandemfs-cache-'))
   t.teardown(() => rmdirSync(root), { order: 3 })
@@ -49,6 +51,7 @@ export async function mounted(
     leaseLeftMs: () => 60_000,
     hasSubmounts: (everywhere) => hasSubmounts(root, { everywhere }),
     inodeOf: (ino) => fs.describe(ino),
+    attrOf,
     isBare: (ino) => fs.isBare(ino)
   })
   const dispatcher = new FuseDispatcher({

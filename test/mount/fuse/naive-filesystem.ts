@@ -84,6 +84,11 @@ export class NaiveFilesystem implements FilesystemApi {
     return node && { size: node.data.length, ctime: node.mtime }
   }
 
+  attr(ino: Ino): Attr | undefined {
+    const node = this.nodes.get(ino)
+    return node && this.#attr(node)
+  }
+
   isBare(ino: Ino): boolean {
     return this.nodes.get(ino)?.xattrs.size === 0
   }
