@@ -1,7 +1,7 @@
 /**
  * After the last fault: everything is healed and the members have to come together. Then, in some
- * runs, one member of the healthy cluster dies, and where a majority is left the others have to
- * serve again soon.
+ * runs, one member of the healthy cluster dies, or hears nobody any more, and where a majority is left the
+ * others have to serve again soon.
  */
 import type { MemberId } from '../../src/fs/primitives.ts'
 import { isMajority } from '../../src/replication/register/voters.ts'
@@ -17,6 +17,9 @@ const SECOND_US = 1_000_000
 export const PATIENCE_US = 120 * SECOND_US
 /** In which the others serve after the death of one. */
 const RECOVERY_US = 3 * SECOND_US
+const DEAF_US = 5 * SECOND_US
+/** Until it is known that a member hears nobody: two heartbeats, by a slow clock. */
+const NOTICED_US = 660_000
 /** A change of epoch takes so many messages and syncs one after the other, on a slow machine. */
 const SLOW_STEPS = 10
 const POLL_US = 50_000
@@ -98,8 +101,11 @@ export class Aftermath {
     if (victims.length === 0) return false
     const victim = random.pick(victims)
     const others = world.current().filter((member) => member !== victim)
-    const powerCut = parameters.powerCuts && random.chance(0.5)
-    this.#nemesis.crash(victim, powerCut, random.between(4, 5) * SECOND_US)
+    if (parameters.deafens) this.#nemesis.deafen(victim, DEAF_US)
+    else {
+      const powerCut = parameters.powerCuts && random.chance(0.5)
+      this.#nemesis.crash(victim, powerCut, random.between(4, 5) * SECOND_US)
+    }
     this.#awaitRecovery(victim, others, {
       startUs: world.scheduler.nowUs,
       served: new Set(),
@@ -193,8 +199,12 @@ export class Aftermath {
   }
 
   #recoveryUs(): number {
-    const { delayMaxUs, syncMaxUs } = this.#world.parameters
+    const { delayMaxUs, syncMaxUs, deafens } = this.#world.parameters
     const isSlow = delayMaxUs > 2000 || syncMaxUs > 20_000
-    return RECOVERY_US + (isSlow ? SLOW_STEPS * (delayMaxUs + syncMaxUs) : 0)
+    return (
+      RECOVERY_US +
+      (deafens ? NOTICED_US : 0) +
+      (isSlow ? SLOW_STEPS * (delayMaxUs + syncMaxUs) : 0)
+    )
   }
 }

@@ -5,6 +5,7 @@ import { Admission } from '../../src/replication/admission.ts'
 import { Cuts } from '../../src/replication/cuts.ts'
 import { EpochAuthority } from '../../src/replication/epoch/epoch-authority.ts'
 import type { EpochEffect } from '../../src/replication/epoch/epoch-event.ts'
+import { Hearing } from '../../src/replication/hearing.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../../src/replication/lease.ts'
 import { RegisterNode } from '../../src/replication/register/register-node.ts'
 import { LocalLog } from '../../src/replication/replica/local-log.ts'
@@ -114,6 +115,14 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
     withinSeeds: 30,
     isQuick: true,
     apply: () => swap(LeasePromises.prototype, 'isOver', () => () => true)
+  },
+  {
+    name: 'who is heard and hears nobody is promised time',
+    withinSeeds: 20,
+    isQuick: true,
+    steps: 4,
+    parameters: { killsHealthy: true, deafens: true },
+    apply: () => swap(Hearing.prototype, 'isDeaf', () => () => false)
   },
   {
     name: 'a lost member gets a lease again',

@@ -18,6 +18,8 @@ export class Nemesis {
   readonly #onDone: () => void
   /** Until when two members cannot connect. */
   readonly #cutUntilUs = new Map<string, number>()
+  /** Until when one hears nobody: a connection takes answers. */
+  readonly #deafUntilUs = new Map<SimNode, number>()
   #isAtWork = true
 
   constructor(world: ClusterWorld, onDone: () => void) {
@@ -31,8 +33,10 @@ export class Nemesis {
   }
 
   isCut(a: SimNode, b: SimNode): boolean {
+    const { nowUs } = this.#world.scheduler
+    if ([a, b].some((node) => (this.#deafUntilUs.get(node) ?? 0) > nowUs)) return true
     const until = this.#cutUntilUs.get(`${a.id}/${b.id}`) ?? 0
-    return this.#isAtWork && until > this.#world.scheduler.nowUs
+    return this.#isAtWork && until > nowUs
   }
 
   begin(steps: number): void {
@@ -58,6 +62,15 @@ export class Nemesis {
     const silent = powerCut && world.random.chance(0.5)
     if (!silent) world.disconnectAll(node.id)
     this.#bootAfter(node, spanUs)
+  }
+
+  /** It is heard by the others and hears nobody. */
+  deafen(node: SimNode, spanUs: number): void {
+    const world = this.#world
+    world.note(`${node.id}: hears nobody for ${spanUs}`)
+    world.count('deafened')
+    this.#deafUntilUs.set(node, world.scheduler.nowUs + spanUs)
+    for (const other of world.nodes()) if (other !== node) this.#stall(other.id, node.id, spanUs)
   }
 
   #bootAfter(node: SimNode, spanUs: number): void {

@@ -55,6 +55,8 @@ export function drawClusterParameters(random: Random) {
     favourite: undefined as FavouriteFault | undefined,
     /** In the end one member of the healthy cluster dies. */
     killsHealthy: random.chance(0.5),
+    /** It is not killed: it is heard, and hears nobody. */
+    deafens: false,
     /** It comes back on a disk that stands still. */
     returnsSlowly: random.chance(0.3)
   }

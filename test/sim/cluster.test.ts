@@ -14,6 +14,8 @@ const REGRESSION_SEEDS = [
 ]
 const REGRESSION_STEPS = 20
 const MUTANT_STEPS = 12
+const DEAF_SEEDS = isSoak ? 500 : 20
+const DEAF_STEPS = 4
 /** What some seed has to have seen, or the simulation has become too tame. */
 const EXPECTED = [
   ...['epochs', 'reads', 'syncs', 'largeWrites', 'voided'],
@@ -44,6 +46,19 @@ test('cluster simulation - seeds that failed once', { timeout: 120_000 }, async 
     const result = await runCluster(seed, REGRESSION_STEPS)
     t.absent(result instanceof Error ? result.message : undefined, `seed ${seed}`)
   }
+})
+
+test('cluster simulation - who hears nobody holds up the others hardly longer than the dead', {
+  timeout: PATIENCE_MS
+}, async (t) => {
+  let deafened = 0
+  for (let seed = FIRST; seed < FIRST + DEAF_SEEDS; seed++) {
+    const parameters = { killsHealthy: true, deafens: true }
+    const result = await runCluster(seed, DEAF_STEPS, { parameters })
+    if (result instanceof Error) t.fail(`seed ${seed} steps ${DEAF_STEPS}: ${result.message}`)
+    else deafened += result.counters['deafened'] ?? 0
+  }
+  t.ok(deafened > DEAF_SEEDS / 2)
 })
 
 test('cluster simulation - the same seed does the same', { timeout: 120_000 }, async (t) => {

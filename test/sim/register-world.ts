@@ -39,6 +39,7 @@ const SECOND_US = 1_000_000
 const EVENTS_MAX = 200_000
 /** After the last fault somebody must lead within this, and records must be chosen. */
 const PATIENCE_US = 20 * SECOND_US
+const DEAF_US = SECOND_US / 4
 const FIRST = 1 as MemberId
 /** For many changes of the lead in little time. */
 export const QUICK_LEASE: LeaseOptions = { leaseMs: 450, marginMs: 50, heartbeatMs: 75 }
@@ -56,7 +57,9 @@ function drawParameters(random: Random) {
     driftMax: random.pick([0.001, 0.09]),
     dieAtSave: random.pick([0, 0.02, 0.1]),
     /** That a process is killed with what it has just said on its way. */
-    dieAfterMessage: random.pick([0, 0.01, 0.05])
+    dieAfterMessage: random.pick([0, 0.01, 0.05]),
+    /** That a voter takes a leader for deaf, right or wrong, for a while each. */
+    takenForDeaf: 0
   }
 }
 
@@ -196,6 +199,7 @@ export class RegisterWorld {
         clock: process.clock(),
         random: () => random.share(),
         logger: this.#logger(node.id),
+        isDeaf: (leader) => this.#isTakenForDeaf(node.id, leader),
         mayCampaign: () => !isWitness && node.record.inSync.includes(node.id),
         onChosen: (record) => this.#learn(node, process, record),
         onElected: () => {
@@ -381,6 +385,15 @@ export class RegisterWorld {
       return
     }
     this.scheduler.after(SECOND_US / 4, () => this.#awaitProgress(endUs, epoch))
+  }
+
+  #isTakenForDeaf(voter: MemberId, leader: MemberId): boolean {
+    const { takenForDeaf } = this.parameters
+    if (takenForDeaf === 0 || this.#faultsLeft === 0) return false
+    const span = Math.floor(this.scheduler.nowUs / DEAF_US)
+    const isDeaf = new Random(span * 64 + voter * 8 + leader).chance(takenForDeaf)
+    if (isDeaf) this.#count('takenForDeaf')
+    return isDeaf
   }
 
   #logger(id: MemberId): Logger {

@@ -28,6 +28,18 @@ test(`register simulation - ${SEEDS} seeds keep every promise`, { timeout: PATIE
   }
 })
 
+test('register simulation - voters that take leaders for deaf, right or wrong', {
+  timeout: PATIENCE_MS
+}, (t) => {
+  let taken = 0
+  for (let seed = FIRST; seed < FIRST + SEEDS / 5; seed++) {
+    const result = runRegister(seed, STEPS, { takenForDeaf: 0.5 })
+    if (result instanceof Error) t.fail(`seed ${seed} steps ${STEPS}: ${result.message}`)
+    else taken += result.counters['takenForDeaf'] ?? 0
+  }
+  t.ok(taken > SEEDS, 'it happened')
+})
+
 test('register simulation - the same seed does the same', { timeout: 60_000 }, (t) => {
   for (let seed = 1; seed <= 5; seed++) {
     const first = runRegister(seed, STEPS)

@@ -4,6 +4,12 @@
  *
  * A record that this member has accepted from a proposer whose own voter has accepted it before is
  * known to be chosen here when the two make a majority: no further message is waited for.
+ *
+ * A leader that is heard and does not hear this member (hearing.ts) gets no more time from its voter: its
+ * questions stay unanswered. What was promised stands. A question or its answer may get lost at any time, so nothing
+ * that is safe depends on that; and the answer would not have come in time to be of use. A leader that is
+ * deaf to a majority could not use its lead, and the others wait for it hardly longer than for a dead one;
+ * one that hears a majority keeps it.
  */
 import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
@@ -40,6 +46,8 @@ export interface RegisterComponents {
   /** 0 <= x < 1. */
   readonly random: () => number
   readonly logger: Logger
+  /** It is heard and does not hear this one. */
+  readonly isDeaf: (member: MemberId) => boolean
   /** This member may lead and nobody else's lease holds here. */
   readonly mayCampaign: () => boolean
   /** Accepted durably by a majority. */
@@ -172,7 +180,8 @@ export class RegisterNode {
   }
 
   #onRequest(from: MemberId, request: VoterRequest): void {
-    const { record, saveVoter, links, self, onChosen } = this.#components
+    const { record, saveVoter, links, self, onChosen, isDeaf } = this.#components
+    if (request.type === 'renew' && isDeaf(from)) return
     const known = record()
     const answer = this.#voter.on(from, request, known.epoch, this.#nowMs())
     if (answer.save) {

@@ -28,8 +28,6 @@ const JOINER_PAUSE_MS = 5000
 /** A live member may take so long to connect to a new leader before it counts as lost. */
 const RECONNECT_MS = 500
 const REMIND_MS = 1000
-/** For how many heartbeats a member that did not hear the leader's is still promised time. */
-const HEARTBEATS_MISSED = 2
 
 export type SelfSeal = Omit<SealMessage, 'type' | 'ballot'>
 
@@ -38,6 +36,8 @@ export interface LeaderComponents {
   readonly epochs: EpochAuthority
   readonly promises: LeasePromises
   readonly links: Pick<PeerLinks, 'sendControl'>
+  /** It is heard and does not hear this one. */
+  readonly isDeaf: (member: MemberId) => boolean
   readonly clock: Clock
   readonly logger: Logger
   /** The newest record hands the lead to this member, and nobody can have led in between. */
@@ -111,27 +111,21 @@ export class LeaderDuties {
 
   /** Grants or renews the lease of a live member. */
   heartbeat(from: MemberId, message: HeartbeatMessage): void {
-    const { epochs, promises, links, clock, ownsUpToNotes, leaseLeftMs } = this.#components
+    const { epochs, promises, links, clock, ownsUpToNotes, isDeaf, leaseLeftMs } = this.#components
     const { record } = epochs
     const nowMs = clock.monotonicMs()
     this.step({ type: 'passed', member: from, epoch: message.checkpointEpoch })
     const isLive = record.live.some((w) => memberOf(w) === from)
     if (!isLive || message.epoch !== record.epoch || epochs.isLost(from)) return
     if (!this.#mayServe || record.authority !== this.#components.self) return
-    if (!ownsUpToNotes(from, nowMs) || this.#isDeaf(message)) return
+    // Who cannot use a lease gets none: were it promised time until its connection is cut, the others
+    // would wait twice as long as for one that is dead.
+    if (!ownsUpToNotes(from, nowMs) || isDeaf(from)) return
     const leaseMs = Math.floor(Math.min(this.#options.leaseMs, leaseLeftMs()))
     if (leaseMs <= 0) return
     promises.promise(from, nowMs, leaseMs)
     const { sentMs } = message
     links.sendControl(from, { type: 'lease', epoch: record.epoch, sentMs, leaseMs })
-  }
-
-  /**
-   * A member that is heard and does not hear cannot use a lease. Were it promised time until its
-   * connection is cut, the others would wait twice as long as for one that is dead.
-   */
-  #isDeaf({ stamp }: HeartbeatMessage): boolean {
-    return stamp.heldUs > HEARTBEATS_MISSED * this.#options.heartbeatMs * 1000
   }
 
   join(member: MemberId, want: 'live' | 'in-sync' | 'unsealed'): void {

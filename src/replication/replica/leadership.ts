@@ -24,6 +24,7 @@ export interface LeadershipComponents
     | 'coreKey'
     | 'links'
     | 'promises'
+    | 'isDeaf'
     | 'clock'
     | 'logger'
     | 'held'

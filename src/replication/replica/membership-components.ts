@@ -42,6 +42,8 @@ export interface MembershipComponents {
     | 'resign'
     | 'connected'
   >
+  /** It is heard and does not hear this one. */
+  readonly isDeaf: (member: MemberId) => boolean
   /** What this member holds, before the replay already. */
   readonly held: () => Vector
   /** It has nothing at all of what the record says there is. */

@@ -483,9 +483,10 @@ export class Membership {
 
   #tick(): void {
     const { clock, catchUp, register, onBeat } = this.#components
+    // Before the question for the lead: it says whom this member hears.
+    this.#heartbeats.beat()
     register.beat()
     if (this.#phase === 'ended') return
-    this.#heartbeats.beat()
     this.#duties?.tick()
     if (this.#isReadyToJoin()) this.#wishes.askToJoin()
     this.#askToUnseal()

@@ -9,6 +9,7 @@ import { memberOf } from '../../fs/primitives.ts'
 import type { Admitted } from '../admission.ts'
 import { Admission } from '../admission.ts'
 import { BeatClock } from '../beat-clock.ts'
+import { Hearing } from '../hearing.ts'
 import { LEASE_DEFAULTS, Lease, LeasePromises } from '../lease.ts'
 import type { LockNode } from '../lock/lock-node.ts'
 import type { EpochRecord, MemberInfo } from '../record.ts'
@@ -60,6 +61,7 @@ export class ReplicaParts {
   readonly peers: Peers
   readonly recent = new RecentEntries({ bytesMax: RECENT_BYTES_MAX })
   readonly roundTrips: RoundTrips
+  readonly #hearing = new Hearing(LEASE_DEFAULTS)
   readonly admission: Admission
   readonly waits: AppliedWaits
   readonly inos: InodeNumbers
@@ -329,6 +331,7 @@ export class ReplicaParts {
         clock,
         random,
         logger,
+        isDeaf: (member) => this.#hearing.isDeaf(member),
         mayCampaign: () => this.membership.mayCampaign(),
         onChosen: (record) => this.membership.onChosen(record),
         onElected: () => this.membership.onElected(),
@@ -356,6 +359,7 @@ export class ReplicaParts {
         lease: new Lease(leaseOptions),
         promises: new LeasePromises(leaseOptions),
         register: this.register,
+        isDeaf: (member) => this.#hearing.isDeaf(member),
         held,
         heartbeat: (to) => this.#heartbeat(to),
         saveRecord: this.#ports.saveRecord,
@@ -431,6 +435,7 @@ export class ReplicaParts {
       locks: this.locks,
       survey: this.survey,
       roundTrips: this.roundTrips,
+      hearing: this.#hearing,
       logger: this.#components.logger,
       noteTraffic: this.#components.noteTraffic,
       onHeartbeat: (from, message) => {

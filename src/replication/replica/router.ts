@@ -5,6 +5,7 @@ import { DecodeError } from '../../fs/byte-codec.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
 import { memberOf } from '../../fs/primitives.ts'
+import type { Hearing } from '../hearing.ts'
 import type { LockNode } from '../lock/lock-node.ts'
 import { decodeBulk, decodeControl } from '../message-codec.ts'
 import type {
@@ -40,6 +41,7 @@ export interface RouterComponents {
   readonly locks: LockNode
   readonly survey: LockSurvey
   readonly roundTrips: RoundTrips
+  readonly hearing: Hearing
   readonly logger: Logger
   readonly noteTraffic: (sizeBytes: number) => void
   readonly onHeartbeat: (from: MemberId, message: HeartbeatMessage) => void
@@ -139,6 +141,7 @@ export class Router implements ConnectionHandlers {
         break
       case 'heartbeat':
         this.#components.roundTrips.heard(from, message.stamp)
+        this.#components.hearing.heard(from, message.stamp)
         this.#components.onHeartbeat(from, message)
         membership.onHeartbeat(from, message)
         break

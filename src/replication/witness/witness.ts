@@ -9,6 +9,7 @@ import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Epoch, MemberId } from '../../fs/primitives.ts'
 import { Beat } from '../beat.ts'
+import { Hearing } from '../hearing.ts'
 import type { LeaseOptions } from '../lease.ts'
 import { decodeControl } from '../message-codec.ts'
 import type { ControlMessage, RecordMessage } from '../messages.ts'
@@ -48,6 +49,7 @@ export class Witness implements ConnectionHandlers {
   readonly #connections: ReplicaConnections
   readonly #heardMs = new Map<MemberId, number>()
   readonly #roundTrips: RoundTrips
+  readonly #hearing: Hearing
   #record: EpochRecord
   readonly #beat: Beat
 
@@ -58,6 +60,7 @@ export class Witness implements ConnectionHandlers {
     this.#record = record
     this.#peers = new Peers({ clock, noteTraffic: () => {} })
     this.#roundTrips = new RoundTrips({ clock })
+    this.#hearing = new Hearing(options)
     this.#register = new RegisterNode(
       {
         self,
@@ -69,6 +72,7 @@ export class Witness implements ConnectionHandlers {
         clock,
         random,
         logger,
+        isDeaf: (member) => this.#hearing.isDeaf(member),
         mayCampaign: () => false,
         // Who is removed stops: the leader has to hear the answer first, and says so itself then.
         onChosen: (news) => {
@@ -147,6 +151,7 @@ export class Witness implements ConnectionHandlers {
     switch (message.type) {
       case 'heartbeat':
         this.#roundTrips.heard(from, message.stamp)
+        this.#hearing.heard(from, message.stamp)
         if (from === this.#record.authority) this.#beat.follow()
         break
       case 'record':

@@ -100,6 +100,7 @@ class Desk {
         clock: this.clock,
         random: () => 0.5,
         logger: this.logger,
+        isDeaf: () => false,
         mayCampaign: () => this.membership.mayCampaign(),
         onChosen: (chosen) => this.membership.onChosen(chosen),
         onElected: () => this.membership.onElected(),
@@ -118,6 +119,7 @@ class Desk {
         catchUp: catchUp as unknown as CatchUp,
         admission,
         register,
+        isDeaf: () => false,
         lacksState: () => this.lacksState,
         fetchState: () => {
           this.fetches++
