@@ -10,6 +10,7 @@
         "src/mount/native/crc32.c",
         "src/mount/native/datagram.c",
         "src/mount/native/device-mount.c",
+        "src/mount/native/digests.c",
         "src/mount/native/errors.c",
         "src/mount/native/message.c",
         "src/mount/native/reader.c",

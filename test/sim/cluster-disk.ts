@@ -25,7 +25,11 @@ import type { JournalPosition } from '../../src/replication/storage/journal-reco
 import type { ReplayedEntry } from '../../src/replication/storage/journal-scan.ts'
 import type { EntryPart } from '../../src/replication/storage/open-entry.ts'
 import { joinParts } from '../../src/replication/storage/open-entry.ts'
-import type { PlacedBytes, SliceState } from '../../src/replication/storage/segment-store.ts'
+import type {
+  LargeAppend,
+  PlacedBytes,
+  SliceState
+} from '../../src/replication/storage/segment-store.ts'
 import type { Vector } from '../../src/replication/vector.ts'
 import type { SimProcess } from './cluster-faults.ts'
 import type { Image } from './cluster-state.ts'
@@ -281,6 +285,11 @@ export class ToySegments implements ReplicaSegments {
   constructor(user: DiskUser, writer: WriterId) {
     this.#user = user
     this.#current = makeSegmentId(writer, 0)
+  }
+
+  appendLarge(data: Uint8Array): LargeAppend {
+    const slices = this.append(data)
+    return { places: slices, slices: Promise.resolve(slices) }
   }
 
   append(data: Uint8Array): readonly Slice[] {

@@ -35,6 +35,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
         addon.syncFileRange(fd, WRITE, offset, lengthBytes),
       forgetPages: (fd, offset, lengthBytes) => addon.fadvise(fd, DONT_NEED, offset, lengthBytes),
       crc32: (bytes, start = 0) => addon.crc32(bytes, start),
+      sha256Each: (bytes, partBytes) => addon.sha256Each(bytes, partBytes),
       readChecked: (fd, target, offset, { parts, once }) => {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
         return addon.readChecked(fd, target, offset, bytes, once)

@@ -9,7 +9,8 @@ bool export_function(napi_env env, napi_value exports, const char *name, napi_ca
 
 NAPI_MODULE_INIT() {
   if (!export_checked_read(env, exports) || !export_datagram(env, exports) ||
-      !export_device_mount(env, exports) || !export_message(env, exports) ||
+      !export_device_mount(env, exports) || !export_digests(env, exports) ||
+      !export_message(env, exports) ||
       !export_reader(env, exports) || !export_secret_stream(env, exports) ||
       !export_system(env, exports)) {
     throw_failed(env, "fuse_addon: registration");

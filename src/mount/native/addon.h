@@ -57,6 +57,7 @@ napi_value async_call_start(napi_env env, struct async_call *call);
 bool export_function(napi_env env, napi_value exports, const char *name, napi_callback callback);
 bool export_checked_read(napi_env env, napi_value exports);
 bool export_datagram(napi_env env, napi_value exports);
+bool export_digests(napi_env env, napi_value exports);
 bool export_device_mount(napi_env env, napi_value exports);
 bool export_message(napi_env env, napi_value exports);
 bool export_reader(napi_env env, napi_value exports);

@@ -31,6 +31,7 @@ export type ReplicaOpenEntry = Pick<OpenEntryFile, 'put' | 'close'>
 export type ReplicaSegments = Pick<
   SegmentStore,
   | 'append'
+  | 'appendLarge'
   | 'writeAt'
   | 'writeEach'
   | 'readSync'

@@ -21,7 +21,7 @@ import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
 import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import type { SliceFetch, SlicePush, SliceReply } from '../messages.ts'
-import type { SegmentStore } from '../storage/segment-store.ts'
+import type { LargeAppend, SegmentStore } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
 import type { FetchOutcome, HadIt, SliceFetchesOptions } from './slice-fetches.ts'
 import { keyOf, SliceFetches } from './slice-fetches.ts'
@@ -29,7 +29,14 @@ import { keyOf, SliceFetches } from './slice-fetches.ts'
 export interface SlicesComponents {
   readonly segments: Pick<
     SegmentStore,
-    'append' | 'writeAt' | 'readSync' | 'readRun' | 'readBytes' | 'verifySha' | 'crc32'
+    | 'append'
+    | 'appendLarge'
+    | 'writeAt'
+    | 'readSync'
+    | 'readRun'
+    | 'readBytes'
+    | 'verifySha'
+    | 'crc32'
   >
   readonly links: PeerLinks
   readonly clock: Clock
@@ -105,9 +112,11 @@ export class Slices implements SliceStore {
 
   append(data: Uint8Array): readonly Slice[] | Promise<readonly Slice[]> {
     const { segments } = this.#components
-    let slices: readonly Slice[]
     try {
-      slices = segments.append(data)
+      if (data.length <= INLINE_MAX_BYTES) return segments.append(data)
+      const { places, slices } = segments.appendLarge(data)
+      for (const { segment } of places) this.#unjournaled.add(segment)
+      return Promise.all([slices, this.#push(places, data)]).then(([stored]) => stored)
     } catch (error) {
       const code = errorCode(error)
       if (code === 'ENOSPC' || code === 'EDQUOT') {
@@ -115,24 +124,19 @@ export class Slices implements SliceStore {
       }
       throw error
     }
-    if (data.length <= INLINE_MAX_BYTES) return slices
-    for (const slice of slices) this.#unjournaled.add(slice.segment)
-    return this.#push(slices, data)
   }
 
-  async #push(slices: readonly Slice[], data: Uint8Array): Promise<readonly Slice[]> {
+  async #push(places: LargeAppend['places'], data: Uint8Array): Promise<void> {
     const { links } = this.#components
     let from = 0
-    for (const slice of slices) {
-      const bytes = Buffer.from(data.buffer, data.byteOffset + from, slice.length)
-      from += slice.length
+    for (const { segment, offset, length } of places) {
+      const bytes = Buffer.from(data.buffer, data.byteOffset + from, length)
+      from += length
       for (const member of links.bulkConnected()) {
-        const { segment, offset } = slice
         for (let wait = links.bulkReady(member); wait; wait = links.bulkReady(member)) await wait
         links.sendBulk(member, { type: 'slice', segment, offset, data: bytes })
       }
     }
-    return slices
   }
 
   read(

@@ -36,6 +36,11 @@ export interface FileRangeCalls {
   /** As zlib's, in a sixth of the time that some builds of it take. */
   readonly crc32: Crc32
   /**
+   * Off the event loop: the sha256 of each part of `partBytes`, the last of what is left, one behind the other. The
+   * bytes must stay what they are until then.
+   */
+  sha256Each(bytes: Uint8Array, partBytes: number): Promise<Buffer>
+  /**
    * Fills `target` and checks it. `parts`: length and crc32 of each part of it, one pair behind the other.
    * `once`: the page cache need not keep what was read. 0 or a positive errno: EBADMSG for other bytes
    * than those, ENODATA when the file ends before.

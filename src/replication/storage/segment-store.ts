@@ -25,6 +25,7 @@ import { SegmentFiles } from './segment-files.ts'
 import { DamagedFileError, StoreFailedError, systemCode } from './storage-errors.ts'
 import { WriteBack } from './write-back.ts'
 
+const SHA256_BYTES = 32
 const FILE_NAME = /^(\d{1,16})\.seg$/
 
 export interface SegmentStoreComponents {
@@ -69,6 +70,12 @@ export interface FreeSpace {
 export interface PlacedBytes {
   readonly slice: Pick<Slice, 'segment' | 'offset'>
   readonly bytes: Buffer
+}
+
+/** A large write in the page cache: where it stands, and its slices when all their sums are made. */
+export interface LargeAppend {
+  readonly places: readonly Pick<Slice, 'segment' | 'offset' | 'length'>[]
+  readonly slices: Promise<readonly Slice[]>
 }
 
 export class SegmentStore {
@@ -126,11 +133,31 @@ export class SegmentStore {
    * page cache on return. Throws ENOSPC, EIO or StoreFailedError; nothing counts as appended then.
    */
   append(data: Uint8Array): readonly Slice[] {
+    return this.#appendParts(data, (bytes) => this.#appendSlice(bytes, sha256(bytes)))
+  }
+
+  /**
+   * As `append`; the sha256 sums are made beside what the caller does meanwhile, on another processor. `data` must
+   * stay what it is until the slices are there.
+   */
+  appendLarge(data: Uint8Array): LargeAppend {
+    const sums = this.#ranges?.sha256Each(data, SLICE_MAX_BYTES)
+    if (sums === undefined) {
+      const slices = this.append(data)
+      return { places: slices, slices: Promise.resolve(slices) }
+    }
+    // The bytes are the caller's again when this throws: only the sums are wrong then, and nobody asks.
+    sums.catch(() => {})
+    const places = this.#appendParts(data, (bytes) => this.#appendSlice(bytes, NO_SUM))
+    return { places, slices: sums.then((all) => places.map((place, i) => withSum(place, all, i))) }
+  }
+
+  #appendParts(data: Uint8Array, appendOne: (bytes: Uint8Array) => Slice): readonly Slice[] {
     const slices: Slice[] = []
     const before = { current: this.#current, offset: this.#offset }
     try {
       for (let from = 0; from < data.length; from += SLICE_MAX_BYTES) {
-        slices.push(this.#appendSlice(data.subarray(from, from + SLICE_MAX_BYTES)))
+        slices.push(appendOne(data.subarray(from, from + SLICE_MAX_BYTES)))
       }
     } catch (error) {
       // Within the same segment the space is used again; a segment begun meanwhile stays.
@@ -353,13 +380,13 @@ export class SegmentStore {
     }
   }
 
-  #appendSlice(bytes: Uint8Array): Slice {
+  #appendSlice(bytes: Uint8Array, sum256: Buffer): Slice {
     const segment = this.#segmentWithRoom(bytes.length)
     const offset = this.#offset
     this.#write(segment, offset, bytes)
     this.#offset += bytes.length
     const sum = this.crc32(bytes)
-    return { segment, offset, length: bytes.length, crc32: sum, sha256: sha256(bytes) }
+    return { segment, offset, length: bytes.length, crc32: sum, sha256: sum256 }
   }
 
   #write(segment: SegmentId, offset: number, bytes: Uint8Array): void {
@@ -423,6 +450,13 @@ export class SegmentStore {
       offset + length <= SEGMENT_MAX_BYTES
     if (!sound) throw new RangeError(`segment ${segment}: no place at ${offset} + ${length}`)
   }
+}
+
+const NO_SUM = Buffer.alloc(0)
+
+function withSum(slice: Slice, sums: Buffer, index: number): Slice {
+  const at = index * SHA256_BYTES
+  return { ...slice, sha256: Buffer.from(sums.subarray(at, at + SHA256_BYTES)) }
 }
 
 /** The sha256 of a slice's bytes. */

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -90,6 +90,24 @@ test('range calls - bytes are read with the sums of their parts checked, as zlib
   t.is(readChecked(fd, target.subarray(3), 3, how(false)), 22, 'EINVAL: more room than parts')
   t.is(readChecked(fd, room.subarray(1), 3, how(false)), 22, 'EINVAL: less room than parts')
   t.is(readChecked(-1, room, 3, how(true)), 9, 'EBADF')
+})
+
+test('range calls - the sha256 of each part of a buffer', async (t) => {
+  const data = randomBytes(100_000)
+  for (const [size, part] of [
+    [1, 4096],
+    [4096, 4096],
+    [100_000, 30_000],
+    [90_000, 30_000]
+  ] as const) {
+    const bytes = data.subarray(0, size)
+    const parts: Buffer[] = []
+    for (let at = 0; at < size; at += part)
+      parts.push(hash('sha256', bytes.subarray(at, at + part), 'buffer'))
+    t.ok(Buffer.concat(parts).equals(await rangesOrFail().sha256Each(bytes, part)))
+  }
+  const nothing = await failure(() => rangesOrFail().sha256Each(data.subarray(0, 0), 10))
+  t.is(codeOf(nothing), 'ERR_OUT_OF_RANGE')
 })
 
 test('range calls - a bad descriptor is reported', async (t) => {

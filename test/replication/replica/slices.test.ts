@@ -16,7 +16,7 @@ import type { Entry } from '../../../src/replication/entry.ts'
 import type { BulkMessage } from '../../../src/replication/messages.ts'
 import type { SlicesOptions } from '../../../src/replication/replica/slices.ts'
 import { SLICES_DEFAULTS, Slices } from '../../../src/replication/replica/slices.ts'
-import type { SliceState } from '../../../src/replication/storage/segment-store.ts'
+import type { LargeAppend, SliceState } from '../../../src/replication/storage/segment-store.ts'
 import { sha256, sliceMatches } from '../../../src/replication/storage/segment-store.ts'
 import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
 
@@ -53,6 +53,11 @@ class MemorySegments {
   readonly places = new Map<string, Buffer>()
   failure: Error | undefined
   #end = 0
+
+  appendLarge(data: Uint8Array): LargeAppend {
+    const slices = this.append(data)
+    return { places: slices, slices: Promise.resolve(slices) }
+  }
 
   append(data: Uint8Array): readonly Slice[] {
     if (this.failure) throw this.failure

@@ -7,6 +7,8 @@ import type { Slice } from '../../../src/fs/op.ts'
 import { SLICE_MAX_BYTES } from '../../../src/fs/op.ts'
 import type { SegmentId, WriterId } from '../../../src/fs/primitives.ts'
 import { makeSegmentId, writerOfSegment } from '../../../src/fs/primitives.ts'
+import { loadAddon } from '../../../src/mount/channel/load-addon.ts'
+import { nativeSystemCalls } from '../../../src/mount/channel/system-calls.ts'
 import { SEGMENT_MAX_BYTES } from '../../../src/replication/entry.ts'
 import type { DiskIo, FileRangeCalls } from '../../../src/replication/storage/disk-io.ts'
 import { diskIo } from '../../../src/replication/storage/disk-io.ts'
@@ -77,6 +79,28 @@ test('append - cuts into slices that come back, whole and in parts', async (t) =
   }
   t.is(store.append(Buffer.alloc(0)).length, 0)
   await store.close()
+})
+
+test('append - the sums of a large write are made off the event loop, or without the call at once', async (t) => {
+  const { addon } = loadAddon()
+  const { ranges } = addon ? nativeSystemCalls(addon) : { ranges: undefined }
+  if (ranges === undefined) throw new Error('the native addon is needed here')
+  for (const calls of [{ ranges }, {}]) {
+    const store = openStore(await t.tmp(), calls)
+    const data = randomBytes(3 * SLICE_MAX_BYTES + 77)
+    const { places, slices } = store.appendLarge(data)
+    const stored = await slices
+    t.ok(places.every(({ offset }, i) => offset === stored[i]?.offset))
+    let at = 0
+    for (const slice of stored) {
+      t.ok(sliceMatches(slice, data.subarray(at, at + slice.length)))
+      at += slice.length
+    }
+    t.is(at, data.length)
+    const back = readBack(store, stored)
+    t.ok(Buffer.isBuffer(back) && back.equals(data))
+    await store.close()
+  }
 })
 
 test('append - goes on in the next segment when one is full', async (t) => {
@@ -321,6 +345,7 @@ test('runs - read in one call, and only when all of it is sound', async (t) => {
     punchHole: async () => {},
     startWriteBack: async () => {},
     forgetPages: async () => {},
+    sha256Each: async () => Buffer.alloc(0),
     readChecked: (_fd, _target, offset, { parts, once }) => {
       asked.push([offset, [...parts], once])
       return errno
@@ -355,7 +380,8 @@ test('punch - through the given call', async (t) => {
     punchHole: async (_fd, offset, length) => void punched.push([offset, length]),
     readChecked: () => 0,
     startWriteBack: async () => {},
-    forgetPages: async () => {}
+    forgetPages: async () => {},
+    sha256Each: async () => Buffer.alloc(0)
   }
   const store = openStore(dir, { ranges })
   const slice = only(store.append(randomBytes(10_000)))

@@ -25,6 +25,7 @@ async function openStore(t: Test) {
     crc32,
     punchHole: async () => {},
     readChecked: () => 0,
+    sha256Each: async () => Buffer.alloc(0),
     forgetPages: async (_fd, offset, lengthBytes) => {
       forgotten.push([offset / MIB, (offset + lengthBytes) / MIB])
     },

@@ -1,0 +1,110 @@
+/* The sha256 of each part of a buffer, on the thread pool, while the event loop does something else with the bytes. */
+#include "addon.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#define SHA256_BYTES 32
+
+struct digests {
+  napi_async_work work;
+  napi_deferred deferred;
+  napi_ref bytes_ref;
+  const uint8_t *bytes;
+  size_t size;
+  size_t part_size;
+  uint8_t *sums;
+  size_t sums_size;
+  bool failed;
+};
+
+static void digests_free(napi_env env, struct digests *digests) {
+  if (digests->bytes_ref != NULL) {
+    napi_delete_reference(env, digests->bytes_ref);
+  }
+  if (digests->work != NULL) {
+    napi_delete_async_work(env, digests->work);
+  }
+  free(digests->sums);
+  free(digests);
+}
+
+static void execute(napi_env env, void *data) {
+  (void)env;
+  struct digests *digests = data;
+  uint8_t *sum = digests->sums;
+  for (size_t at = 0; at < digests->size; at += digests->part_size) {
+    size_t left = digests->size - at;
+    size_t size = left < digests->part_size ? left : digests->part_size;
+    if (EVP_Digest(digests->bytes + at, size, sum, NULL, EVP_sha256(), NULL) != 1) {
+      digests->failed = true;
+      return;
+    }
+    sum += SHA256_BYTES;
+  }
+}
+
+static void complete(napi_env env, napi_status status, void *data) {
+  struct digests *digests = data;
+  napi_value value;
+  if (status == napi_ok && !digests->failed &&
+      napi_create_buffer_copy(env, digests->sums_size, digests->sums, NULL, &value) == napi_ok) {
+    napi_resolve_deferred(env, digests->deferred, value);
+  } else {
+    value = make_error(env, EIO, "sha256");
+    if (value != NULL) {
+      napi_reject_deferred(env, digests->deferred, value);
+    }
+  }
+  digests_free(env, digests);
+}
+
+/*
+ * sha256Each(bytes, partBytes): a promise of the sums of its parts, one behind the other; the last part may be shorter.
+ * The bytes must stay what they are until then; their memory is held.
+ */
+static napi_value sha256_each(napi_env env, napi_callback_info info) {
+  napi_value args[2], promise, name;
+  size_t count = 2, size;
+  int part_size;
+  void *bytes;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_bytes(env, args[0], "bytes", &bytes, &size) ||
+      !arg_int(env, args[1], "partBytes", &part_size)) {
+    return NULL;
+  }
+  if (size == 0 || part_size <= 0) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "sha256Each: nothing to digest");
+    return NULL;
+  }
+  struct digests *digests = calloc(1, sizeof(*digests));
+  size_t parts = (size + (size_t)part_size - 1) / (size_t)part_size;
+  uint8_t *sums = calloc(parts, SHA256_BYTES);
+  if (digests == NULL || sums == NULL) {
+    free(digests);
+    free(sums);
+    throw_errno(env, ENOMEM, "sha256");
+    return NULL;
+  }
+  digests->bytes = bytes;
+  digests->size = size;
+  digests->part_size = (size_t)part_size;
+  digests->sums = sums;
+  digests->sums_size = parts * SHA256_BYTES;
+  if (napi_create_reference(env, args[0], 1, &digests->bytes_ref) != napi_ok ||
+      napi_create_string_utf8(env, "tandemfs", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_promise(env, &digests->deferred, &promise) != napi_ok ||
+      napi_create_async_work(env, NULL, name, execute, complete, digests, &digests->work) !=
+          napi_ok ||
+      napi_queue_async_work(env, digests->work) != napi_ok) {
+    throw_failed(env, "sha256");
+    digests_free(env, digests);
+    return NULL;
+  }
+  return promise;
+}
+
+bool export_digests(napi_env env, napi_value exports) {
+  return export_function(env, exports, "sha256Each", sha256_each);
+}
