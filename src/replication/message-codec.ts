@@ -10,6 +10,7 @@ import { readVector, writeVector } from './entry-codec.ts'
 import type { MemberChange } from './epoch/member-change.ts'
 import { readLockRows, writeLockRows } from './lock/lock-row-codec.ts'
 import type { BulkMessage, ControlMessage, HeartbeatMessage } from './messages.ts'
+import { PUSH_MAX_BYTES } from './messages.ts'
 import { readRecord, shaped } from './record-reader.ts'
 import type { Ballot } from './register/ballot.ts'
 import { formatRecord, parseMemberChange, RECORD_TEXT_MAX_BYTES } from './volume/record-codec.ts'
@@ -344,7 +345,7 @@ export function encodeBulk(message: BulkMessage): WireMessage {
 type BulkDecoder = (r: ByteReader) => BulkMessage
 
 const bulkDecoders: Readonly<Record<number, BulkDecoder>> = {
-  [Bulk.slice]: (r) => ({ type: 'slice', ...readPlace(r), data: readData(r, SLICE_MAX_BYTES) }),
+  [Bulk.slice]: (r) => ({ type: 'slice', ...readPlace(r), data: readData(r, PUSH_MAX_BYTES) }),
   [Bulk['fetch-slice']]: (r) => ({
     type: 'fetch-slice',
     ...readPlace(r),

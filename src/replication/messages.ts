@@ -3,6 +3,7 @@
  * bulk messages carry file data and never stand in front of a control message.
  */
 
+import { SLICE_MAX_BYTES } from '../fs/op.ts'
 import type { LockRow } from '../fs/ports/lock-service.ts'
 import type { Epoch, Ino, MemberId, SegmentId, Seq, WriterId } from '../fs/primitives.ts'
 import type { SealedEntry } from './entry.ts'
@@ -219,6 +220,11 @@ export type ControlMessage =
   | OrphanAnswerMessage
 
 /** Bytes of a slice, sent ahead of the entry that names it. */
+/** Most whole slices of one push; what is left of its write, less than a slice, may come with them. */
+const PUSH_SLICES_MAX = 4
+export const PUSH_MAX_BYTES = (PUSH_SLICES_MAX + 1) * SLICE_MAX_BYTES - 1
+
+/** Slices behind each other in a segment: each SLICE_MAX_BYTES long but for the last. */
 export interface SlicePush {
   readonly type: 'slice'
   readonly segment: SegmentId

@@ -16,6 +16,7 @@ import {
   STATE_PART_MAX_BYTES
 } from '../../src/replication/message-codec.ts'
 import type { BulkMessage, ControlMessage, StatePart } from '../../src/replication/messages.ts'
+import { PUSH_MAX_BYTES } from '../../src/replication/messages.ts'
 import type { EpochRecord } from '../../src/replication/record.ts'
 import type { Ballot } from '../../src/replication/register/ballot.ts'
 import type { Vector } from '../../src/replication/vector.ts'
@@ -310,8 +311,10 @@ test('message codec - counts and lengths are bounded', (t) => {
   }
   const place = { segment: SEGMENT, offset: 0 }
   const data = Buffer.alloc(SLICE_MAX_BYTES + 1)
+  const largest = encodeBulk({ type: 'slice', ...place, data: Buffer.alloc(PUSH_MAX_BYTES) })
+  t.is(decodeBulk(largest.type, bodyOf(largest)).type, 'slice')
   const bulk: readonly BulkMessage[] = [
-    { type: 'slice', ...place, data },
+    { type: 'slice', ...place, data: Buffer.alloc(PUSH_MAX_BYTES + 1) },
     { type: 'slice-reply', ...place, length: data.length, data },
     { type: 'slice-reply', ...place, length: 2, data: Buffer.alloc(1) },
     { type: 'fetch-slice', ...place, length: SLICE_MAX_BYTES + 1 },

@@ -12,7 +12,7 @@
  */
 import { FsError } from '../../fs/errno.ts'
 import type { Slice } from '../../fs/op.ts'
-import { INLINE_MAX_BYTES } from '../../fs/op.ts'
+import { INLINE_MAX_BYTES, SLICE_MAX_BYTES } from '../../fs/op.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { SliceStore } from '../../fs/ports/slice-store.ts'
@@ -21,6 +21,7 @@ import { memberOf, writerOfSegment } from '../../fs/primitives.ts'
 import type { Entry } from '../entry.ts'
 import { isInline } from '../entry.ts'
 import type { SliceFetch, SlicePush, SliceReply } from '../messages.ts'
+import { PUSH_MAX_BYTES } from '../messages.ts'
 import type { LargeAppend, SegmentStore } from '../storage/segment-store.ts'
 import type { PeerLinks } from './peer-links.ts'
 import type { FetchOutcome, HadIt, SliceFetchesOptions } from './slice-fetches.ts'
@@ -129,7 +130,7 @@ export class Slices implements SliceStore {
   async #push(places: LargeAppend['places'], data: Uint8Array): Promise<void> {
     const { links } = this.#components
     let from = 0
-    for (const { segment, offset, length } of places) {
+    for (const { segment, offset, length } of pushes(places)) {
       const bytes = Buffer.from(data.buffer, data.byteOffset + from, length)
       from += length
       for (const member of links.bulkConnected()) {
@@ -268,19 +269,29 @@ export class Slices implements SliceStore {
       this.#components.logger.warn({ from, segment }, 'slice of a foreign segment refused')
       return
     }
-    this.#store(segment, offset, data, this.#components.segments.crc32(data))
+    if (!this.#write(segment, offset, data)) return
+    for (let from = 0; from < data.length; from += SLICE_MAX_BYTES) {
+      const bytes = data.subarray(from, from + SLICE_MAX_BYTES)
+      this.#noteArrived(`${segment}:${offset + from}`, this.#components.segments.crc32(bytes))
+    }
+    this.#components.onArrived()
   }
 
   #store(segment: SegmentId, offset: number, data: Uint8Array, crc: number): boolean {
+    if (!this.#write(segment, offset, data)) return false
+    this.#noteArrived(`${segment}:${offset}`, crc)
+    this.#components.onArrived()
+    return true
+  }
+
+  #write(segment: SegmentId, offset: number, data: Uint8Array): boolean {
     try {
       this.#components.segments.writeAt(segment, offset, data)
+      return true
     } catch (error) {
       this.#components.logger.error({ segment, offset, error }, 'slice could not be stored')
       return false
     }
-    this.#noteArrived(`${segment}:${offset}`, crc)
-    this.#components.onArrived()
-    return true
   }
 
   #noteArrived(key: string, crc: number): void {
@@ -307,6 +318,23 @@ export class Slices implements SliceStore {
       this.#serving--
     }
   }
+}
+
+/** Slices behind each other leave together: a message costs both ends nearly the same whatever it holds. */
+function* pushes(places: LargeAppend['places']): Generator<LargeAppend['places'][number]> {
+  let push: LargeAppend['places'][number] | undefined
+  for (const place of places) {
+    const { segment, offset, length } = push ?? place
+    const follows =
+      push !== undefined && segment === place.segment && offset + length === place.offset
+    if (follows && length + place.length <= PUSH_MAX_BYTES) {
+      push = { segment, offset, length: length + place.length }
+    } else {
+      if (push !== undefined) yield push
+      push = place
+    }
+  }
+  if (push !== undefined) yield push
 }
 
 /** Slices of an entry whose bytes do not come with it. */

@@ -133,7 +133,7 @@ export class SegmentStore {
    * page cache on return. Throws ENOSPC, EIO or StoreFailedError; nothing counts as appended then.
    */
   append(data: Uint8Array): readonly Slice[] {
-    return this.#appendParts(data, (bytes) => this.#appendSlice(bytes, sha256(bytes)))
+    return this.#appendParts(data, sha256)
   }
 
   /**
@@ -148,16 +148,18 @@ export class SegmentStore {
     }
     // The bytes are the caller's again when this throws: only the sums are wrong then, and nobody asks.
     sums.catch(() => {})
-    const places = this.#appendParts(data, (bytes) => this.#appendSlice(bytes, NO_SUM))
+    const places = this.#appendParts(data, () => NO_SUM)
     return { places, slices: sums.then((all) => places.map((place, i) => withSum(place, all, i))) }
   }
 
-  #appendParts(data: Uint8Array, appendOne: (bytes: Uint8Array) => Slice): readonly Slice[] {
+  #appendParts(data: Uint8Array, sumOf: (bytes: Uint8Array) => Buffer): readonly Slice[] {
     const slices: Slice[] = []
     const before = { current: this.#current, offset: this.#offset }
     try {
-      for (let from = 0; from < data.length; from += SLICE_MAX_BYTES) {
-        slices.push(appendOne(data.subarray(from, from + SLICE_MAX_BYTES)))
+      for (let from = 0; from < data.length; ) {
+        const run = data.subarray(from, from + this.#roomFor(data.length - from))
+        slices.push(...this.#appendRun(run, sumOf))
+        from += run.length
       }
     } catch (error) {
       // Within the same segment the space is used again; a segment begun meanwhile stays.
@@ -380,13 +382,26 @@ export class SegmentStore {
     }
   }
 
-  #appendSlice(bytes: Uint8Array, sum256: Buffer): Slice {
-    const segment = this.#segmentWithRoom(bytes.length)
-    const offset = this.#offset
-    this.#write(segment, offset, bytes)
-    this.#offset += bytes.length
-    const sum = this.crc32(bytes)
-    return { segment, offset, length: bytes.length, crc32: sum, sha256: sum256 }
+  /** How many of `length` bytes the next run takes: all, or the whole slices for which the segment has room. */
+  #roomFor(length: number): number {
+    this.#segmentWithRoom(Math.min(length, SLICE_MAX_BYTES))
+    const room = this.#segmentMaxBytes - this.#offset
+    return length <= room ? length : room - (room % SLICE_MAX_BYTES)
+  }
+
+  /** Slices behind each other, written in one call. */
+  #appendRun(run: Uint8Array, sumOf: (bytes: Uint8Array) => Buffer): Slice[] {
+    const segment = this.#segmentWithRoom(run.length)
+    const start = this.#offset
+    this.#write(segment, start, run)
+    this.#offset += run.length
+    const slices: Slice[] = []
+    for (let from = 0; from < run.length; from += SLICE_MAX_BYTES) {
+      const bytes = run.subarray(from, from + SLICE_MAX_BYTES)
+      const sums = { crc32: this.crc32(bytes), sha256: sumOf(bytes) }
+      slices.push({ segment, offset: start + from, length: bytes.length, ...sums })
+    }
+    return slices
   }
 
   #write(segment: SegmentId, offset: number, bytes: Uint8Array): void {

@@ -4,7 +4,7 @@
  * The dialer sends nothing else before the acceptance. Fixed sizes, nothing to allocate for.
  */
 
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 export const VOLUME_ID_BYTES = 16
 
 /** What a connection is for: messages, bulk data, hypercore replication, or asking to join. */

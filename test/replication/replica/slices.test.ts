@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import test from 'brittle'
 import { FsError } from '../../../src/fs/errno.ts'
 import type { Op, Slice } from '../../../src/fs/op.ts'
-import { INLINE_MAX_BYTES } from '../../../src/fs/op.ts'
+import { INLINE_MAX_BYTES, SLICE_MAX_BYTES } from '../../../src/fs/op.ts'
 import type {
   Epoch,
   Incarnation,
@@ -11,13 +12,17 @@ import type {
   SegmentId,
   Seq
 } from '../../../src/fs/primitives.ts'
-import { makeSegmentId, makeWriterId } from '../../../src/fs/primitives.ts'
+import { makeSegmentId, makeWriterId, writerOfSegment } from '../../../src/fs/primitives.ts'
 import type { Entry } from '../../../src/replication/entry.ts'
 import type { BulkMessage } from '../../../src/replication/messages.ts'
 import type { SlicesOptions } from '../../../src/replication/replica/slices.ts'
 import { SLICES_DEFAULTS, Slices } from '../../../src/replication/replica/slices.ts'
 import type { LargeAppend, SliceState } from '../../../src/replication/storage/segment-store.ts'
-import { sha256, sliceMatches } from '../../../src/replication/storage/segment-store.ts'
+import {
+  SegmentStore,
+  sha256,
+  sliceMatches
+} from '../../../src/replication/storage/segment-store.ts'
 import { HandClock, NotedLinks, NotedLogger, settle } from './support.ts'
 
 const A = 1 as MemberId
@@ -171,6 +176,33 @@ test('slices - large data is pushed ahead, small data is not', async (t) => {
   links.drain()
   await done
   t.alike(toOf(links.takeBulk()), ['slice 2', 'slice 3'])
+})
+
+test('slices - slices behind each other are pushed together, and each is held', async (t) => {
+  const writer = make({}, [B])
+  const receiver = make({}, [A])
+  const store = SegmentStore.open(
+    { dir: await t.tmp(), logger: new NotedLogger() },
+    { writer: writerOfSegment(OF_B), segmentMaxBytes: 6 * SLICE_MAX_BYTES }
+  )
+  writer.segments.appendLarge = (data) => store.appendLarge(data)
+  const data = randomBytes(10 * SLICE_MAX_BYTES + 5000)
+  const slices = await writer.slices.append(data)
+  t.is(slices.length, 11)
+  const entry = entryOf(...slices)
+  const lengths: number[] = []
+  for (const { message } of writer.links.takeBulk()) {
+    if (message.type !== 'slice') throw new Error(`a ${message.type} instead of a push`)
+    t.absent(receiver.slices.holds(entry, false))
+    lengths.push(message.data.length)
+    receiver.slices.onBulk(B, message)
+  }
+  const parts = [4, 2, 4].map((count) => count * SLICE_MAX_BYTES)
+  t.alike(lengths, [...parts.slice(0, 2), (parts[2] ?? 0) + 5000], 'a segment ends between')
+  t.ok(receiver.slices.holds(entry, false))
+  const pushed = [...receiver.segments.places.values()]
+  t.ok(Buffer.concat(pushed).equals(data))
+  await store.close()
 })
 
 test('slices - a full disk is ENOSPC, anything else stays what it is', async (t) => {
