@@ -44,16 +44,16 @@ test('address - a listener on all interfaces is reachable at concrete addresses'
 })
 
 test('preamble - golden bytes', (t) => {
-  t.is(encodePreamble('control', VOLUME_ID).toString('hex'), `746466730201${VOLUME_ID}`)
-  t.is(encodePreamble('join', VOLUME_ID).toString('hex'), `746466730204${VOLUME_ID}`)
-  t.is(encodeAnswer('accepted').toString('hex'), '746466730200')
-  t.is(encodeAnswer('duplicate').toString('hex'), '746466730205')
+  t.is(encodePreamble('control', VOLUME_ID).toString('hex'), `746466730301${VOLUME_ID}`)
+  t.is(encodePreamble('join', VOLUME_ID).toString('hex'), `746466730304${VOLUME_ID}`)
+  t.is(encodeAnswer('accepted').toString('hex'), '746466730300')
+  t.is(encodeAnswer('duplicate').toString('hex'), '746466730305')
 })
 
 test('preamble - every kind and answer comes back, nothing else is taken', (t) => {
   for (const kind of CONNECTION_KINDS) {
     t.alike(decodePreamble(encodePreamble(kind, VOLUME_ID)), {
-      version: 2,
+      version: 3,
       kind,
       volumeId: VOLUME_ID
     })
