@@ -20,7 +20,7 @@ const BLOCK_BYTES = 4096
 /** Each of a few writers goes on in one segment. */
 const RUNS_MAX = 16
 /** The end of a stream stays in the page cache: a file of that size is likely to be read soon, and the disk needs time. */
-const KEPT_BYTES = 16 * 1024 * 1024
+const KEPT_BYTES = 8 * 1024 * 1024
 /** The filesystem below has no such call. */
 const UNSUPPORTED: ReadonlySet<string | undefined> = new Set(['ENOSYS', 'EOPNOTSUPP', 'EINVAL'])
 
@@ -29,7 +29,7 @@ interface Range {
   readonly to: number
 }
 
-/** Bytes written behind each other whose writing to the disk nobody asked for yet. */
+/** Bytes written behind each other, but for gaps of less than a block, whose writing to the disk nobody asked for yet. */
 interface Run {
   from: number
   to: number
@@ -57,9 +57,10 @@ export class WriteBack {
   /** Bytes stand in the page cache. */
   written(segment: SegmentId, offset: number, lengthBytes: number): void {
     if (this.#unsupported) return
-    const run = this.#runOf(segment, offset)
+    const run = this.#runOf(segment, offset, lengthBytes)
+    if (offset < run.to) return
     run.to = offset + lengthBytes
-    if (lengthBytes < SLICE_MAX_BYTES) run.isStream = false
+    if (lengthBytes < SLICE_MAX_BYTES && lengthBytes >= BLOCK_BYTES) run.isStream = false
     if (run.to - run.from < RUN_BYTES || this.#running !== undefined) return
     const begun = { from: run.from, to: run.to - (run.to % BLOCK_BYTES) }
     if (run.isStream) run.written.push(begun)
@@ -73,9 +74,17 @@ export class WriteBack {
     await this.#running
   }
 
-  #runOf(segment: SegmentId, offset: number): Run {
+  /**
+   * The run that these bytes continue. A program whose buffer does not begin at a page of memory writes less than
+   * a block behind each MiB by itself, and other members get that in another way, sooner or later: it may be missing, and
+   * when it comes it changes nothing.
+   */
+  #runOf(segment: SegmentId, offset: number, lengthBytes: number): Run {
     const known = this.#runs.get(segment)
-    if (known?.to === offset) return known
+    if (known !== undefined) {
+      const gap = offset - known.to
+      if (gap >= 0 ? gap < BLOCK_BYTES : lengthBytes < BLOCK_BYTES) return known
+    }
     const run = { from: offset, to: offset, isStream: true, written: [] }
     this.#runs.delete(segment)
     this.#runs.set(segment, run)

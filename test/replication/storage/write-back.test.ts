@@ -132,9 +132,9 @@ test('write-back - what a stream has left behind on the disk is let go of, its e
       await turn()
     }
   }
-  await stream(0, 16)
+  await stream(0, 8)
   t.alike(forgotten, [], 'a file of this size is kept whole')
-  await stream(16, 28)
+  await stream(8, 20)
   const ranges = [
     [0, 4],
     [4, 8],
@@ -160,8 +160,28 @@ test('write-back - a piece with small writes in it stays in the page cache', asy
   const ranges = [
     [0, 4],
     [8, 12],
-    [12, 16]
+    [12, 16],
+    [16, 20],
+    [20, 24]
   ]
   t.alike(forgotten, ranges)
   await store.close()
+})
+
+test('write-back - less than a block behind each MiB may come by itself, later, or not at all', async (t) => {
+  for (const comes of ['in turn', 'later', 'never'] as const) {
+    const { store, begun, forgotten } = await openStore(t)
+    for (let mib = 0; mib < 28; mib++) {
+      if (mib > 0 && comes === 'in turn') store.writeAt(OTHER, mib * MIB - 16, randomBytes(16))
+      store.writeAt(OTHER, mib * MIB, randomBytes(MIB - 16))
+      if (mib > 0 && comes === 'later') store.writeAt(OTHER, mib * MIB - 16, randomBytes(16))
+      await turn()
+      begun.at(-1)?.end()
+      await turn()
+    }
+    t.is(begun.length, 6, comes)
+    t.is(forgotten.length, 4, comes)
+    for (const { lengthBytes } of begun) t.ok(lengthBytes >= 4 * MIB && lengthBytes <= 5 * MIB)
+    await store.close()
+  }
 })
