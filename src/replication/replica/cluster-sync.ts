@@ -1,6 +1,9 @@
 /**
  * fsync across the cluster: asks the members of the in-sync set whose acknowledgement is missing,
  * makes what others ask for durable here, and says so (RULES 2, 3).
+ *
+ * In rounds: whoever syncs while the files are synced here for a round is in the next one. Its entry is closed and its
+ * question asked when it begins, so that all in it share both.
  */
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { MemberId } from '../../fs/primitives.ts'
@@ -30,10 +33,18 @@ export interface ClusterSyncComponents {
   readonly logger: Logger
 }
 
+interface Round {
+  readonly done: Promise<void>
+  readonly resolve: () => void
+  readonly reject: (reason: unknown) => void
+}
+
 export class ClusterSync {
   readonly #components: ClusterSyncComponents
-  /** What the question at the end of this turn is about; the last of a turn covers those before it. */
-  #asking: Vector | undefined
+  /** The round that has not begun. */
+  #next: Round | undefined
+  /** The files are being synced here for a round. */
+  #isSyncing = false
   #stopped = false
 
   constructor(components: ClusterSyncComponents) {
@@ -41,13 +52,12 @@ export class ClusterSync {
   }
 
   /** See `OpLog.durable`. */
-  async sync(): Promise<void> {
-    const { flushOwn, durability, localSync } = this.#components
-    flushOwn()
-    const vector = this.#liveApplied()
-    const covered = durability.wait(vector)
-    this.#askSoon(vector)
-    await Promise.all([localSync.sync(), covered])
+  sync(): Promise<void> {
+    if (this.#next === undefined) {
+      this.#next = newRound()
+      if (!this.#isSyncing) this.#beginSoon()
+    }
+    return this.#next.done
   }
 
   /** Asks again while somebody waits: a question may be lost with its connection. */
@@ -82,16 +92,28 @@ export class ClusterSync {
     this.#stopped = true
   }
 
-  /** One question for all who sync in one turn. */
-  #askSoon(vector: Vector): void {
-    const isAsking = this.#asking !== undefined
-    this.#asking = vector
-    if (isAsking) return
+  /** With all who sync in this turn. */
+  #beginSoon(): void {
     this.#components.defer(() => {
-      const asking = this.#asking
-      this.#asking = undefined
-      if (asking !== undefined && !this.#stopped) this.#ask(asking)
+      const round = this.#next
+      this.#next = undefined
+      if (round !== undefined) this.#run().then(round.resolve, round.reject)
     })
+  }
+
+  async #run(): Promise<void> {
+    const { flushOwn, durability, localSync } = this.#components
+    flushOwn()
+    const vector = this.#liveApplied()
+    const covered = durability.wait(vector)
+    if (!this.#stopped) this.#ask(vector)
+    this.#isSyncing = true
+    const over = (): void => {
+      this.#isSyncing = false
+      if (this.#next !== undefined) this.#beginSoon()
+    }
+    localSync.syncFiles().then(over, over)
+    await Promise.all([localSync.sync(), covered])
   }
 
   #ask(vector: Vector): void {
@@ -104,4 +126,14 @@ export class ClusterSync {
   #liveApplied(): Vector {
     return liveVector(this.#components.record(), this.#components.applied())
   }
+}
+
+function newRound(): Round {
+  let resolve = (): void => {}
+  let reject = (_reason: unknown): void => {}
+  const done = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  return { done, resolve, reject }
 }

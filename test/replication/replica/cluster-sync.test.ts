@@ -26,14 +26,19 @@ function open() {
   const sent: [MemberId, ControlMessage][] = []
   const told: { soon: MemberId[]; later: MemberId[] } = { soon: [], later: [] }
   const durability = new Durability([SELF, OTHER])
+  const failing = { flush: false }
+  const files = new Files()
   const sync = new ClusterSync({
     self: SELF,
     record: () => record,
     applied: () => applied,
-    flushOwn: () => applied.set(own, ((applied.get(own) ?? 0) + 1) as Seq),
+    flushOwn: () => {
+      if (failing.flush) throw new Error('no entry')
+      applied.set(own, ((applied.get(own) ?? 0) + 1) as Seq)
+    },
     peers: { sendControl: (to, message) => sent.push([to, message]) > 0 },
     durability,
-    localSync: { sync: async () => new Map(applied) } as never,
+    localSync: { sync: () => files.sync(), syncFiles: () => files.sync() } as never,
     acknowledgements: {
       soon: (members: Iterable<MemberId>) => told.soon.push(...members),
       later: (members: Iterable<MemberId>) => told.later.push(...members)
@@ -48,37 +53,125 @@ function open() {
   const endTurn = () => {
     for (const work of turn.splice(0)) work()
   }
-  return { sync, durability, own, sent, told, endTurn }
+  /** Up to which own entry the other member was asked since the last call. */
+  const asked = () =>
+    sent.splice(0).map(([to, message]) => {
+      if (to !== OTHER || message.type !== 'sync') throw new Error('not asked of the other member')
+      return message.vector.get(own)
+    })
+  const settle = () => new Promise<void>((resolve) => setImmediate(resolve))
+  return { sync, durability, own, told, endTurn, asked, files, failing, settle }
 }
 
-test('cluster sync - all that sync in one turn ask once, for what the last of them needs', async (t) => {
-  const { sync, durability, own, sent, endTurn } = open()
+/** The files of this member, synced when the test says so. */
+class Files {
+  #run: PromiseWithResolvers<Vector> | undefined
+
+  get running(): boolean {
+    return this.#run !== undefined
+  }
+
+  sync(): Promise<Vector> {
+    this.#run ??= withResolvers()
+    return this.#run.promise
+  }
+
+  end(): void {
+    this.#run?.resolve(new Map())
+    this.#run = undefined
+  }
+
+  fail(error: Error): void {
+    this.#run?.reject(error)
+    this.#run = undefined
+  }
+}
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
+function withResolvers<T>(): PromiseWithResolvers<T> {
+  let resolve: (value: T) => void = () => {}
+  let reject: (reason: unknown) => void = () => {}
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  return { promise, resolve, reject }
+}
+
+test('cluster sync - all that sync in one turn share an entry and a question', async (t) => {
+  const { sync, durability, own, asked, files, endTurn } = open()
   const both = [sync.sync(), sync.sync()]
-  t.alike(sent, [])
+  t.alike(asked(), [])
   endTurn()
-  const asked = sent.map(([to, message]) => [
-    to,
-    message.type === 'sync' && message.vector.get(own)
-  ])
-  t.alike(asked, [[OTHER, 2]])
-  const vector: Vector = new Map([[own, 2 as Seq]])
-  sync.onDurable(vector)
-  durability.acknowledged(OTHER, vector)
+  t.alike(asked(), [1])
+  files.end()
+  sync.onDurable(new Map([[own, 1 as Seq]]))
+  durability.acknowledged(OTHER, new Map([[own, 1 as Seq]]))
   await Promise.all(both)
-  const later = sync.sync()
+})
+
+test('cluster sync - who syncs while the files are synced is in the next round', async (t) => {
+  const { sync, durability, own, asked, files, endTurn, settle } = open()
+  const first = sync.sync()
   endTurn()
-  t.is(sent.length, 2, 'the next turn asks again')
-  sync.onDurable(new Map([[own, 3 as Seq]]))
-  durability.acknowledged(OTHER, new Map([[own, 3 as Seq]]))
-  await later
+  const others = [sync.sync(), sync.sync()]
+  endTurn()
+  await settle()
+  t.alike(asked(), [1], 'not while they are')
+  durability.acknowledged(OTHER, new Map([[own, 2 as Seq]]))
+  files.end()
+  await settle()
+  t.alike(asked(), [], 'a turn later')
+  others.push(sync.sync())
+  endTurn()
+  t.is(files.running, true)
+  sync.onDurable(new Map([[own, 1 as Seq]]))
+  await first
+  let isDone = false
+  const all = Promise.all(others).then(() => {
+    isDone = true
+  })
+  await settle()
+  t.absent(isDone, 'the next round is not done with the first')
+  files.end()
+  sync.onDurable(new Map([[own, 2 as Seq]]))
+  await all
+  t.alike(asked(), [], 'what the other member has is not asked for')
+})
+
+test('cluster sync - a round that fails tells all in it, and the next one begins', async (t) => {
+  const { sync, durability, own, files, endTurn, failing } = open()
+  failing.flush = true
+  const both = [sync.sync(), sync.sync()]
+  endTurn()
+  for (const each of both) await t.exception(each, /no entry/)
+  failing.flush = false
+  durability.acknowledged(OTHER, new Map([[own, 9 as Seq]]))
+  durability.acknowledged(SELF, new Map([[own, 9 as Seq]]))
+  const refused = sync.sync()
+  endTurn()
+  const next = sync.sync()
+  files.fail(new Error('the disk is gone'))
+  await t.exception(refused, /the disk is gone/)
+  endTurn()
+  files.end()
+  await next
+  t.pass()
 })
 
 test('cluster sync - what is durable is told at once to who asked, later to the rest, not to a witness', async (t) => {
-  const { sync, own, told } = open()
+  const { sync, own, told, files } = open()
   sync.onDurable(new Map([[own, 1 as Seq]]))
   t.alike(told, { soon: [], later: [OTHER] })
   t.absent(told.later.includes(WITNESS))
   sync.onSync(OTHER, new Map([[own, 0 as Seq]]))
+  while (!files.running) await new Promise<void>((resolve) => setImmediate(resolve))
+  files.end()
   while (told.soon.length === 0) await new Promise<void>((resolve) => setImmediate(resolve))
   t.alike(told.soon, [OTHER])
 })
