@@ -219,12 +219,14 @@ export type ControlMessage =
   | OrphanQueryMessage
   | OrphanAnswerMessage
 
-/** Bytes of a slice, sent ahead of the entry that names it. */
 /** Most whole slices of one push; what is left of its write, less than a slice, may come with them. */
 const PUSH_SLICES_MAX = 4
 export const PUSH_MAX_BYTES = (PUSH_SLICES_MAX + 1) * SLICE_MAX_BYTES - 1
 
-/** Slices behind each other in a segment: each SLICE_MAX_BYTES long but for the last. */
+/**
+ * Slices behind each other in a segment, each SLICE_MAX_BYTES long but for the last, sent ahead of the
+ * entry that names them.
+ */
 export interface SlicePush {
   readonly type: 'slice'
   readonly segment: SegmentId
