@@ -23,7 +23,8 @@
         "src/mount/native/timed-set.c"
       ],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],
-      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"],
+      "ldflags": ["-Wl,-z,now"]
     }
   ]
 }
