@@ -157,7 +157,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'entries beyond the answer to a seal are admitted',
-    withinSeeds: 150,
+    withinSeeds: 300,
     steps: 20,
     parameters: { members: 4, partitions: true, delayMaxUs: 30_000, killsHealthy: false },
     apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
@@ -212,8 +212,8 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'any answer to a seal counts, not the one to the last',
-    firstSeed: 250,
-    withinSeeds: 700,
+    firstSeed: 700,
+    withinSeeds: 600,
     steps: 20,
     parameters: DISTURBED,
     apply: () => {
