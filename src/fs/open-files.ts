@@ -31,6 +31,21 @@ interface OpenFileState extends OpenFile {
   locks: readonly HandleLock[]
 }
 
+/**
+ * Handles of files whose FLUSH has nothing to do but to succeed: good ones, on inodes of which nobody has asked for
+ * a lock here since the first of their handles was opened, and of this incarnation.
+ */
+export interface PlainHandles {
+  add(handle: HandleId): void
+  remove(handle: HandleId): void
+  clear(): void
+}
+
+export interface OpenFilesOptions {
+  /** Kept to the letter: what leaves it is gone when the call returns. */
+  readonly plain?: PlainHandles
+}
+
 /** Of more files that lost bytes the oldest are not told of. */
 const UNTOLD_MAX = 65_536
 
@@ -46,7 +61,12 @@ export class OpenFiles {
   readonly #lostOwners = new Map<Ino, Set<bigint>>()
   /** Bytes of them were lost, and nobody was told. */
   readonly #untold = new Set<Ino>()
+  readonly #plain: PlainHandles | undefined
   #nextHandle = 1
+
+  constructor(options: OpenFilesOptions = {}) {
+    this.#plain = options.plain
+  }
 
   /** Throws ESTALE for an inode that was declared closed for good. */
   open(ino: Ino, flags: number, directory: boolean): HandleId {
@@ -62,9 +82,17 @@ export class OpenFiles {
     }
     this.#handles.set(handle, file)
     const files = this.#byInode.get(ino)
+    if (!directory && !this.#isLocked(ino)) this.#plain?.add(handle)
     if (files === undefined) this.#byInode.set(ino, new Set([file]))
     else files.add(file)
     return handle
+  }
+
+  /** Some owner may hold, or has lost, a lock that came through a handle that is open. */
+  #isLocked(ino: Ino): boolean {
+    if (this.#lostOwners.has(ino)) return true
+    for (const file of this.#byInode.get(ino) ?? []) if (file.locks.length > 0) return true
+    return false
   }
 
   /**
@@ -95,6 +123,7 @@ export class OpenFiles {
     assert(files !== undefined, 'open inode has no handles')
     assert(files.delete(file), 'open file is missing in its inode')
     this.#handles.delete(handle)
+    this.#plain?.remove(handle)
     if (files.size > 0) return
     this.#byInode.delete(ino)
     this.#nameless.delete(ino)
@@ -107,6 +136,7 @@ export class OpenFiles {
     assert(file !== undefined && file.ino === ino, 'lock through a handle that is not open')
     if (file.locks.some((lock) => lock.owner === owner && lock.kind === kind)) return
     file.locks = [...file.locks, { kind, owner }]
+    for (const other of this.#byInode.get(ino) ?? []) this.#plain?.remove(other.handle)
   }
 
   /** The record locks of `owner` on the inode end, whichever handle they came through. */
@@ -135,7 +165,7 @@ export class OpenFiles {
     for (const file of this.#byInode.get(ino) ?? []) {
       const held = file.locks.some((lock) => lock.owner === owner && lock.kind === kind)
       if (!held) continue
-      file.poisoned = true
+      this.#poison(file)
       if (kind === 'record') this.#noteLost(ino, owner)
     }
   }
@@ -185,6 +215,7 @@ export class OpenFiles {
    */
   incarnationEnded(): void {
     this.#closedForGood.clear()
+    this.#plain?.clear()
   }
 
   /** The inode does not exist any more (its number is never used again): nothing to remember. */
@@ -195,7 +226,12 @@ export class OpenFiles {
 
   /** All handles now open on the inode answer EIO until they are closed. */
   poisonInode(ino: Ino): void {
-    for (const file of this.#byInode.get(ino) ?? []) file.poisoned = true
+    for (const file of this.#byInode.get(ino) ?? []) this.#poison(file)
+  }
+
+  #poison(file: OpenFileState): void {
+    file.poisoned = true
+    this.#plain?.remove(file.handle)
   }
 
   /** Bytes of the file were lost: as `poisonInode`, and for nobody's handle see `assertTold`. */
@@ -226,11 +262,11 @@ export class OpenFiles {
 
   /** Everything that is open now: what was lost is not known. */
   poisonAll(): void {
-    for (const file of this.#handles.values()) file.poisoned = true
+    for (const file of this.#handles.values()) this.#poison(file)
   }
 
   poisonHandle(handle: HandleId): void {
     const file = this.#handles.get(handle)
-    if (file !== undefined) file.poisoned = true
+    if (file !== undefined) this.#poison(file)
   }
 }

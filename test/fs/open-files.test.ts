@@ -126,3 +126,54 @@ test('open-files - closed for good is said for one incarnation', (t) => {
   files.open(A, 0, false)
   t.is(files.handleCount, 1)
 })
+
+test('open-files - handles whose close has nothing to do but to succeed', (t) => {
+  const plain = new Set<HandleId>()
+  const files = new OpenFiles({
+    plain: {
+      add: (handle) => plain.add(handle),
+      remove: (handle) => plain.delete(handle),
+      clear: () => plain.clear()
+    }
+  })
+  const left = (): HandleId[] => [...plain]
+  const record = { kind: 'record', owner: 7n } as const
+  const first = files.open(A, 2, false)
+  const second = files.open(A, 0, false)
+  const other = files.open(B, 2, false)
+  files.open(B, 0, true)
+  t.alike(left(), [first, second, other], 'not a directory')
+  files.noteLock(A, first, record)
+  t.alike(left(), [other], 'a lock through any handle of the inode')
+  const third = files.open(A, 0, false)
+  t.alike(left(), [other], 'also for those opened later')
+  files.forgetRecordOwner(A, 7n)
+  const fourth = files.open(A, 0, false)
+  t.alike(left(), [other, fourth], 'until it is given up')
+  files.noteLock(A, second, record)
+  files.poisonLock({ ino: A, ...record })
+  files.close(A, second)
+  t.is(
+    left().includes(files.open(A, 0, false)),
+    false,
+    'nor while its owner does not know that it was lost'
+  )
+  for (const handle of [first, third]) files.close(A, handle)
+  t.alike(left(), [other])
+  const fresh = files.open(B, 2, false)
+  files.poisonHandle(fresh)
+  t.alike(left(), [other], 'one that lost something')
+  files.poisonInode(B)
+  t.alike(left(), [], 'all that did')
+  const again = files.open(B, 2, false)
+  files.poisonAll()
+  t.alike(left(), [])
+  const last = files.open(B, 2, false)
+  t.alike(left(), [last])
+  files.close(B, last)
+  t.alike(left(), [], 'closed')
+  files.close(B, again)
+  files.open(B, 2, false)
+  files.incarnationEnded()
+  t.alike(left(), [], 'of another incarnation')
+})

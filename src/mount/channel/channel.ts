@@ -3,6 +3,7 @@
  * native addon (poll-driven) and the thread-pool fallback that needs no native code.
  */
 import type { BareInodes } from './bare-inodes.ts'
+import type { PlainHandleTable } from './plain-handles.ts'
 import type { ReadyAttributes } from './ready-attributes.ts'
 
 export interface FuseChannelEvents {
@@ -20,6 +21,7 @@ export interface FuseChannel {
   /** Undefined where every request comes to `onRequest`. */
   readonly bareInodes?: BareInodes
   readonly readyAttributes?: ReadyAttributes
+  readonly plainHandles?: PlainHandleTable
   /** Where bytes lie in memory, behind the beginning of a page. */
   pageOffset?(bytes: Uint8Array): number
   start(events: FuseChannelEvents): void

@@ -10,7 +10,7 @@ export interface NativeReader {
 }
 
 export interface ReaderStatistics {
-  /** Handed over, and answered by the reader itself (bare-inodes.ts, ready-attributes.ts). */
+  /** Handed over, and answered by the reader itself (bare-inodes.ts, ready-attributes.ts, plain-handles.ts). */
   readonly requests: number
   readonly answered: number
   /** Requests that came while the loop spun, and spins that ended without one. */
@@ -48,6 +48,8 @@ export interface NativeAddon {
     bare: Uint8Array,
     /** See ReadyAttributes. */
     ready: Uint8Array,
+    /** See PlainHandleTable. */
+    plain: Uint8Array,
     onRequest: (sizeBytes: number) => NextBuffer,
     onEnd: (errno: number) => void,
     onTurnEnd: () => void

@@ -18,6 +18,7 @@ import {
 } from './channel-limits.ts'
 import type { NativeAddon, NativeReader, NextBuffer, ReaderStatistics } from './load-addon.ts'
 import { NotifyQueue } from './notify-queue.ts'
+import { PlainHandleTable } from './plain-handles.ts'
 import { ReadyAttributes } from './ready-attributes.ts'
 import { RequestPool } from './request-pool.ts'
 import { TurnEnd } from './turn-end.ts'
@@ -37,12 +38,15 @@ export interface NativeChannelOptions extends Partial<ChannelLimits> {
   readonly batch?: number
   /** What runs behind each batch of requests. */
   readonly turnEnd?: TurnEnd
+  /** Handles whose FLUSH it may answer. */
+  readonly plainHandles?: PlainHandleTable
 }
 
 export class NativeChannel implements FuseChannel {
   readonly kind = 'native'
   readonly bareInodes = new BareInodes()
   readonly readyAttributes = new ReadyAttributes()
+  readonly plainHandles: PlainHandleTable
   readonly #components: NativeChannelComponents
   readonly #limits: ChannelLimits
   readonly #notifications: NotifyQueue
@@ -69,6 +73,7 @@ export class NativeChannel implements FuseChannel {
       budgetBytes: this.#limits.budgetBytes,
       onRoom: () => this.#resume()
     })
+    this.plainHandles = options.plainHandles ?? new PlainHandleTable()
     const turnEnd = options.turnEnd ?? new TurnEnd()
     this.#reader = addon.readerCreate(
       fd,
@@ -77,6 +82,7 @@ export class NativeChannel implements FuseChannel {
       turnEnd.bytes,
       this.bareInodes.bytes,
       this.readyAttributes.bytes,
+      this.plainHandles.bytes,
       (sizeBytes) => this.#received(sizeBytes),
       (errno) => this.#end(errno === 0 ? undefined : new ChannelError('read /dev/fuse', errno)),
       () => turnEnd.end()

@@ -13,6 +13,7 @@ import type { Replica } from '../../replication/replica/replica.ts'
 import type { FileRangeCalls } from '../../replication/storage/disk-io.ts'
 import type { MessageCipher } from '../../replication/transport/large-messages.ts'
 import { loadAddon } from '../channel/load-addon.ts'
+import { PlainHandleTable } from '../channel/plain-handles.ts'
 import { nativeSystemCalls, programSystemCalls } from '../channel/system-calls.ts'
 import { TurnEnd } from '../channel/turn-end.ts'
 import { channelDriver } from '../driver/channel-driver.ts'
@@ -68,7 +69,8 @@ class MountedNode implements TandemNode {
   readonly #clock: Clock
   readonly #ranges: FileRangeCalls | undefined
   readonly #cipher: MessageCipher | undefined
-  readonly #openFiles = new OpenFiles()
+  readonly #plainHandles = new PlainHandleTable()
+  readonly #openFiles = new OpenFiles({ plain: this.#plainHandles })
   readonly #turnEnd = new TurnEnd()
   readonly #serving: Serving
   readonly #kernelCache: KernelCache
@@ -381,7 +383,8 @@ class MountedNode implements TandemNode {
         policy: this.#kernelCache,
         clock: this.#clock,
         logger: this.#components.logger,
-        turnEnd: this.#turnEnd
+        turnEnd: this.#turnEnd,
+        plainHandles: this.#plainHandles
       },
       {
         mountPoint,

@@ -7,8 +7,9 @@ import { mountVolume } from '../mounting/mount-volume.ts'
 import type { Driver } from './driver.ts'
 
 export const channelDriver: Driver = async (components, options) => {
-  const { turnEnd } = components
-  const mounted = await mountVolume(turnEnd ? { ...options, channelOptions: { turnEnd } } : options)
+  const { turnEnd, plainHandles } = components
+  const channelOptions = { ...(turnEnd && { turnEnd }), ...(plainHandles && { plainHandles }) }
+  const mounted = await mountVolume({ ...options, channelOptions })
   const { channel, fallbackReason } = mounted
   const dispatcher = new FuseDispatcher({ ...components, channel, killPending })
   dispatcher.start()

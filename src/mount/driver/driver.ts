@@ -7,6 +7,7 @@ import type { FsError } from '../../fs/errno.ts'
 import type { FilesystemApi } from '../../fs/filesystem-api.ts'
 import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
+import type { PlainHandleTable } from '../channel/plain-handles.ts'
 import type { TurnEnd } from '../channel/turn-end.ts'
 import type { RequestGate } from '../fuse/gate.ts'
 import type { CachePolicy } from '../fuse/policy.ts'
@@ -21,6 +22,7 @@ export interface DriverComponents {
   readonly logger: Logger
   /** What is put off until the requests at hand were handed over, where a driver can tell. */
   readonly turnEnd?: TurnEnd
+  readonly plainHandles?: PlainHandleTable
 }
 
 export interface DriverOptions extends FuseMountOptions {

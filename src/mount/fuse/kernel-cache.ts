@@ -24,6 +24,7 @@ import type { Clock } from '../../fs/ports/clock.ts'
 import type { Logger } from '../../fs/ports/logger.ts'
 import type { Ino } from '../../fs/primitives.ts'
 import type { BareInodes } from '../channel/bare-inodes.ts'
+import type { PlainHandleTable } from '../channel/plain-handles.ts'
 import type { ReadyAttributes } from '../channel/ready-attributes.ts'
 import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
 import { DropLog } from './drop-log.ts'
@@ -100,6 +101,8 @@ export class KernelCache implements CachePolicy {
   #bare: BareInodes | undefined
   /** Attributes that the channel gives when the kernel asks; they count as given. */
   #ready: ReadyAttributes | undefined
+  /** It answers FLUSH of these as long as attributes may be given. */
+  #plain: Pick<PlainHandleTable, 'answerUntil'> | undefined
   #notifier: KernelNotifier | undefined
   #names: KernelNames | undefined
 
@@ -115,6 +118,7 @@ export class KernelCache implements CachePolicy {
     this.#notifier = notifier
     this.#bare = channel.bareInodes
     this.#ready = channel.readyAttributes
+    this.#plain = channel.plainHandles
     const validMs = (): number => this.#validMs()
     this.#names = new KernelNames({ clock, logger, notifier, hasSubmounts, validMs })
   }
@@ -330,6 +334,7 @@ export class KernelCache implements CachePolicy {
     const endMs = clock.monotonicMs() + validMs
     this.#bare?.answerUntil(endMs)
     this.#ready?.answerUntil(endMs)
+    this.#plain?.answerUntil(endMs)
     return validMs
   }
 

@@ -18,7 +18,7 @@ export interface CacheMark {
 /** How the kernel is told, and what the channel answers by itself. */
 export type PolicyChannel = Pick<
   FuseChannel,
-  'notify' | 'notifyNow' | 'bareInodes' | 'readyAttributes'
+  'notify' | 'notifyNow' | 'bareInodes' | 'readyAttributes' | 'plainHandles'
 >
 
 export interface CachePolicy {

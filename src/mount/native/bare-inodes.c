@@ -20,22 +20,6 @@ struct answer {
   uint32_t padding;
 };
 
-bool bare_inodes_init(struct bare_inodes *bare, void *data, size_t size) {
-  size_t count = size / sizeof(double);
-  if (size % sizeof(double) != 0 || count < 2 || ((count - 1) & (count - 2)) != 0) {
-    return false;
-  }
-  bare->until_ms = data;
-  bare->inodes = (const double *)data + 1;
-  bare->mask = count - 2;
-  return true;
-}
-
-static bool is_known(const struct bare_inodes *bare, uint64_t nodeid) {
-  return nodeid != 0 && bare->inodes[nodeid & bare->mask] == (double)nodeid &&
-         boottime_ms() < *bare->until_ms;
-}
-
 /* Other names may have to be refused, which is not decided here. */
 static bool is_acl_name(const char *name, size_t size) {
   static const char access[] = "system.posix_acl_access";
@@ -44,7 +28,7 @@ static bool is_acl_name(const char *name, size_t size) {
          (size == sizeof(preset) && memcmp(name, preset, size) == 0);
 }
 
-bool bare_inodes_answer(const struct bare_inodes *bare, int fd, const void *request, size_t size) {
+bool bare_inodes_answer(const struct timed_set *bare, int fd, const void *request, size_t size) {
   struct in_header in;
   struct getxattr_in asked;
   size_t head = sizeof(in) + sizeof(asked);
@@ -53,7 +37,7 @@ bool bare_inodes_answer(const struct bare_inodes *bare, int fd, const void *requ
   }
   memcpy(&in, request, sizeof(in));
   if ((in.opcode != OPCODE_GETXATTR && in.opcode != OPCODE_LISTXATTR) ||
-      !is_known(bare, in.nodeid)) {
+      !timed_set_has(bare, in.nodeid)) {
     return false;
   }
   memcpy(&asked, (const char *)request + sizeof(in), sizeof(asked));

@@ -6,19 +6,9 @@
 #ifndef TANDEMFS_BARE_INODES_H
 #define TANDEMFS_BARE_INODES_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "timed-set.h"
 
-struct bare_inodes {
-  const double *until_ms; /* of CLOCK_BOOTTIME */
-  const double *inodes;   /* 0: none */
-  uint64_t mask;          /* slots - 1 */
-};
-
-/* False unless `data` is a double and then 2^n of them. */
-bool bare_inodes_init(struct bare_inodes *bare, void *data, size_t size);
 /* True when the request was such a question and is answered. */
-bool bare_inodes_answer(const struct bare_inodes *bare, int fd, const void *request, size_t size);
+bool bare_inodes_answer(const struct timed_set *bare, int fd, const void *request, size_t size);
 
 #endif

@@ -6,13 +6,15 @@
  * next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop until
  * readerResume. At most `batch` requests are read before the loop gets its turn.
  *
- * Questions that the tables of JavaScript answer are answered here (bare-inodes.h, ready-attributes.h).
+ * Questions that the tables of JavaScript answer are answered here (bare-inodes.h,
+ * ready-attributes.h, plain-handles.h).
  *
  * `turn` is two bytes shared with JavaScript: whether requests are being handed over now, and
  * whether something is to be done when there are no more of them (onTurnEnd, always called then).
  */
 #include "addon.h"
 #include "bare-inodes.h"
+#include "plain-handles.h"
 #include "ready-attributes.h"
 #include "spinner.h"
 
@@ -38,6 +40,7 @@ struct reader {
   napi_ref turn_bytes;
   napi_ref bare_table;
   napi_ref ready_table;
+  napi_ref plain_table;
   napi_ref buffer;
   napi_async_cleanup_hook_handle hook;
   uint8_t *turn;
@@ -52,7 +55,8 @@ struct reader {
   uint32_t resumes;
   uv_poll_t poll;
   struct spinner spinner;
-  struct bare_inodes bare;
+  struct timed_set bare;
+  struct timed_set plain;
   struct ready_attributes ready;
   double requests;
   double answered;
@@ -80,6 +84,7 @@ static void handle_closed(uv_handle_t *handle) {
     drop_ref(env, &reader->turn_bytes);
     drop_ref(env, &reader->bare_table);
     drop_ref(env, &reader->ready_table);
+    drop_ref(env, &reader->plain_table);
     drop_ref(env, &reader->buffer);
     drop_ref(env, &reader->resource);
     if (reader->context != NULL) {
@@ -236,7 +241,8 @@ static void end_turn(struct reader *reader) {
 static bool answer_at_once(struct reader *reader, size_t size) {
   if (reader->answered_in_a_row >= ANSWERED_IN_A_ROW ||
       !(bare_inodes_answer(&reader->bare, reader->fd, reader->data, size) ||
-        ready_attributes_answer(&reader->ready, reader->fd, reader->data, size))) {
+        ready_attributes_answer(&reader->ready, reader->fd, reader->data, size) ||
+        plain_handles_answer(&reader->plain, reader->fd, reader->data, size))) {
     reader->answered_in_a_row = 0;
     return false;
   }
@@ -346,20 +352,21 @@ static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
 }
 
 /*
- * readerCreate(fd, batch, spinUs, turn, bare, ready, onRequest(size), onEnd(errno), onTurnEnd()): not
- * reading before resume.
+ * readerCreate(fd, batch, spinUs, turn, bare, ready, plain, onRequest(size), onEnd(errno), onTurnEnd()):
+ * not reading before resume.
  */
 static napi_value reader_create(napi_env env, napi_callback_info info) {
-  napi_value args[9], external;
-  size_t count = 9, turn_size, bare_size, ready_size;
+  napi_value args[10], external;
+  size_t count = 10, turn_size, bare_size, ready_size, plain_size;
   int fd, batch, spin_us;
-  void *turn, *bare, *ready;
+  void *turn, *bare, *ready, *plain;
   TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
   if (!arg_int(env, args[0], "fd", &fd) || !arg_int(env, args[1], "batch", &batch) ||
       !arg_int(env, args[2], "spinUs", &spin_us) ||
       !arg_bytes(env, args[3], "turn", &turn, &turn_size) ||
       !arg_bytes(env, args[4], "bare", &bare, &bare_size) ||
-      !arg_bytes(env, args[5], "ready", &ready, &ready_size)) {
+      !arg_bytes(env, args[5], "ready", &ready, &ready_size) ||
+      !arg_bytes(env, args[6], "plain", &plain, &plain_size)) {
     return NULL;
   }
   if (turn_size != TURN_BYTES) {
@@ -379,7 +386,8 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
   reader->fd = fd;
   reader->batch = batch;
   reader->turn = turn;
-  if (!bare_inodes_init(&reader->bare, bare, bare_size) ||
+  if (!timed_set_init(&reader->bare, bare, bare_size) ||
+      !timed_set_init(&reader->plain, plain, plain_size) ||
       !ready_attributes_init(&reader->ready, ready, ready_size)) {
     free(reader);
     napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "a table must be a double and 2^n slots");
@@ -390,10 +398,11 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
     throw_failed(env, "readerCreate");
     return NULL;
   }
-  if (!take_callbacks(env, reader, args + 6) ||
+  if (!take_callbacks(env, reader, args + 7) ||
       napi_create_reference(env, args[3], 1, &reader->turn_bytes) != napi_ok ||
       napi_create_reference(env, args[4], 1, &reader->bare_table) != napi_ok ||
-      napi_create_reference(env, args[5], 1, &reader->ready_table) != napi_ok) {
+      napi_create_reference(env, args[5], 1, &reader->ready_table) != napi_ok ||
+      napi_create_reference(env, args[6], 1, &reader->plain_table) != napi_ok) {
     throw_failed(env, "readerCreate");
     return NULL;
   }

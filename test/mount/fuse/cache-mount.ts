@@ -8,6 +8,7 @@ import type { RequestContext } from '../../../src/fs/filesystem-api.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
 import { NativeChannel } from '../../../src/mount/channel/native-channel.ts'
+import type { PlainHandleTable } from '../../../src/mount/channel/plain-handles.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
 import { KernelCache } from '../../../src/mount/fuse/kernel-cache.ts'
@@ -34,16 +35,24 @@ export interface Mounted {
   readonly answeredByReader: () => number
 }
 
+/** What the reader may answer itself. */
+export interface Ready {
+  readonly attrOf?: (ino: Ino) => Attr | undefined
+  readonly plainHandles?: PlainHandleTable
+}
+
 /** Undefined, with a comment, where the kernel is too old to cache anything. */
 export async function mounted(
   t: Test,
   fs: NaiveFilesystem,
   clock = realClock(),
-  attrOf: (ino: Ino) => Attr | undefined = () => undefined
+  ready: Ready = {}
 ): Promise<Mounted | undefined> {
   const root = mkdtempSync(join(tmpdir(), 'tandemfs-cache-'))
   t.teardown(() => rmdirSync(root), { order: 3 })
-  const volume = await mountVolume({ mountPoint: root, source: 'naive' })
+  const { plainHandles } = ready
+  const channelOptions = plainHandles ? { plainHandles } : {}
+  const volume = await mountVolume({ mountPoint: root, source: 'naive', channelOptions })
   const logger = new MemoryLogger()
   const cache = new KernelCache({
     clock,
@@ -51,7 +60,7 @@ export async function mounted(
     leaseLeftMs: () => 60_000,
     hasSubmounts: (everywhere) => hasSubmounts(root, { everywhere }),
     inodeOf: (ino) => fs.describe(ino),
-    attrOf,
+    attrOf: ready.attrOf ?? (() => undefined),
     isBare: (ino) => fs.isBare(ino)
   })
   const dispatcher = new FuseDispatcher({

@@ -2,6 +2,7 @@ import test from 'brittle'
 import type { Op } from '../../../src/fs/op.ts'
 import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
+import { PlainHandleTable } from '../../../src/mount/channel/plain-handles.ts'
 import { elsewhere, type Mounted, mounted } from './cache-mount.ts'
 import { realClock } from './kernel-side.ts'
 import { NaiveFilesystem } from './naive-filesystem.ts'
@@ -11,6 +12,15 @@ const time = { sec: 0, nsec: 0 }
 /** Says what it changed, as the log of ops does. */
 class ReportingFilesystem extends NaiveFilesystem {
   report: (op: Op) => void = () => {}
+  readonly plainHandles = new PlainHandleTable()
+
+  override async create(
+    ...args: Parameters<NaiveFilesystem['create']>
+  ): ReturnType<NaiveFilesystem['create']> {
+    const made = await super.create(...args)
+    this.plainHandles.add(made.handle)
+    return made
+  }
 
   override async write(...args: Parameters<NaiveFilesystem['write']>): Promise<number> {
     const written = await super.write(...args)
@@ -61,7 +71,10 @@ interface Changed extends Mounted {
 async function changed(t: Parameters<typeof mounted>[0], clock = realClock()) {
   const fs = new ReportingFilesystem()
   const { ino } = await fs.mkdir(elsewhere, ROOT_INO, Buffer.from('d'), 0o755)
-  const mount = await mounted(t, fs, clock, (of) => fs.attr(of))
+  const mount = await mounted(t, fs, clock, {
+    attrOf: (of) => fs.attr(of),
+    plainHandles: fs.plainHandles
+  })
   if (mount === undefined) return undefined
   fs.report = (op) => void mount.cache.submitted(op)
   const argv = ['python3', '-c', changer, mount.path('d')]
@@ -81,6 +94,7 @@ test('cache - the reader gives the attributes that the kernel asks for after a c
   const served = answered('GETATTR')
   t.ok(answeredByReader() > 100, `${answeredByReader()} by the reader, ${served} otherwise`)
   t.ok(served > 0, 'some are handed over all the same')
+  t.ok(answered('FLUSH') < 25, `${answered('FLUSH')} of 50 FLUSH handed over`)
   await cache.drop([directory])
   await fs.mkdir(elsewhere, directory, Buffer.from('new'), 0o755)
   t.is((await worker.call('stat', { path: path('d') })).nlink, 3, 'a change elsewhere is seen')
@@ -94,4 +108,5 @@ test('cache - the reader gives no attributes behind the end of the lease', async
   if (mount === undefined) return
   t.is(await mount.change(), '')
   t.is(mount.answeredByReader(), 0)
+  t.is(mount.answered('FLUSH'), 50)
 })

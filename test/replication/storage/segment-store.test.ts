@@ -114,6 +114,21 @@ test('append - goes on in the next segment when one is full', async (t) => {
   await store.close()
 })
 
+test('append - whole slices end a segment, wherever they began', async (t) => {
+  const store = openStore(await t.tmp(), {}, { segmentMaxBytes: 3 * SLICE_MAX_BYTES })
+  store.append(randomBytes(100))
+  const data = randomBytes(4 * SLICE_MAX_BYTES + 5)
+  const slices = store.append(data)
+  t.alike(
+    slices.map(({ length }) => length),
+    [...Array.from({ length: 4 }, () => SLICE_MAX_BYTES), 5]
+  )
+  t.is(new Set(slices.map(({ segment }) => segment)).size, 2)
+  const back = readBack(store, slices)
+  t.ok(Buffer.isBuffer(back) && back.equals(data))
+  await store.close()
+})
+
 test('append - a segment that exists before its first use is refused', async (t) => {
   const dir = await t.tmp()
   const first = openStore(dir)
