@@ -4,7 +4,7 @@ import type { Ino } from '../../../src/fs/primitives.ts'
 import { ROOT_INO } from '../../../src/fs/primitives.ts'
 import { BareInodes } from '../../../src/mount/channel/bare-inodes.ts'
 import { ReadyAttributes } from '../../../src/mount/channel/ready-attributes.ts'
-import { Opcode } from '../../../src/mount/fuse/abi.ts'
+import { Opcode, OpenReplyFlag } from '../../../src/mount/fuse/abi.ts'
 import { FuseDispatcher } from '../../../src/mount/fuse/dispatch.ts'
 import { DropLog } from '../../../src/mount/fuse/drop-log.ts'
 import { openGate } from '../../../src/mount/fuse/gate.ts'
@@ -215,6 +215,21 @@ test('kernel cache - names of a contended directory are not cached until it is i
   t.is(await nameMs(), 0)
   clock.advance(1)
   t.is(await nameMs(), 3000)
+})
+
+test('kernel cache - a file that was dropped lately is read past the page cache', async (t) => {
+  const { fs, ask, cache, clock } = await world()
+  const { attr } = await fs.create(context, ROOT_INO, Buffer.from('f'), 0o644, 0)
+  const ino = BigInt(attr.ino)
+  await ask(Opcode.LOOKUP, strings('f'))
+  const openFlags = async () => (await ask(Opcode.OPEN, u32(0, 0), ino)).body.readUInt32LE(8)
+  t.is(await openFlags(), OpenReplyFlag.KEEP_CACHE)
+  await cache.drop([attr.ino])
+  t.is(await openFlags(), OpenReplyFlag.DIRECT_IO)
+  clock.advance(999)
+  t.is(await openFlags(), OpenReplyFlag.DIRECT_IO)
+  clock.advance(1)
+  t.is(await openFlags(), OpenReplyFlag.KEEP_CACHE)
 })
 
 test('kernel cache - a few epochs in a row, then two a second', async (t) => {

@@ -43,6 +43,8 @@ class AnsweringLinks extends NotedLinks {
   accept: EpochRecord | undefined
   isVoterSilent = false
   renewals = 0
+  /** Of them, those behind a heartbeat that was not taken yet. */
+  renewalsBehindBeats = 0
   onAnswer: (from: MemberId, body: Buffer) => void = () => {}
 
   constructor(other: MemberId) {
@@ -52,11 +54,16 @@ class AnsweringLinks extends NotedLinks {
 
   cut(): void {}
 
+  #noteRenewal(): void {
+    this.renewals++
+    if (this.control.some(({ message }) => message.type === 'heartbeat')) this.renewalsBehindBeats++
+  }
+
   override sendControl(to: MemberId, message: ControlMessage): boolean {
     if (message.type !== 'register') return super.sendControl(to, message)
     const request = decodeRegister(message.body) as VoterRequest
     if (request.type === 'accept') this.accept = request.record
-    if (request.type === 'renew') this.renewals++
+    if (request.type === 'renew') this.#noteRenewal()
     if (this.isVoterSilent) return true
     const { reply } = this.#voter.on(to === A ? B : A, request, 1 as Epoch, 0)
     if (reply) queueMicrotask(() => this.onAnswer(to, encodeRegister(reply)))
@@ -229,11 +236,12 @@ function join(desk: Desk, epoch: number): void {
 
 test('membership - the leader renews its lease with its heartbeat, in one waking', async (t) => {
   const desk = await authority()
-  const { renewals } = desk.links
+  const { renewals, renewalsBehindBeats } = desk.links
   desk.clock.advance(OPTIONS.heartbeatMs - 1)
   t.alike([desk.take('heartbeat').length, desk.links.renewals, desk.beats], [0, renewals, 1])
   desk.clock.advance(1)
   t.alike([desk.take('heartbeat').length, desk.links.renewals, desk.beats], [1, renewals + 1, 2])
+  t.is(desk.links.renewalsBehindBeats, renewalsBehindBeats + 1, 'it is told before whom it hears')
   await settle()
   desk.clock.advance(OPTIONS.heartbeatMs / 2)
   desk.heartbeat(B)
