@@ -6,9 +6,8 @@
  * - An answer is cacheable only if nothing it is about was dropped since its request arrived. The
  *   kernel took its attribute version and its epoch before it sent the request, so it refuses by
  *   itself what was on its way when the drop came (RULES 26) - but only where it compares them:
- *   attributes are given a validity in answers to LOOKUP, GETATTR and READDIRPLUS alone. The kernel
- *   drops nothing of an inode it does not know yet, so a drop is repeated until it does or has let
- *   go of it.
+ *   attributes are given a validity in answers to LOOKUP, GETATTR and READDIRPLUS alone. How they
+ *   are dropped: attribute-drops.ts.
  * - A drop, of attributes or names, waits for no other request: the note it belongs to is
  *   acknowledged at once (RULES 29, 30, 31). Names: kernel-names.ts.
  * - A validity never outlives the lease (RULES 23).
@@ -27,7 +26,9 @@ import type { BareInodes } from '../channel/bare-inodes.ts'
 import type { PlainHandleTable } from '../channel/plain-handles.ts'
 import type { ReadyAttributes } from '../channel/ready-attributes.ts'
 import { Opcode, OpenFlag, OpenReplyFlag, WriteFlag } from './abi.ts'
+import { AttributeDrops } from './attribute-drops.ts'
 import { DropLog } from './drop-log.ts'
+import { DropTimes } from './drop-times.ts'
 import { writeAttr } from './encode.ts'
 import { KERNEL_CLOCK_MS, KernelNames } from './kernel-names.ts'
 import { KnownInodes } from './known-inodes.ts'
@@ -58,28 +59,11 @@ export interface KernelCacheComponents {
 
 /** Less is not worth the bookkeeping. */
 const VALID_MIN_MS = 100
-/**
- * A file that another member changed this lately is read past the page cache; names of a directory that
- * was dropped twice within such a time are not cached until it was not dropped for as long.
- */
-const CONTENDED_MS = 1000
 /** A file whose last change is this far back is read through the page cache. */
 const QUIET_MS = 2000
 const PAGE_BYTES = 4096
-/** Inodes dropped lately that are remembered. */
-const CONTENDED_MAX = 4096
-/** A drop that meets an inode the kernel does not know yet is tried again for so long. */
-const UNKNOWN_MS = 10_000
-const RETRY_MS = 1
-const RETRY_MAX_MS = 50
 /** Drops under way at a time when all is dropped. */
 const DROP_BATCH = 256
-
-/** Of an inode: when it was dropped last, and when before that. */
-interface DropTimes {
-  lastMs: number
-  beforeMs: number
-}
 
 export class KernelCache implements CachePolicy {
   readonly #components: KernelCacheComponents
@@ -89,14 +73,8 @@ export class KernelCache implements CachePolicy {
   readonly #changes = new DropLog()
   readonly #known = new KnownInodes()
   readonly #pages: PageDrops
-  /** Attributes on their way out of the kernel. */
-  readonly #dropping = new Map<Ino, Promise<void>>()
-  /**
-   * Inodes whose pages came back as WRITE. The kernel holds a notification while it evicts the inode,
-   * and that waits for such WRITEs: only for these a drop has to leave the event loop.
-   */
-  readonly #mapped = new Set<Ino>()
-  readonly #dropTimes = new Map<Ino, DropTimes>()
+  readonly #attributes: AttributeDrops
+  readonly #dropTimes: DropTimes
   /** A part of what the kernel has: inodes without access control lists. */
   #bare: BareInodes | undefined
   /** Attributes that the channel gives when the kernel asks; they count as given. */
@@ -107,7 +85,10 @@ export class KernelCache implements CachePolicy {
   #names: KernelNames | undefined
 
   constructor(components: KernelCacheComponents) {
+    const { clock, logger } = components
     this.#components = components
+    this.#attributes = new AttributeDrops({ clock, logger, known: this.#known })
+    this.#dropTimes = new DropTimes({ clock })
     this.#pages = new PageDrops({ invalidate: (ino) => this.#invalidatePages(ino) })
   }
 
@@ -131,7 +112,9 @@ export class KernelCache implements CachePolicy {
     // The kernel keeps the list, or that there is none, until the attributes are dropped; a drop that
     // comes before it has the answer makes it refuse that.
     if (body.op === 'getxattr' && isAclName(body.name)) this.#known.giveAttributes(nodeid)
-    if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) this.#mapped.add(nodeid)
+    if (body.op === 'write' && (body.writeFlags & WriteFlag.CACHE) !== 0) {
+      this.#attributes.mapped(nodeid)
+    }
   }
 
   mark(): CacheMark {
@@ -191,7 +174,7 @@ export class KernelCache implements CachePolicy {
     this.#bare?.remove(ino)
     this.#ready?.remove(ino)
     this.#names?.forgotten(ino)
-    this.#mapped.delete(ino)
+    this.#attributes.forgotten(ino)
     this.#pages.forgotten(ino)
   }
 
@@ -203,7 +186,7 @@ export class KernelCache implements CachePolicy {
     const waits: Promise<void>[] = []
     for (const ino of inos) {
       this.#drops.note(ino)
-      this.#noteDropTime(ino)
+      this.#dropTimes.note(ino)
       for (const dropped of [this.#dropAttributes(ino), this.#pages.drop(ino)]) {
         if (dropped !== undefined) waits.push(dropped)
       }
@@ -227,7 +210,7 @@ export class KernelCache implements CachePolicy {
       const batch = inos.slice(at, at + DROP_BATCH)
       await Promise.all(batch.map((ino) => this.#dropAttributes(ino)))
     }
-    await Promise.all(this.#dropping.values())
+    await this.#attributes.settled()
   }
 
   /**
@@ -268,7 +251,10 @@ export class KernelCache implements CachePolicy {
     const { DIRECT_IO, KEEP_CACHE } = OpenReplyFlag
     if (this.#notifier === undefined || body.op !== 'open') return DIRECT_IO
     if ((body.flags & (OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.DIRECT)) !== 0) return DIRECT_IO
-    if (this.#drops.droppedSince(nodeid, cacheMark.drops) || this.#wasDroppedLately(nodeid)) {
+    if (
+      this.#drops.droppedSince(nodeid, cacheMark.drops) ||
+      this.#dropTimes.wasDroppedLately(nodeid)
+    ) {
       return DIRECT_IO
     }
     return this.#isQuiet(nodeid) ? KEEP_CACHE : DIRECT_IO
@@ -324,7 +310,7 @@ export class KernelCache implements CachePolicy {
 
   #nameValidMs({ nodeid, cacheMark }: ServedRequest): number {
     if (this.#names === undefined || this.#drops.droppedSince(nodeid, cacheMark.drops)) return 0
-    return this.#isContended(nodeid) ? 0 : this.#names.give(nodeid)
+    return this.#dropTimes.isContended(nodeid) ? 0 : this.#names.give(nodeid)
   }
 
   #validMs(): number {
@@ -420,66 +406,8 @@ export class KernelCache implements CachePolicy {
   /** Undefined when it is done, or nothing was given. */
   #dropAttributes(ino: Ino): Promise<void> | undefined {
     const notifier = this.#notifier
-    const before = this.#dropping.get(ino)
-    if (notifier === undefined || !this.#takeAttributes(ino)) return before
-    if (!this.#mapped.has(ino)) {
-      let known = true
-      ignoreUnmounted(() => {
-        known = notifier.invalAttributesNow(ino)
-      })
-      if (known) return before
-    }
-    const dropping = Promise.all([before, this.#invalidate(notifier, ino)]).then(() => {
-      if (this.#dropping.get(ino) === dropping) this.#dropping.delete(ino)
-    })
-    this.#dropping.set(ino, dropping)
-    return dropping
-  }
-
-  /** An answer that gives the inode may be on its way while the kernel does not know it yet. */
-  async #invalidate(notifier: KernelNotifier, ino: Ino): Promise<void> {
-    const { clock, logger } = this.#components
-    const startMs = clock.monotonicMs()
-    for (let pauseMs = RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS)) {
-      try {
-        if (await notifier.invalAttributes(ino)) return
-      } catch (error) {
-        if (isUnmounted(error)) return
-        throw error
-      }
-      if (!this.#known.knows(ino)) return
-      if (clock.monotonicMs() - startMs >= UNKNOWN_MS) break
-      await new Promise<void>((resolve) => clock.setTimer(pauseMs, resolve))
-    }
-    logger.warn({ ino }, 'the kernel knows nothing of an inode it was told of')
-  }
-
-  #noteDropTime(ino: Ino): void {
-    const lastMs = this.#components.clock.monotonicMs()
-    const times = this.#dropTimes.get(ino)
-    if (times !== undefined) {
-      times.beforeMs = times.lastMs
-      times.lastMs = lastMs
-      return
-    }
-    if (this.#dropTimes.size >= CONTENDED_MAX) this.#dropTimes.clear()
-    this.#dropTimes.set(ino, { lastMs, beforeMs: Number.NEGATIVE_INFINITY })
-  }
-
-  #wasDroppedLately(ino: Ino): boolean {
-    const times = this.#dropTimes.get(ino)
-    return times !== undefined && this.#isRecent(times)
-  }
-
-  /** Another member is at work in the directory, and this one as well. */
-  #isContended(directory: Ino): boolean {
-    const times = this.#dropTimes.get(directory)
-    if (times === undefined || times.lastMs - times.beforeMs >= CONTENDED_MS) return false
-    return this.#isRecent(times)
-  }
-
-  #isRecent({ lastMs }: DropTimes): boolean {
-    return this.#components.clock.monotonicMs() - lastMs < CONTENDED_MS
+    if (notifier === undefined || !this.#takeAttributes(ino)) return this.#attributes.dropping(ino)
+    return this.#attributes.drop(notifier, ino)
   }
 }
 
