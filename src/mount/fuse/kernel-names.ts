@@ -67,7 +67,7 @@ export class KernelNames {
   #namesEndMs = 0
   /** No names are given before. */
   #namesPauseMs = 0
-  /** When all epochs told so far would have had their pause, one after the other. */
+  /** When the epochs told so far, those of a row at most, would have had their pauses in turn. */
   #epochsEndMs = 0
   /** Something was mounted below when it was last looked. */
   #foundBelow = false
@@ -209,8 +209,11 @@ export class KernelNames {
       const leftMs = this.#namesEndMs - nowMs + KERNEL_CLOCK_MS
       if (leftMs > 0) return new Promise((resolve) => clock.setTimer(leftMs, resolve))
     } else {
-      this.#epochsEndMs = Math.max(this.#epochsEndMs, nowMs) + EPOCH_PAUSE_MS
-      this.#namesPauseMs = this.#epochsEndMs - (EPOCHS_IN_A_ROW - 1) * EPOCH_PAUSE_MS
+      // A rename takes names along in a pause as well: epochs then told do not make it longer.
+      const rowMs = (EPOCHS_IN_A_ROW - 1) * EPOCH_PAUSE_MS
+      const restMs = Math.min(Math.max(this.#epochsEndMs - nowMs, 0), rowMs)
+      this.#epochsEndMs = nowMs + restMs + EPOCH_PAUSE_MS
+      this.#namesPauseMs = this.#epochsEndMs - rowMs
       ignoreUnmounted(() => notifier.incEpochNow())
     }
     this.#listed.clear()

@@ -264,6 +264,30 @@ test('kernel cache - a few epochs in a row, then two a second', async (t) => {
   }
 })
 
+test('kernel cache - epochs told while renames take names along do not add up', async (t) => {
+  const { fs, ask, cache, clock, told } = await world()
+  const { ino: d } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
+  const { ino: other } = await fs.mkdir(context, ROOT_INO, Buffer.from('other'), 0o755)
+  await fs.mkdir(context, other, Buffer.from('e'), 0o755)
+  let name = 'a'
+  await fs.mkdir(context, d, Buffer.from(name), 0o755)
+  told()
+  for (let i = 0; i < 50; i++) {
+    const newName = `a${i}`
+    await ask(Opcode.RENAME, bodyOf(u64(d), strings(name, newName)), BigInt(d))
+    await cache.drop([d])
+    name = newName
+  }
+  t.is(told().filter((what) => what === 'epoch').length, 50)
+  const nameMs = async () => {
+    return validities(await ask(Opcode.LOOKUP, strings('e'), BigInt(other)))[0]
+  }
+  clock.advance(499)
+  t.is(await nameMs(), 0)
+  clock.advance(1)
+  t.is(await nameMs(), 3000, 'one pause after the last of them')
+})
+
 test('kernel cache - a drop waits for an answer on its way to the kernel', async (t) => {
   const { channel, fs, ask, cache, clock, told } = await world()
   const { ino } = await fs.mkdir(context, ROOT_INO, Buffer.from('d'), 0o755)
