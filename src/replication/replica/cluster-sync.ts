@@ -45,7 +45,8 @@ export class ClusterSync {
   #next: Round | undefined
   /** The files are being synced here for a round. */
   #isSyncing = false
-  #stopped = false
+  /** Set at the end: nothing is synced any more, and why. */
+  #over: Error | undefined
 
   constructor(components: ClusterSyncComponents) {
     this.#components = components
@@ -53,6 +54,7 @@ export class ClusterSync {
 
   /** See `OpLog.durable`. */
   sync(): Promise<void> {
+    if (this.#over !== undefined) return Promise.reject(this.#over)
     if (this.#next === undefined) {
       this.#next = newRound()
       if (!this.#isSyncing) this.#beginSoon()
@@ -73,7 +75,7 @@ export class ClusterSync {
       .then(() => localSync.sync())
       .then(() => acknowledgements.soon([from]))
       .catch((error: unknown) => {
-        if (!this.#stopped) logger.warn({ from, error }, 'sync for a peer failed')
+        if (this.#over === undefined) logger.warn({ from, error }, 'sync for a peer failed')
       })
   }
 
@@ -88,8 +90,11 @@ export class ClusterSync {
     )
   }
 
-  stop(): void {
-    this.#stopped = true
+  /** Whoever waits for a round that has not begun is told; those of the others wait for `durability`. */
+  stop(over: Error): void {
+    this.#over = over
+    this.#next?.reject(over)
+    this.#next = undefined
   }
 
   /** With all who sync in this turn. */
@@ -106,7 +111,7 @@ export class ClusterSync {
     flushOwn()
     const vector = this.#liveApplied()
     const covered = durability.wait(vector)
-    if (!this.#stopped) this.#ask(vector)
+    this.#ask(vector)
     this.#isSyncing = true
     const over = (): void => {
       this.#isSyncing = false

@@ -211,6 +211,7 @@ export class Replica implements OpLog {
   /** Nothing new is begun, and nobody waits any more. */
   #stopParts(): void {
     const parts = this.#parts
+    const over = new FsError('EIO', 'this incarnation is over')
     parts.membership.stop()
     parts.register.stop()
     parts.memberChanges.stop()
@@ -219,11 +220,10 @@ export class Replica implements OpLog {
     parts.intake.stop()
     parts.follower.stop()
     parts.data.stop()
-    parts.durable.clusterSync.stop()
+    parts.durable.clusterSync.stop(over)
     parts.orphans.stop()
     this.#repeating.stop()
     parts.durable.acknowledgements.stop()
-    const over = new FsError('EIO', 'this incarnation is over')
     parts.tokens.isolate()
     parts.locks.end()
     parts.waits.fail(over)

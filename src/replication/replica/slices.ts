@@ -117,7 +117,7 @@ export class Slices implements SliceStore {
       if (data.length <= INLINE_MAX_BYTES) return segments.append(data)
       const { places, slices } = segments.appendLarge(data)
       for (const { segment } of places) this.#unjournaled.add(segment)
-      return Promise.all([slices, this.#push(places, data)]).then(([stored]) => stored)
+      return this.#whenPushed(slices, this.#push(places, data))
     } catch (error) {
       const code = errorCode(error)
       if (code === 'ENOSPC' || code === 'EDQUOT') {
@@ -125,6 +125,16 @@ export class Slices implements SliceStore {
       }
       throw error
     }
+  }
+
+  /** Failed or not: the bytes are the caller's again when both are over. */
+  async #whenPushed(
+    slices: Promise<readonly Slice[]>,
+    pushed: Promise<void>
+  ): Promise<readonly Slice[]> {
+    await Promise.allSettled([slices, pushed])
+    await pushed
+    return slices
   }
 
   async #push(places: LargeAppend['places'], data: Uint8Array): Promise<void> {

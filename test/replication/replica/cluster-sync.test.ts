@@ -164,6 +164,23 @@ test('cluster sync - a round that fails tells all in it, and the next one begins
   t.pass()
 })
 
+test('cluster sync - nobody waits for a round that does not begin any more', async (t) => {
+  const { sync, durability, own, asked, endTurn } = open()
+  const over = new Error('it is over')
+  const running = sync.sync()
+  endTurn()
+  const waiting = sync.sync()
+  sync.stop(over)
+  durability.fail(over)
+  const late = sync.sync()
+  for (const each of [running, waiting, late]) await t.exception(each, /it is over/)
+  asked()
+  endTurn()
+  t.alike(asked(), [])
+  t.is(durability.waiting, 0)
+  t.alike(durability.durableOf(OTHER).get(own), undefined)
+})
+
 test('cluster sync - what is durable is told at once to who asked, later to the rest, not to a witness', async (t) => {
   const { sync, own, told, files } = open()
   sync.onDurable(new Map([[own, 1 as Seq]]))

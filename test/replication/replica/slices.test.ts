@@ -178,6 +178,27 @@ test('slices - large data is pushed ahead, small data is not', async (t) => {
   t.alike(toOf(links.takeBulk()), ['slice 2', 'slice 3'])
 })
 
+test('slices - a write that fails has given up its bytes before it says so', async (t) => {
+  const { links, slices, segments } = make()
+  links.hasRoom = false
+  segments.appendLarge = (data) => ({
+    places: segments.append(data),
+    slices: Promise.reject(new Error('no sums'))
+  })
+  let error: unknown
+  const done = Promise.resolve(slices.append(bytesOf(4))).catch((reason: unknown) => {
+    error = reason
+    t.alike(toOf(links.takeBulk()), ['slice 2', 'slice 3'], 'nothing is read behind it')
+  })
+  await settle()
+  t.is(error, undefined)
+  links.hasRoom = true
+  links.drain()
+  await done
+  t.ok(String(error).includes('no sums'))
+  t.alike(links.takeBulk(), [])
+})
+
 test('slices - slices behind each other are pushed together, and each is held', async (t) => {
   const writer = make({}, [B])
   const receiver = make({}, [A])
