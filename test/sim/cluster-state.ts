@@ -163,6 +163,12 @@ export class ToyState implements StateMachine, ReplicaShelf, ReplicaDueSlices {
     }
   }
 
+  applySoon(op: Op, origin: Origin): void {
+    this.apply(op, origin)
+  }
+
+  finishApply(): void {}
+
   position(): StatePosition {
     return this.#position
   }

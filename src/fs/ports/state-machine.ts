@@ -36,6 +36,13 @@ export interface StateMachine {
    */
   apply(op: Op, origin: Origin): void
   /**
+   * As `apply`, but the work may be left to `finishApply`, which whoever looks at the state or changes it does first. So
+   * nobody sees a difference, but that `finishApply` throws what `apply` would have thrown.
+   */
+  applySoon(op: WriteOp, origin: Origin): void
+  /** Does what `applySoon` left undone, if anything. */
+  finishApply(): void
+  /**
    * The op applied last, a write of one slice, is now `op`: equal in its first `from` bytes and
    * longer, or with its sha256. As if it had been that from the beginning. A state without this takes
    * every write as it comes.

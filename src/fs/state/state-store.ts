@@ -6,7 +6,10 @@
  * Keeps RULES 13 together with its caller: only `commit` commits, and the caller has the journal
  * durable up to the position it passes. `commit` does not fsync; Checkpointer does, off the loop.
  *
- * Anything thrown by `apply`, `commit` or `freedBatches` (an assertion: divergence; an SqliteError: disk
+ * The work of a write may be put off, so that its answer does not wait for it (`applySoon`). Nobody sees that:
+ * everything here comes to the tables by way of `finishApply`.
+ *
+ * Anything thrown by `apply`, `finishApply`, `commit` or `freedBatches` (an assertion: divergence; an SqliteError: disk
  * full or damaged; a StateDamagedError) leaves the store unusable: it must be closed without commit and opened again, and the
  * journal brings it forward. From then on every call throws.
  */
@@ -40,11 +43,12 @@ export class StateStore implements StateMachine {
    * older than what the methods here answer.
    */
   readonly database: Database
-  /** Rows by table, for checks and digests; only `apply` changes them. */
-  readonly tables: Tables
   /** Path of the database file. */
   readonly file: string
+  readonly #tables: Tables
   readonly #opened: StatePosition
+  /** A write that counts as applied; whoever comes to the tables does its work first. */
+  #unapplied: WriteOp | undefined
   #committed: StatePosition
   #broken: Error | undefined
   #resetWal = false
@@ -56,19 +60,34 @@ export class StateStore implements StateMachine {
   ) {
     this.database = components.database
     this.file = components.file
-    this.tables = new Tables(this.database, options)
-    this.#opened = this.tables.local.position()
+    this.#tables = new Tables(this.database, options)
+    this.#opened = this.#tables.local.position()
     this.#committed = this.#opened
     this.database.exec('BEGIN IMMEDIATE')
   }
 
+  /** Rows by table, for checks and digests; only `apply` changes them. */
+  get tables(): Tables {
+    if (this.#unapplied !== undefined) this.finishApply()
+    return this.#tables
+  }
+
   apply(op: Op): void {
+    this.finishApply()
+    this.#applyNow(op)
+  }
+
+  applySoon(op: WriteOp): void {
+    this.finishApply()
+    this.#unapplied = op
+  }
+
+  finishApply(): void {
     this.#assertSound()
-    try {
-      applyOp(this.tables, op)
-    } catch (error) {
-      throw this.#breakWith(error)
-    }
+    const op = this.#unapplied
+    if (op === undefined) return
+    this.#unapplied = undefined
+    this.#applyNow(op)
   }
 
   extend(op: WriteOp, from: number): void {
@@ -236,6 +255,14 @@ export class StateStore implements StateMachine {
       // The next one to open it finds sums that do not end, and checks its structure instead.
     } finally {
       this.database.close()
+    }
+  }
+
+  #applyNow(op: Op): void {
+    try {
+      applyOp(this.#tables, op)
+    } catch (error) {
+      throw this.#breakWith(error)
     }
   }
 

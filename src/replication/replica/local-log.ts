@@ -4,7 +4,9 @@
  *
  * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash),
  * then written down (page cache), then `submit` is done and the process is answered. A crash before
- * that loses an op nobody was told of; after it, the next start brings it back.
+ * that loses an op nobody was told of; after it, the next start brings it back. The work of applying a
+ * write is put off to behind its answer (`StateMachine.applySoon`): the process it woke runs meanwhile. It is
+ * done before anybody looks, and before the entry is journaled.
  *
  * Each entry costs all members the same whatever it holds. So while ops keep coming an entry stays
  * open: each op goes to the open-entry file before `submit` returns, without its bytes: they are in
@@ -21,7 +23,7 @@ import type { Op } from '../../fs/op.ts'
 import type { OpListPlace } from '../../fs/op-list.ts'
 import { OP_LIST_START, OpList } from '../../fs/op-list.ts'
 import type { Clock, Timer } from '../../fs/ports/clock.ts'
-import type { StateMachine } from '../../fs/ports/state-machine.ts'
+import type { Origin, StateMachine } from '../../fs/ports/state-machine.ts'
 import type { Epoch, Seq, WriterId } from '../../fs/primitives.ts'
 import type { Admission } from '../admission.ts'
 import type { Defer } from '../defer.ts'
@@ -98,6 +100,7 @@ export class LocalLog {
   #gathering: Gathering | undefined
   #turn: Turn | undefined
   #turnEnd: Timer | undefined
+  #finishing: Timer | undefined
   #closing: Timer | undefined
   #closedMs = Number.NEGATIVE_INFINITY
   /** Peers or hypercore are behind: until then answers wait. */
@@ -144,13 +147,13 @@ export class LocalLog {
   }
 
   #add(op: Op, payload?: Uint8Array): Gathering {
-    const { state, writer, admission } = this.#components
+    const { writer, admission } = this.#components
     const seq = (admission.appliedOf(writer) + 1) as Seq
     const gathering = this.#gathering ?? this.#begin(seq)
     try {
       if (!this.#merge(gathering, op, payload)) {
         this.#finishMerged(gathering)
-        state.apply(op, { writer, seq })
+        this.#apply(op, { writer, seq })
         gathering.ops.push(op)
       }
       this.#list.add(op)
@@ -167,6 +170,26 @@ export class LocalLog {
       gathering.payloadBytes += payload.length
     }
     return gathering
+  }
+
+  #apply(op: Op, origin: Origin): void {
+    const { state, defer } = this.#components
+    if (op.type !== 'write') {
+      state.apply(op, origin)
+      return
+    }
+    state.applySoon(op, origin)
+    this.#finishing ??= defer(() => this.#finishApply())
+  }
+
+  #finishApply(): void {
+    this.#finishing = undefined
+    try {
+      this.#components.state.finishApply()
+    } catch (error) {
+      this.#drop()
+      this.#refuse(error)
+    }
   }
 
   /** At once where the entry stays open; else, and while answers wait for room, with the turn. */
@@ -206,13 +229,12 @@ export class LocalLog {
   flush(): void {
     const gathering = this.#gathering
     if (!gathering) return
-    this.#gathering = undefined
-    this.#closing?.cancel()
-    this.#closing = undefined
-    const { admission, writer, journal, publish, clock } = this.#components
+    this.#drop()
+    const { admission, writer, state, journal, publish, clock } = this.#components
     let sealed: SealedEntry
     try {
       this.#finishMerged(gathering)
+      state.finishApply()
       const payload = joinPieces(gathering.payloads)
       const head = this.#wholeHead(gathering)
       sealed = { writer, seq: gathering.seq, head, payload }
@@ -261,14 +283,22 @@ export class LocalLog {
       this.#writeHead(gathering, written)
       openEntry?.put({ writer, seq, index: parts, head: this.#head.written() })
     } catch (error) {
-      this.#gathering = undefined
-      this.#closing?.cancel()
+      this.#drop()
       return this.#refuse(error)
     }
     gathering.parts++
     gathering.written = end
     this.#closing ??= clock.setTimer(OPEN_MS, () => this.flush())
     return undefined
+  }
+
+  /** Nothing is being gathered. */
+  #drop(): void {
+    this.#gathering = undefined
+    this.#closing?.cancel()
+    this.#closing = undefined
+    this.#finishing?.cancel()
+    this.#finishing = undefined
   }
 
   #wholeHead(gathering: Gathering): Buffer {

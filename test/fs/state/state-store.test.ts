@@ -10,7 +10,7 @@ import {
 import { join } from 'node:path'
 import test from 'brittle'
 import { checkState } from '../../../src/fs/check.ts'
-import type { Op } from '../../../src/fs/op.ts'
+import type { Op, WriteOp } from '../../../src/fs/op.ts'
 import type { Epoch, Ino, SegmentId, Seq } from '../../../src/fs/primitives.ts'
 import { openState } from '../../../src/fs/state/open-state.ts'
 import { StateDamagedError } from '../../../src/fs/state/state-damaged-error.ts'
@@ -37,7 +37,7 @@ function createOp(number: number, type = 0o100000): Op {
   }
 }
 
-function writeOp(number: number, offset: number, length: number, sliceOffset: number): Op {
+function writeOp(number: number, offset: number, length: number, sliceOffset: number): WriteOp {
   const segment = (2 ** 44) as SegmentId
   const slice = { segment, offset: sliceOffset, length, crc32: 1, sha256: Buffer.alloc(32, 1) }
   return { type: 'write', ino: (2 ** 45 + number) as Ino, offset, slices: [slice], time }
@@ -60,6 +60,54 @@ function copyCrashed(from: string, to: string, walBytes = Number.MAX_SAFE_INTEGE
   copyFileSync(wal, join(to, 'state.db-wal'))
   if (statSync(wal).size > walBytes) truncateSync(join(to, 'state.db-wal'), walBytes)
 }
+
+test('state-store - whoever looks finds the work done that was put off', async (t) => {
+  const looks: Record<string, (state: StateStore) => unknown> = {
+    inode: (state) => state.inode((2 ** 45 + 1) as Ino),
+    extents: (state) => state.extents((2 ** 45 + 1) as Ino, 0, 100),
+    nextData: (state) => state.nextData((2 ** 45 + 1) as Ino, 0),
+    counts: (state) => state.counts(),
+    digest: (state) => state.digest(),
+    freed: (state) => state.freedBatches(10),
+    check: (state) => checkState(state),
+    next: (state) => {
+      apply(state, writeOp(1, 20, 30, 500))
+      return state.digest()
+    },
+    committed: (state) => {
+      commit(state, 9)
+      return state.database.prepare('SELECT offset, length FROM extent ORDER BY offset').all()
+    }
+  }
+  for (const [what, look] of Object.entries(looks)) {
+    const [soon, now] = [openState(await t.tmp()), openState(await t.tmp())]
+    for (const state of [soon, now]) {
+      apply(state, createOp(1))
+      apply(state, writeOp(1, 0, 40, 0))
+    }
+    soon.applySoon(writeOp(1, 0, 40, 100))
+    soon.applySoon(writeOp(1, 10, 50, 200))
+    apply(now, writeOp(1, 0, 40, 100))
+    apply(now, writeOp(1, 10, 50, 200))
+    t.alike(look(soon), look(now), what)
+    for (const state of [soon, now]) state.close()
+  }
+})
+
+test('state-store - work that was put off and fails is thrown at who looks, and nothing is committed', async (t) => {
+  for (const finish of [
+    (state: StateStore) => state.finishApply(),
+    (state: StateStore) => state.inode(ROOT),
+    (state: StateStore) => commit(state, 1)
+  ]) {
+    const state = openState(await t.tmp())
+    state.applySoon(writeOp(7, 0, 10, 0))
+    t.exception(() => finish(state), /inode/)
+    t.exception(() => state.finishApply(), /failed before/)
+    t.exception(() => commit(state, 2), /failed before/)
+    state.close()
+  }
+})
 
 test('state-store - a new one has an empty root directory', async (t) => {
   const state = openState(await t.tmp())

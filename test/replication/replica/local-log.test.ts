@@ -46,10 +46,21 @@ function open(
   const journaled: SealedEntry[] = []
   const timers: (() => void)[] = []
   const now = { ms: 0 }
+  const fails: { apply: Error | undefined } = { apply: undefined }
   const applied: Op[] = []
   const turn: (() => void)[] = []
   const apply = (op: Op) => void applied.push(op)
-  const state = { apply, extend: () => undefined } as unknown as StateMachine
+  const unapplied: Op[] = []
+  const finishApply = () => {
+    if (fails.apply !== undefined && unapplied.length > 0) throw fails.apply
+    for (const op of unapplied.splice(0)) apply(op)
+  }
+  const applySoon = (op: Op) => {
+    finishApply()
+    unapplied.push(op)
+  }
+  const extend = finishApply
+  const state = { apply, applySoon, finishApply, extend } as unknown as StateMachine
   const log = new LocalLog({
     writer: WRITER,
     state,
@@ -74,7 +85,7 @@ function open(
     for (const work of turn.splice(0)) work()
   }
   const entries = () => journaled.map(({ head }) => decodeEntryHead(head).ops.length)
-  return { log, applied, journaled, entries, endTurn, timers, now }
+  return { log, applied, fails, journaled, entries, endTurn, timers, now }
 }
 
 /** Its head is the log's again when it is written down. */
@@ -201,6 +212,45 @@ test('local-log - an op that cannot be written down is refused, and everything a
   log.flush()
   for (const timer of timers.splice(0)) timer()
   t.alike(entries(), [1])
+})
+
+test('local-log - a write is answered when it is written down, and applied by the end of the turn', (t) => {
+  const parts: EntryPart[] = []
+  const { log, applied, entries, endTurn } = open({ put: (part) => parts.push(copyOf(part)) })
+  log.setWritable(true)
+  void log.submit(reap(1))
+  endTurn()
+  t.is(log.submit(write(2), Buffer.alloc(3)), undefined)
+  t.is(parts.length, 1)
+  t.is(applied.length, 1, 'not yet')
+  endTurn()
+  t.is(applied.length, 2)
+  void log.submit(write(3), Buffer.alloc(3))
+  log.flush()
+  t.is(applied.length, 3, 'before it is journaled')
+  t.alike(entries(), [1, 2])
+  endTurn()
+})
+
+test('local-log - a write that cannot be applied is in no entry, and the member ends', async (t) => {
+  for (const closes of [false, true]) {
+    const fatal: Error[] = []
+    const { log, fails, entries, endTurn, timers } = open({ put: () => undefined }, (error) => {
+      fatal.push(error)
+    })
+    log.setWritable(true)
+    void log.submit(reap(1))
+    endTurn()
+    fails.apply = new Error('contradiction')
+    void log.submit(write(2), Buffer.alloc(3))
+    if (closes) log.flush()
+    endTurn()
+    t.alike(fatal, [fails.apply])
+    await t.exception(async () => log.submit(reap(3)), /may not write/)
+    t.exception(() => log.flushOrThrow(), /contradiction/)
+    t.is(timers.length, 0)
+    t.alike(entries(), [1])
+  }
 })
 
 test('local-log - the payload of an entry may be used again when its op is answered', async (t) => {
