@@ -39,7 +39,7 @@ export interface StateMachine {
    * As `apply`, but the work may be left to `finishApply`, which whoever looks at the state or changes it does first. So
    * nobody sees a difference, but that `finishApply` throws what `apply` would have thrown.
    */
-  applySoon(op: WriteOp, origin: Origin): void
+  applySoon(op: Op, origin: Origin): void
   /** Does what `applySoon` left undone, if anything. */
   finishApply(): void
   /**

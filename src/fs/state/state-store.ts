@@ -6,7 +6,7 @@
  * Keeps RULES 13 together with its caller: only `commit` commits, and the caller has the journal
  * durable up to the position it passes. `commit` does not fsync; Checkpointer does, off the loop.
  *
- * The work of a write may be put off, so that its answer does not wait for it (`applySoon`). Nobody sees that:
+ * The work of an op may be put off, so that its answer does not wait for it (`applySoon`). Nobody sees that:
  * everything here comes to the tables by way of `finishApply`.
  *
  * Anything thrown by `apply`, `finishApply`, `commit` or `freedBatches` (an assertion: divergence; an SqliteError: disk
@@ -47,8 +47,8 @@ export class StateStore implements StateMachine {
   readonly file: string
   readonly #tables: Tables
   readonly #opened: StatePosition
-  /** A write that counts as applied; whoever comes to the tables does its work first. */
-  #unapplied: WriteOp | undefined
+  /** An op that counts as applied; whoever comes to the tables does its work first. */
+  #unapplied: Op | undefined
   #committed: StatePosition
   #broken: Error | undefined
   #resetWal = false
@@ -77,7 +77,7 @@ export class StateStore implements StateMachine {
     this.#applyNow(op)
   }
 
-  applySoon(op: WriteOp): void {
+  applySoon(op: Op): void {
     this.finishApply()
     this.#unapplied = op
   }

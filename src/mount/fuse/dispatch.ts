@@ -432,9 +432,16 @@ export class FuseDispatcher {
   #deliver(request: ServedRequest, reply: Reply): void {
     const { policy } = this.#components
     policy.complete(request, reply)
-    if (this.#send(request, reply)) return
-    policy.undelivered(reply)
-    this.#giveBack(request, reply)
+    if (!this.#send(request, reply)) {
+      policy.undelivered(reply)
+      this.#giveBack(request, reply)
+      return
+    }
+    try {
+      policy.delivered(request, reply)
+    } catch (error) {
+      this.#internalError(request, error)
+    }
   }
 
   /** False when the reply did not reach the kernel. */

@@ -164,6 +164,28 @@ export class KernelCache implements CachePolicy {
     }
   }
 
+  /** The state is asked behind the answer: then the answer does not wait for what the change costs there. */
+  delivered(request: ServedRequest, reply: Reply): void {
+    const { body, nodeid } = request
+    if (reply.kind === 'error' || reply.kind === 'absent') return
+    switch (body.op) {
+      case 'rename':
+        this.#makeReady(request, body.newParent)
+        this.#makeReady(request, nodeid)
+        break
+      case 'create':
+      case 'mkdir':
+      case 'mknod':
+      case 'symlink':
+      case 'link':
+      case 'unlink':
+      case 'rmdir':
+        this.#makeReady(request, nodeid)
+        if (reply.kind === 'create') this.#makeReady(request, reply.attr.ino)
+        break
+    }
+  }
+
   undelivered(reply: Reply): void {
     if (reply.kind === 'entry' || reply.kind === 'create') this.forgotten(reply.attr.ino, 1)
     if (reply.kind === 'listing') for (const ino of reply.listing.given) this.forgotten(ino, 1)
@@ -239,7 +261,6 @@ export class KernelCache implements CachePolicy {
     else this.#changed(request)
     if (reply.kind !== 'create') return
     reply.openFlags = OpenReplyFlag.DIRECT_IO
-    this.#makeReady(request, ino)
   }
 
   /**
@@ -336,8 +357,6 @@ export class KernelCache implements CachePolicy {
       case 'rename':
         this.#dropNow(body.newParent)
         this.#dropNow(nodeid)
-        this.#makeReady(request, body.newParent)
-        this.#makeReady(request, nodeid)
         // An exchange moves names both ways.
         this.#names?.movedTo(body.newParent)
         this.#names?.movedTo(nodeid)
@@ -350,7 +369,6 @@ export class KernelCache implements CachePolicy {
       case 'unlink':
       case 'rmdir':
         this.#dropNow(nodeid)
-        this.#makeReady(request, nodeid)
         break
       case 'setxattr':
       case 'removexattr':

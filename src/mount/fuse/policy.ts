@@ -39,6 +39,8 @@ export interface CachePolicy {
    * piece, so that no drop comes between.
    */
   complete(request: ServedRequest, reply: Reply): void
+  /** The answer was written, in this synchronous piece: what does not have to be done before that. */
+  delivered(request: ServedRequest, reply: Reply): void
   /** The answer did not reach the kernel. */
   undelivered(reply: Reply): void
   /** FORGET: the kernel lets go of `lookups` of the times an answer gave it the inode. */
@@ -60,6 +62,7 @@ export const uncachedPolicy: CachePolicy = {
       reply.openFlags = OpenReplyFlag.DIRECT_IO
     }
   },
+  delivered: () => {},
   undelivered: () => {},
   forgotten: () => {}
 }

@@ -4,8 +4,8 @@
  *
  * Order for an op: applied to the state in `submit` (in the open transaction, gone with a crash),
  * then written down (page cache), then `submit` is done and the process is answered. A crash before
- * that loses an op nobody was told of; after it, the next start brings it back. The work of applying a
- * write is put off to behind its answer (`StateMachine.applySoon`): the process it woke runs meanwhile. It is
+ * that loses an op nobody was told of; after it, the next start brings it back. The work of applying it
+ * is put off to behind the answer (`StateMachine.applySoon`): the process it woke runs meanwhile. It is
  * done before anybody looks, and before the entry is journaled.
  *
  * Each entry costs all members the same whatever it holds. So while ops keep coming an entry stays
@@ -174,10 +174,6 @@ export class LocalLog {
 
   #apply(op: Op, origin: Origin): void {
     const { state, defer } = this.#components
-    if (op.type !== 'write') {
-      state.apply(op, origin)
-      return
-    }
     state.applySoon(op, origin)
     this.#finishing ??= defer(() => this.#finishApply())
   }

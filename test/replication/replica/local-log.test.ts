@@ -119,9 +119,10 @@ test('local-log - ops submitted together stand in one entry, also when one is ne
   log.setWritable(true)
   for (let ino = 1; ino < full; ino++) void log.submit(reap(ino))
   const done = log.submitTogether([reap(10_001), reap(10_002), reap(10_003)])
-  t.is(applied.length, full + 2, 'applied at once')
+  t.ok(applied.length >= full + 1, 'applied at once, but for the last')
   void log.submitTogether([reap(10_004), reap(10_005)])
   endTurn()
+  t.is(applied.length, full + 4)
   await done
   t.alike(entries(), [full + 2, 2], 'none of them is split')
 })
@@ -214,7 +215,7 @@ test('local-log - an op that cannot be written down is refused, and everything a
   t.alike(entries(), [1])
 })
 
-test('local-log - a write is answered when it is written down, and applied by the end of the turn', (t) => {
+test('local-log - an op is answered when it is written down, and applied by the end of the turn', (t) => {
   const parts: EntryPart[] = []
   const { log, applied, entries, endTurn } = open({ put: (part) => parts.push(copyOf(part)) })
   log.setWritable(true)
@@ -232,7 +233,7 @@ test('local-log - a write is answered when it is written down, and applied by th
   endTurn()
 })
 
-test('local-log - a write that cannot be applied is in no entry, and the member ends', async (t) => {
+test('local-log - an op that cannot be applied is in no entry, and the member ends', async (t) => {
   for (const closes of [false, true]) {
     const fatal: Error[] = []
     const { log, fails, entries, endTurn, timers } = open({ put: () => undefined }, (error) => {
