@@ -72,7 +72,11 @@ export class Rounds {
       for (const workload of wanted.filter((one) => one.family === family)) {
         for (let turn = 0; turn < this.#systems.length; turn++) {
           const system = this.#systems[(turn + Math.max(0, round)) % this.#systems.length]
-          if (system !== undefined) await this.#measure(workload, shape, system, round)
+          if (system === undefined) continue
+          const passes = round === WARM_UP ? (workload.warmUps ?? 1) : 1
+          for (let pass = 0; pass < passes; pass++) {
+            await this.#measure(workload, shape, system, round)
+          }
         }
       }
       for (const system of this.#systems) await this.#remove(system, folderOf(family, shape))

@@ -65,6 +65,8 @@ export interface Workload {
   readonly cold?: boolean
   /** The load itself pauses before it is ready, for as long as the row says: nothing else is waited for. */
   readonly rests?: boolean
+  /** Passes before the first round, 1 unless given: few and large steps are not compiled by one. */
+  readonly warmUps?: number
   /** What has to be there before: a folder full of files, or a repository. */
   readonly fixture?: 'listing' | 'repository'
   /** Of the shape 'one', or of the first there is. */
@@ -252,6 +254,7 @@ const dataWorkloads: readonly Workload[] = [
     unit: 'MiB/s',
     shapes: ['one', 'apart'],
     family: 'stream',
+    warmUps: 8,
     versusPeer: { must: 2, aim: 3 },
     versusFloor: { must: 0.5, aim: 1 },
     load: {
