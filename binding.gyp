@@ -18,6 +18,7 @@
         "src/mount/native/ready-attributes.c",
         "src/mount/native/request.c",
         "src/mount/native/secret-stream.c",
+        "src/mount/native/sha256-lanes.c",
         "src/mount/native/spinner.c",
         "src/mount/native/system.c",
         "src/mount/native/timed-set.c"

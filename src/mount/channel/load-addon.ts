@@ -74,8 +74,11 @@ export interface NativeAddon {
   ): number
   /** As zlib's, sooner. */
   crc32(bytes: Uint8Array, start: number): number
-  /** On the thread pool: the sums of its parts, 32 bytes each. The bytes must stay what they are until then. */
-  sha256Each(bytes: Uint8Array, partBytes: number): Promise<Buffer>
+  /**
+   * On the thread pool: the sums of its parts, 32 bytes each, at most `lanesMax` made at once (8, 2; 1 by
+   * OpenSSL). The bytes must stay what they are until then.
+   */
+  sha256Each(bytes: Uint8Array, partBytes: number, lanesMax: number): Promise<Buffer>
   /** 0; 2 when nothing was done. Throws when OpenSSL fails in the middle of it. */
   streamSeal(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
   /** 0; 1 for bytes that were not sealed so; 2 when nothing was done. */

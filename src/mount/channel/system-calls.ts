@@ -14,6 +14,8 @@ const PUNCH_HOLE = 0x02 | 0x01
 const WRITE = 2
 /** POSIX_FADV_DONTNEED */
 const DONT_NEED = 4
+/** As many as the addon can make. */
+const SUMS_AT_ONCE = 8
 
 export interface SystemCalls {
   /** CLOCK_BOOTTIME in milliseconds: never goes back, goes on during suspend. */
@@ -35,7 +37,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
         addon.syncFileRange(fd, WRITE, offset, lengthBytes),
       forgetPages: (fd, offset, lengthBytes) => addon.fadvise(fd, DONT_NEED, offset, lengthBytes),
       crc32: (bytes, start = 0) => addon.crc32(bytes, start),
-      sha256Each: (bytes, partBytes) => addon.sha256Each(bytes, partBytes),
+      sha256Each: (bytes, partBytes) => addon.sha256Each(bytes, partBytes, SUMS_AT_ONCE),
       readChecked: (fd, target, offset, { parts, once }) => {
         const bytes = new Uint8Array(parts.buffer, parts.byteOffset, parts.byteLength)
         return addon.readChecked(fd, target, offset, bytes, once)

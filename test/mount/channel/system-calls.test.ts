@@ -92,22 +92,46 @@ test('range calls - bytes are read with the sums of their parts checked, as zlib
   t.is(readChecked(-1, room, 3, how(true)), 9, 'EBADF')
 })
 
-test('range calls - the sha256 of each part of a buffer', async (t) => {
-  const data = randomBytes(100_000)
-  for (const [size, part] of [
-    [1, 4096],
-    [4096, 4096],
-    [100_000, 30_000],
-    [90_000, 30_000]
-  ] as const) {
-    const bytes = data.subarray(0, size)
-    const parts: Buffer[] = []
-    for (let at = 0; at < size; at += part)
-      parts.push(hash('sha256', bytes.subarray(at, at + part), 'buffer'))
-    t.ok(Buffer.concat(parts).equals(await rangesOrFail().sha256Each(bytes, part)))
-  }
-  const nothing = await failure(() => rangesOrFail().sha256Each(data.subarray(0, 0), 10))
-  t.is(codeOf(nothing), 'ERR_OUT_OF_RANGE')
+function sumsOf(bytes: Buffer, part: number): Buffer {
+  const sums: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += part)
+    sums.push(hash('sha256', bytes.subarray(at, at + part), 'buffer'))
+  return Buffer.concat(sums)
+}
+
+for (const lanesMax of [1, 2, 8]) {
+  test(`range calls - the sha256 of each part of a buffer, ${lanesMax} at once`, async (t) => {
+    const { sha256Each } = addonOrFail()
+    const data = randomBytes(9 * 131_072 + 100)
+    const wrong: string[] = []
+    const check = async (from: number, size: number, part: number): Promise<void> => {
+      const bytes = data.subarray(from, from + size)
+      const sums = await sha256Each(bytes, part, lanesMax)
+      if (!sums.equals(sumsOf(bytes, part))) wrong.push(`${size} by ${part} at ${from}`)
+    }
+    for (let part = 1; part <= 300; part++) {
+      const count = 1 + (part % 10)
+      const last = 1 + ((part * 7) % part)
+      await check(part % 67, part * count, part)
+      await check(part % 67, part * (count - 1) + last, part)
+    }
+    for (let last = 1; last <= 130; last++) await check(1, 7 * 130 + last, 130)
+    for (const size of [1, 131_071, 131_072, 131_073, 5 * 131_072, 6 * 131_072 - 1]) {
+      await check(0, size, 131_072)
+    }
+    for (const short of [0, 1, 16, 55, 56, 57, 63, 64, 65, 4096, 131_071]) {
+      await check(16, 8 * 131_072 - short, 131_072)
+      await check(3, 9 * 131_072 - short, 131_072)
+    }
+    t.alike(wrong, [])
+    const nothing = await failure(() => sha256Each(data.subarray(0, 0), 10, lanesMax))
+    t.is(codeOf(nothing), 'ERR_OUT_OF_RANGE')
+  })
+}
+
+test('range calls - the sha256 of each slice', async (t) => {
+  const data = randomBytes(300_000)
+  t.ok((await rangesOrFail().sha256Each(data, 131_072)).equals(sumsOf(data, 131_072)))
 })
 
 test('range calls - a bad descriptor is reported', async (t) => {
