@@ -157,7 +157,7 @@ export const CLUSTER_EPOCH_MUTANTS: readonly ClusterMutant[] = [
   },
   {
     name: 'entries beyond the answer to a seal are admitted',
-    withinSeeds: 300,
+    withinSeeds: 900,
     steps: 20,
     parameters: { members: 4, partitions: true, delayMaxUs: 30_000, killsHealthy: false },
     apply: () => swap(Admission.prototype, 'limitTo', () => () => {})
