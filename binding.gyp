@@ -12,6 +12,7 @@
         "src/mount/native/device-mount.c",
         "src/mount/native/digests.c",
         "src/mount/native/errors.c",
+        "src/mount/native/lookout.c",
         "src/mount/native/message.c",
         "src/mount/native/plain-handles.c",
         "src/mount/native/reader.c",

@@ -2,6 +2,7 @@ import type { Attr } from '../attr.ts'
 import { S_IFDIR } from '../attr.ts'
 import type { AcceptEntry, Awaitable, HandleId, RequestContext } from '../filesystem-api.ts'
 import type { Ino } from '../primitives.ts'
+import type { Dentry } from '../state/dentry-table.ts'
 import type { Inode } from '../state/inode-table.ts'
 import { toAttr } from '../state/inode-table.ts'
 import { FIRST_COOKIE } from '../state/schema.ts'
@@ -33,11 +34,17 @@ export function readdir(
 }
 
 function list(core: Core, directory: Inode, request: ReaddirRequest): void {
-  const attributes = (ino: Ino): Attr | undefined => attributesAtOnce(core, ino)
+  let ahead: readonly Dentry[] = []
+  const attributes = (ino: Ino): Attr | undefined => {
+    if (ahead.length > 0) core.state.readInodesAhead(ahead.map((dentry) => dentry.ino))
+    ahead = []
+    return attributesAtOnce(core, ino)
+  }
   if (directory.nlink === 0 || !listDots(directory, request, attributes)) return
   let cookie = Math.max(request.cookie, FIRST_COOKIE - 1)
   for (;;) {
     const batch = core.state.list(directory.ino, cookie, BATCH_ENTRIES)
+    ahead = batch
     for (const dentry of batch) {
       if (!request.accept(dentry, attributes)) return
       cookie = dentry.cookie

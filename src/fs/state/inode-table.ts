@@ -90,6 +90,8 @@ const COLUMNS =
 const DEFAULT_CACHED_INODES = 32768
 /** Bounds the pause in which changed rows are written. */
 const CHANGED_MAX_INODES = 512
+/** Rows are read together where inode numbers wanted lie at most this far apart. */
+const READ_AHEAD_STEP = 2
 
 function fromColumns(row: InodeColumns): Inode {
   const at = (i: number): number => {
@@ -130,6 +132,7 @@ export class InodeTable {
   /** Inodes whose value in the cache is newer than their row. */
   readonly #changed = new Set<Ino>()
   readonly #select: Statement
+  readonly #range: Statement
   readonly #insert: Statement
   readonly #update: Statement
   readonly #delete: Statement
@@ -143,6 +146,9 @@ export class InodeTable {
   constructor(database: Database, options: InodeTableOptions = {}) {
     this.#cachedInodes = options.cachedInodes ?? DEFAULT_CACHED_INODES
     this.#select = database.prepare(`SELECT ${COLUMNS} FROM inode WHERE ino = ?`).raw(true)
+    this.#range = database
+      .prepare(`SELECT ${COLUMNS} FROM inode WHERE ino BETWEEN ? AND ?`)
+      .raw(true)
     this.#insert = database.prepare(
       `INSERT INTO inode (${COLUMNS}, target) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
     )
@@ -165,6 +171,30 @@ export class InodeTable {
     const inode = fromColumns(row)
     this.#remember(inode)
     return inode
+  }
+
+  /**
+   * Reads inodes that are about to be asked for. Those of one directory mostly follow each other, and
+   * a row of many costs half of one that is looked for alone.
+   */
+  readAhead(inos: readonly Ino[]): void {
+    const missing = inos.filter((ino) => !this.#cache.has(ino)).sort((one, other) => one - other)
+    let from = 0
+    for (let at = 1; at <= missing.length; at++) {
+      const ino = missing[at]
+      const last = missing[at - 1]
+      if (ino !== undefined && last !== undefined && ino - last <= READ_AHEAD_STEP) continue
+      // One alone is read when it is asked for.
+      if (at - from > 1) this.#readRange(missing[from], last)
+      from = at
+    }
+  }
+
+  #readRange(first: Ino | undefined, last: Ino | undefined): void {
+    const rows = this.#range.all(first, last) as InodeColumns[]
+    // A value in the cache may be newer than its row; remembering may empty the cache.
+    const inodes = rows.map(fromColumns).filter(({ ino }) => !this.#cache.has(ino))
+    for (const inode of inodes) this.#remember(inode)
   }
 
   /** The inode an op is about; that it exists is what every member agrees on. */

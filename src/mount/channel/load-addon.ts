@@ -16,6 +16,9 @@ export interface ReaderStatistics {
   /** Requests that came while the loop spun, and spins that ended without one. */
   readonly spinHits: number
   readonly spinMisses: number
+  /** Requests that were looked out for and came, and that did not come. */
+  readonly lookoutHits: number
+  readonly lookoutMisses: number
   /** How often spinning was switched off because others wanted the CPU. */
   readonly pressurePauses: number
 }
@@ -42,6 +45,7 @@ export interface NativeAddon {
     fd: number,
     batch: number,
     spinUs: number,
+    lookUs: number,
     /** See TurnEnd. */
     turn: Uint8Array,
     /** See BareInodes. */

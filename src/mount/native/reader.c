@@ -4,7 +4,8 @@
  * Owns a poll handle on the descriptor, a spinner, and the one buffer the next request is read
  * into. Each request is handed to JavaScript as a byte count; the callback's answer says what the
  * next read uses: undefined = the same buffer, a Uint8Array = that one, null = stop until
- * readerResume. At most `batch` requests are read before the loop gets its turn.
+ * readerResume. At most `batch` requests are handed over before the loop gets its turn; meanwhile
+ * the next one is looked out for (lookout.h).
  *
  * Questions that the tables of JavaScript answer are answered here (bare-inodes.h,
  * ready-attributes.h, plain-handles.h).
@@ -14,6 +15,7 @@
  */
 #include "addon.h"
 #include "bare-inodes.h"
+#include "lookout.h"
 #include "plain-handles.h"
 #include "ready-attributes.h"
 #include "spinner.h"
@@ -26,6 +28,9 @@
 #define REQUEST_MIN_BYTES 8192
 /* One of so many goes to JavaScript all the same, which has to know whether there is much to do. */
 #define ANSWERED_IN_A_ROW 15
+/* Of what one turn of the loop may do: so many times `batch` requests that are answered here. */
+#define ANSWERED_COST 1
+#define DELIVERED_COST 4
 
 enum { TURN_RUNS, TURN_WANTED, TURN_BYTES };
 
@@ -55,6 +60,7 @@ struct reader {
   uint32_t resumes;
   uv_poll_t poll;
   struct spinner spinner;
+  struct lookout lookout;
   struct timed_set bare;
   struct timed_set plain;
   struct ready_attributes ready;
@@ -254,15 +260,21 @@ static bool answer_at_once(struct reader *reader, size_t size) {
 /* Reads until there is nothing, `batch` is full, or reading is not to go on; whether any came. */
 static bool read_batch(struct reader *reader) {
   bool any = false;
-  for (int turn = 0; turn < reader->batch; turn++) {
-    ssize_t got = read(reader->fd, reader->data, reader->size);
+  for (int left = reader->batch * DELIVERED_COST; left > 0; left -= ANSWERED_COST) {
+    ssize_t got = any && reader->turn[TURN_WANTED] == 0
+                      ? lookout_read(&reader->lookout, reader->fd, reader->data, reader->size)
+                      : read(reader->fd, reader->data, reader->size);
     if (got > 0) {
       if (!any) {
         spinner_before_batch(&reader->spinner);
+        lookout_before_batch(&reader->lookout);
       }
       any = true;
-      if (!answer_at_once(reader, (size_t)got) && !deliver(reader, (size_t)got)) {
-        break;
+      if (!answer_at_once(reader, (size_t)got)) {
+        left -= DELIVERED_COST - ANSWERED_COST;
+        if (!deliver(reader, (size_t)got)) {
+          break;
+        }
       }
     } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       if (reader->turn[TURN_WANTED] == 0) {
@@ -295,6 +307,7 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
     return;
   }
   if (any) {
+    lookout_after_batch(&reader->lookout);
     spinner_after_batch(&reader->spinner, reader->polling);
   }
   if (status < 0 && reader->polling) {
@@ -332,7 +345,7 @@ static bool take_callbacks(napi_env env, struct reader *reader, const napi_value
          napi_create_reference(env, callbacks[2], 1, &reader->on_turn_end) == napi_ok;
 }
 
-static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
+static bool open_handles(napi_env env, struct reader *reader, int spin_us, int look_us) {
   uv_loop_t *loop;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) {
     throw_failed(env, "readerCreate");
@@ -344,6 +357,7 @@ static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
     return false;
   }
   spinner_init(&reader->spinner, loop, spin_us);
+  lookout_init(&reader->lookout, look_us);
   reader->poll.data = reader;
   reader->spinner.idle.data = reader;
   reader->open_handles = 2;
@@ -352,29 +366,32 @@ static bool open_handles(napi_env env, struct reader *reader, int spin_us) {
 }
 
 /*
- * readerCreate(fd, batch, spinUs, turn, bare, ready, plain, onRequest(size), onEnd(errno), onTurnEnd()):
- * not reading before resume.
+ * readerCreate(fd, batch, spinUs, lookUs, turn, bare, ready, plain, onRequest(size), onEnd(errno),
+ * onTurnEnd()): not reading before resume.
  */
 static napi_value reader_create(napi_env env, napi_callback_info info) {
-  napi_value args[10], external;
-  size_t count = 10, turn_size, bare_size, ready_size, plain_size;
-  int fd, batch, spin_us;
+  napi_value args[11], external;
+  size_t count = 11, turn_size, bare_size, ready_size, plain_size;
+  int fd, batch, spin_us, look_us;
   void *turn, *bare, *ready, *plain;
   TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
   if (!arg_int(env, args[0], "fd", &fd) || !arg_int(env, args[1], "batch", &batch) ||
       !arg_int(env, args[2], "spinUs", &spin_us) ||
-      !arg_bytes(env, args[3], "turn", &turn, &turn_size) ||
-      !arg_bytes(env, args[4], "bare", &bare, &bare_size) ||
-      !arg_bytes(env, args[5], "ready", &ready, &ready_size) ||
-      !arg_bytes(env, args[6], "plain", &plain, &plain_size)) {
+      !arg_int(env, args[3], "lookUs", &look_us) ||
+      !arg_bytes(env, args[4], "turn", &turn, &turn_size) ||
+      !arg_bytes(env, args[5], "bare", &bare, &bare_size) ||
+      !arg_bytes(env, args[6], "ready", &ready, &ready_size) ||
+      !arg_bytes(env, args[7], "plain", &plain, &plain_size)) {
     return NULL;
   }
   if (turn_size != TURN_BYTES) {
     napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "turn must be 2 bytes");
     return NULL;
   }
-  if (fd < 0 || batch < 1 || batch > 1024 || spin_us < 0 || spin_us > 10000) {
-    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "fd, batch (1-1024) or spinUs (0-10000)");
+  if (fd < 0 || batch < 1 || batch > 1024 || spin_us < 0 || spin_us > 10000 ||
+      look_us < 0 || look_us > 10000) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE",
+                           "fd, batch (1-1024), spinUs or lookUs (0-10000)");
     return NULL;
   }
   struct reader *reader = calloc(1, sizeof(*reader));
@@ -398,15 +415,15 @@ static napi_value reader_create(napi_env env, napi_callback_info info) {
     throw_failed(env, "readerCreate");
     return NULL;
   }
-  if (!take_callbacks(env, reader, args + 7) ||
-      napi_create_reference(env, args[3], 1, &reader->turn_bytes) != napi_ok ||
-      napi_create_reference(env, args[4], 1, &reader->bare_table) != napi_ok ||
-      napi_create_reference(env, args[5], 1, &reader->ready_table) != napi_ok ||
-      napi_create_reference(env, args[6], 1, &reader->plain_table) != napi_ok) {
+  if (!take_callbacks(env, reader, args + 8) ||
+      napi_create_reference(env, args[4], 1, &reader->turn_bytes) != napi_ok ||
+      napi_create_reference(env, args[5], 1, &reader->bare_table) != napi_ok ||
+      napi_create_reference(env, args[6], 1, &reader->ready_table) != napi_ok ||
+      napi_create_reference(env, args[7], 1, &reader->plain_table) != napi_ok) {
     throw_failed(env, "readerCreate");
     return NULL;
   }
-  if (!open_handles(env, reader, spin_us)) {
+  if (!open_handles(env, reader, spin_us, look_us)) {
     return NULL;
   }
   if (napi_create_reference(env, external, 1, &reader->self) != napi_ok ||
@@ -469,6 +486,8 @@ static napi_value reader_statistics(napi_env env, napi_callback_info info) {
       !set_number(env, result, "answered", reader->answered) ||
       !set_number(env, result, "spinHits", reader->spinner.hits) ||
       !set_number(env, result, "spinMisses", reader->spinner.misses) ||
+      !set_number(env, result, "lookoutHits", reader->lookout.hits) ||
+      !set_number(env, result, "lookoutMisses", reader->lookout.misses) ||
       !set_number(env, result, "pressurePauses", reader->spinner.pressure_pauses)) {
     throw_failed(env, "readerStatistics");
     return NULL;

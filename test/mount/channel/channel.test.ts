@@ -192,11 +192,61 @@ test('native channel - statistics count the requests', async (t) => {
   t.is(statistics.spinHits + statistics.spinMisses, 0, 'spinning is off')
 })
 
+const STATS = 2000
+const STAT_SCRIPT = `for (let i = 0; i < ${STATS}; i++) require("fs").statSync(process.argv[1])`
+
+test('native channel - the next request is looked out for', async (t) => {
+  const options = { spinUs: 0, lookUs: 10_000, batch: 16 }
+  const { path, volume } = await mountTiny(t, { channel: 'native', channelOptions: options })
+  if (!(volume.channel instanceof NativeChannel)) throw new Error('not the native channel')
+  let ended = false
+  const client = run(process.execPath, ['-e', STAT_SCRIPT, path]).finally(() => {
+    ended = true
+  })
+  let before = volume.channel.statistics().requests
+  let most = 0
+  while (!ended) {
+    await turn()
+    const { requests } = volume.channel.statistics()
+    most = Math.max(most, requests - before)
+    before = requests
+  }
+  t.is((await client).status, 0)
+  const { requests, lookoutHits, lookoutMisses } = volume.channel.statistics()
+  t.ok(requests >= STATS, `${requests} requests`)
+  t.ok(lookoutHits + lookoutMisses > 0, `${lookoutHits} of them were waited for`)
+  t.ok(most <= 16, `at most ${most} in a turn of the loop`)
+})
+
+test('native channel - where nothing comes soon, little is looked for', async (t) => {
+  const options = { spinUs: 0, lookUs: 10_000 }
+  const { path, volume } = await mountTiny(t, { channel: 'native', channelOptions: options })
+  if (!(volume.channel instanceof NativeChannel)) throw new Error('not the native channel')
+  for (let i = 0; i < 3; i++) {
+    await run('stat', [path])
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  const { requests, lookoutMisses } = volume.channel.statistics()
+  t.ok(lookoutMisses <= requests / 4, `${lookoutMisses} looks in vain, ${requests} requests`)
+})
+
+test('native channel - nothing is looked for where that is off', async (t) => {
+  const options = { lookUs: 0 }
+  const { path, volume } = await mountTiny(t, { channel: 'native', channelOptions: options })
+  if (!(volume.channel instanceof NativeChannel)) throw new Error('not the native channel')
+  t.is((await run(process.execPath, ['-e', STAT_SCRIPT, path])).status, 0)
+  const { requests, lookoutHits, lookoutMisses } = volume.channel.statistics()
+  t.ok(requests >= STATS)
+  t.is(lookoutHits + lookoutMisses, 0)
+})
+
 test('native channel - timers and immediates run while it spins', async (t) => {
-  const { path } = await mountTiny(t, { channel: 'native', channelOptions: { spinUs: 10_000 } })
+  const { path } = await mountTiny(t, {
+    channel: 'native',
+    channelOptions: { spinUs: 10_000, lookUs: 0 }
+  })
   let busy = true
-  const script = 'for (let i = 0; i < 2000; i++) require("fs").statSync(process.argv[1])'
-  const client = run(process.execPath, ['-e', script, path]).finally(() => {
+  const client = run(process.execPath, ['-e', STAT_SCRIPT, path]).finally(() => {
     busy = false
   })
   let turns = 0
