@@ -29,6 +29,13 @@ declare module '@hyperswarm/secret-stream' {
     /** Set by the handshake. */
     readonly _encrypt: StreamHalf | null
     readonly _decrypt: StreamHalf | null
+    /** streamx's: `buffered` bytes wait for their `_write`. */
+    readonly _writableState?: { readonly buffered: number }
+    /** What `alloc` gave last, and the room around it. */
+    _outgoingPlain: Buffer | null
+    _outgoingWrapped: Buffer | null
+    /** Seals one message and hands it to the raw stream. */
+    _write(message: Uint8Array, done: (error: Error | null) => void): void
     readonly publicKey: Buffer | null
     readonly remotePublicKey: Buffer | null
     readonly handshakeHash: Buffer | null

@@ -83,8 +83,11 @@ export interface NativeAddon {
    * OpenSSL). The bytes must stay what they are until then.
    */
   sha256Each(bytes: Uint8Array, partBytes: number, lanesMax: number): Promise<Buffer>
-  /** 0; 2 when nothing was done. Throws when OpenSSL fails in the middle of it. */
-  streamSeal(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
+  /**
+   * Seals what one to eight parts are together. 0; 2 when nothing was done. Throws when OpenSSL fails in the middle
+   * of it.
+   */
+  streamSeal(state: Uint8Array, sealed: Uint8Array, ...parts: readonly Uint8Array[]): number
   /** 0; 1 for bytes that were not sealed so; 2 when nothing was done. */
   streamOpen(state: Uint8Array, sealed: Uint8Array, plain: Uint8Array): number
   tryLockFile(fd: number): boolean

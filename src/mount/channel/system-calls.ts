@@ -44,7 +44,7 @@ export function nativeSystemCalls(addon: NativeAddon): SystemCalls {
       }
     },
     cipher: {
-      seal: (state, sealed, plain) => outcomeOf(addon.streamSeal(state, sealed, plain)),
+      seal: (state, sealed, ...parts) => outcomeOf(addon.streamSeal(state, sealed, ...parts)),
       open: (state, sealed, plain) => outcomeOf(addon.streamOpen(state, sealed, plain))
     }
   }

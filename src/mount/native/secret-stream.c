@@ -20,6 +20,7 @@
 #define MAC_BYTES 16
 #define TAG_BYTES 1
 #define SEAL_BYTES (TAG_BYTES + MAC_BYTES)
+#define PARTS_MAX 8
 
 enum outcome { DONE = 0, FORGED = 1, LEFT = 2, FAILED = 3 };
 
@@ -90,17 +91,27 @@ static void advance(uint8_t *state, const uint8_t *mac) {
   }
 }
 
-static enum outcome seal(uint8_t *state, uint8_t *sealed, const uint8_t *plain, size_t size) {
+struct part {
+  const uint8_t *bytes;
+  size_t size;
+};
+
+static enum outcome seal(uint8_t *state, uint8_t *sealed, const struct part *parts, size_t count) {
   struct ciphers ciphers = {0};
   uint8_t block[BLOCK_BYTES] = {0};
   int written;
+  size_t size = 0;
   uint8_t *body = sealed + TAG_BYTES;
   enum outcome outcome = LEFT;
   if (ciphers_begin(&ciphers, state) &&
       EVP_EncryptUpdate(ciphers.chacha, block, &written, block, BLOCK_BYTES) == 1) {
-    bool sealed_all =
-        EVP_EncryptUpdate(ciphers.chacha, body, &written, plain, (int)size) == 1 &&
-        sum(&ciphers, block, body, size, body + size);
+    bool sealed_all = true;
+    for (size_t i = 0; sealed_all && i < count; i++) {
+      sealed_all = EVP_EncryptUpdate(ciphers.chacha, body + size, &written, parts[i].bytes,
+                                     (int)parts[i].size) == 1;
+      size += parts[i].size;
+    }
+    sealed_all = sealed_all && sum(&ciphers, block, body, size, body + size);
     outcome = sealed_all ? DONE : FAILED;
   }
   ciphers_free(&ciphers);
@@ -138,49 +149,30 @@ static enum outcome open_sealed(uint8_t *state, uint8_t *plain, const uint8_t *s
   return outcome;
 }
 
-struct message {
-  uint8_t *state;
-  uint8_t *sealed;
-  uint8_t *plain;
+static bool arg_state(napi_env env, napi_value value, uint8_t **state) {
+  void *bytes;
   size_t size;
-};
-
-static bool message_arguments(napi_env env, napi_callback_info info, struct message *message) {
-  napi_value args[3];
-  size_t count = 3, state_size, sealed_size;
-  void *state, *sealed, *plain;
-  if (napi_get_cb_info(env, info, &count, args, NULL, NULL) != napi_ok ||
-      !arg_bytes(env, args[0], "state", &state, &state_size) ||
-      !arg_bytes(env, args[1], "sealed", &sealed, &sealed_size) ||
-      !arg_bytes(env, args[2], "plain", &plain, &message->size)) {
+  if (!arg_bytes(env, value, "state", &bytes, &size)) {
     return false;
   }
-  if (state_size != STATE_BYTES || message->size == 0 || message->size > INT32_MAX ||
-      sealed_size != message->size + SEAL_BYTES) {
-    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "secret stream: sizes that do not fit");
+  if (size != STATE_BYTES) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "secret stream: no state");
     return false;
   }
-  message->state = state;
-  message->sealed = sealed;
-  message->plain = plain;
+  *state = bytes;
   return true;
 }
 
-/*
- * streamSeal(state, sealed, plain), streamOpen(state, sealed, plain): 0, 1 when the sum is not right, 2 when
- * nothing was done; neither state nor `plain` has changed then. Throws when OpenSSL fails in the middle. `plain` may be where the message lies in `sealed`.
- */
-static napi_value stream_call(napi_env env, napi_callback_info info, bool opens) {
-  struct message message;
+static bool sizes_fit(napi_env env, size_t plain, size_t sealed) {
+  if (plain == 0 || plain > INT32_MAX || sealed != plain + SEAL_BYTES) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "secret stream: sizes that do not fit");
+    return false;
+  }
+  return true;
+}
+
+static napi_value outcome_value(napi_env env, enum outcome outcome) {
   napi_value result;
-  if (!message_arguments(env, info, &message)) {
-    return NULL;
-  }
-  enum outcome outcome = LEFT;
-  if (!is_last(message.state)) {
-    outcome = opens ? open_sealed(message.state, message.plain, message.sealed, message.size)
-                    : seal(message.state, message.sealed, message.plain, message.size);
-  }
   if (outcome == FAILED) {
     napi_throw_error(env, "ERR_CRYPTO", "secret stream: OpenSSL failed");
     return NULL;
@@ -189,12 +181,56 @@ static napi_value stream_call(napi_env env, napi_callback_info info, bool opens)
   return result;
 }
 
+/*
+ * streamSeal(state, sealed, part, ...): seals what the parts are together. 0, or 2 when nothing was done. Throws when
+ * OpenSSL fails in the middle, the state has not changed then. A single part may be where the message lies in `sealed`.
+ */
 static napi_value stream_seal(napi_env env, napi_callback_info info) {
-  return stream_call(env, info, false);
+  napi_value args[2 + PARTS_MAX];
+  size_t count = 2 + PARTS_MAX, sealed_size, size = 0;
+  struct part parts[PARTS_MAX];
+  uint8_t *state;
+  void *sealed, *bytes;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (count < 3 || count > 2 + PARTS_MAX) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "secret stream: too few or too many parts");
+    return NULL;
+  }
+  if (!arg_state(env, args[0], &state) ||
+      !arg_bytes(env, args[1], "sealed", &sealed, &sealed_size)) {
+    return NULL;
+  }
+  for (size_t i = 0; i < count - 2; i++) {
+    if (!arg_bytes(env, args[2 + i], "part", &bytes, &parts[i].size)) {
+      return NULL;
+    }
+    parts[i].bytes = bytes;
+    size += parts[i].size;
+  }
+  if (!sizes_fit(env, size, sealed_size)) {
+    return NULL;
+  }
+  return outcome_value(env, is_last(state) ? LEFT : seal(state, sealed, parts, count - 2));
 }
 
+/*
+ * streamOpen(state, sealed, plain): 0, 1 when the sum is not right, 2 when nothing was done; neither state nor
+ * `plain` has changed then. Throws when OpenSSL fails in the middle. `plain` may be where the message lies in `sealed`.
+ */
 static napi_value stream_open(napi_env env, napi_callback_info info) {
-  return stream_call(env, info, true);
+  napi_value args[3];
+  size_t count = 3, sealed_size, plain_size;
+  uint8_t *state;
+  void *sealed, *plain;
+  TRY(env, napi_get_cb_info(env, info, &count, args, NULL, NULL));
+  if (!arg_state(env, args[0], &state) ||
+      !arg_bytes(env, args[1], "sealed", &sealed, &sealed_size) ||
+      !arg_bytes(env, args[2], "plain", &plain, &plain_size) ||
+      !sizes_fit(env, plain_size, sealed_size)) {
+    return NULL;
+  }
+  enum outcome outcome = is_last(state) ? LEFT : open_sealed(state, plain, sealed, plain_size);
+  return outcome_value(env, outcome);
 }
 
 bool export_secret_stream(napi_env env, napi_value exports) {

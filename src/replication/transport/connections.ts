@@ -322,11 +322,12 @@ export class Connections {
 
   #adoptFramed(member: MemberId, kind: FramedKind, link: Link, dialed: boolean): void {
     const { handlers, cipher } = this.#components
-    if (cipher) sealLargeMessagesBy(cipher, link.stream)
+    const large = cipher && sealLargeMessagesBy(cipher, link.stream)
     const { highWaterBytes, hardLimitBytes } = this.#options
     const connection = new FramedConnection(
       {
         link,
+        ...(large ? { large } : {}),
         events: {
           onMessage: (from, type, payload) => handlers.onMessage(from, type, payload),
           onClose: (closed, reason) => {

@@ -7,6 +7,7 @@
 
 import { assert } from '../../fs/assert.ts'
 import type { MemberId } from '../../fs/primitives.ts'
+import type { LargeMessages } from './large-messages.ts'
 import type { Link } from './link.ts'
 import { ProtocolError } from './transport-error.ts'
 
@@ -36,7 +37,7 @@ export interface PeerConnection {
   /** Bytes accepted by `send` that the operating system has not taken yet. */
   readonly queuedBytes: number
   /**
-   * Queues one message; the parts are copied before it returns. False when more than the high-water
+   * Queues one message; the parts are the caller's again when it returns. False when more than the high-water
    * mark is queued: wait for `drained()` before sending more. Dropped silently when closed:
    * `onClose` has told.
    */
@@ -44,8 +45,8 @@ export interface PeerConnection {
   /** Resolves when the queue is below half the high-water mark, or the connection is closed. */
   drained(): Promise<void>
   /**
-   * Undefined when the next message leaves at once: it is then encrypted where `send` puts it, while one
-   * that waits in the queue is copied once more. Else resolves when that may have changed.
+   * Undefined when the next message leaves at once: a large one is then encrypted out of its parts, while one
+   * that waits in the queue is copied twice before. Else resolves when that may have changed.
    */
   ready(): Promise<void> | undefined
   /** Stops reading (the other end feels it as backpressure) until `resume`. */
@@ -78,6 +79,7 @@ export class FramedConnection implements PeerConnection {
   readonly kind: FramedKind
   readonly dialed: boolean
   readonly #link: Link
+  readonly #large: LargeMessages | undefined
   readonly #events: FramedEvents
   readonly #options: FramedOptions
   readonly #queue: Buffer[] = []
@@ -93,8 +95,12 @@ export class FramedConnection implements PeerConnection {
   #lastError: Error | undefined
   #closed = false
 
-  constructor(components: { link: Link; events: FramedEvents }, options: FramedOptions) {
+  constructor(
+    components: { link: Link; events: FramedEvents; large?: LargeMessages },
+    options: FramedOptions
+  ) {
     this.#link = components.link
+    this.#large = components.large
     this.#events = components.events
     this.#options = options
     this.member = options.member
@@ -133,17 +139,11 @@ export class FramedConnection implements PeerConnection {
       sizeBytes <= MESSAGE_MAX_BYTES[this.kind] + 1,
       () => `${this.kind} message too large to send`
     )
-    const message = this.#link.stream.alloc(sizeBytes)
-    message[0] = type
-    let offset = 1
-    for (const part of parts) {
-      message.set(part, offset)
-      offset += part.length
-    }
     if (this.#isReady()) {
-      this.#write(message)
+      const sealed = this.#large?.seal(type, parts, sizeBytes)
+      this.#write(sealed ?? this.#copied(type, parts, sizeBytes))
     } else {
-      this.#queue.push(message)
+      this.#queue.push(this.#copied(type, parts, sizeBytes))
       this.#waitingBytes += sizeBytes
     }
     const queued = this.queuedBytes
@@ -201,6 +201,17 @@ export class FramedConnection implements PeerConnection {
     this.#releaseDrainWaiters()
     this.#releaseReadyWaiters()
     this.#events.onClose(this, reason)
+  }
+
+  #copied(type: number, parts: readonly Uint8Array[], sizeBytes: number): Buffer {
+    const message = this.#link.stream.alloc(sizeBytes)
+    message[0] = type
+    let offset = 1
+    for (const part of parts) {
+      message.set(part, offset)
+      offset += part.length
+    }
+    return message
   }
 
   #isReady(): boolean {

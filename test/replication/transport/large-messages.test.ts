@@ -3,18 +3,23 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import NoiseSecretStream from '@hyperswarm/secret-stream'
 import test, { type Test } from 'brittle'
+import type { MemberId } from '../../../src/fs/primitives.ts'
 import { loadAddon } from '../../../src/mount/channel/load-addon.ts'
 import { nativeSystemCalls } from '../../../src/mount/channel/system-calls.ts'
 import {
+  type LargeMessages,
   type MessageCipher,
   sealLargeMessagesBy
 } from '../../../src/replication/transport/large-messages.ts'
+import { FramedConnection } from '../../../src/replication/transport/peer-connection.ts'
 
 const SIZES = [1, 16_383, 16_384, 16_385, 20_000, 65_537, 131_080, 300_001] as const
 const NONCE_AT = 32
 
 interface Counted extends MessageCipher {
   sealed: number
+  /** Of these, out of their parts. */
+  sealedOutOfParts: number
   opened: number
 }
 
@@ -24,10 +29,12 @@ function nativeCipher(): Counted {
   if (cipher === undefined) throw new Error(`the native addon is needed here: ${reason}`)
   const counted: Counted = {
     sealed: 0,
+    sealedOutOfParts: 0,
     opened: 0,
-    seal: (...args) => {
-      const outcome = cipher.seal(...args)
+    seal: (state, sealed, ...parts) => {
+      const outcome = cipher.seal(state, sealed, ...parts)
       if (outcome === 'done') counted.sealed++
+      if (outcome === 'done' && parts.length > 1) counted.sealedOutOfParts++
       return outcome
     },
     open: (...args) => {
@@ -146,6 +153,103 @@ test('large messages - a changed bit ends the stream, and nothing of the message
     t.absent(await carried(near, far, [message]), place)
     t.ok(far.destroying, place)
   }
+})
+
+const TYPE = 9
+
+test('large messages - sealed out of their parts, which are the callers at once', async (t) => {
+  const { near, far } = await streams(t)
+  const cipher = nativeCipher()
+  await secure(near, far)
+  const large = sealLargeMessagesBy(cipher, near)
+  if (large === undefined) throw new Error('a stream that is not known')
+  const got: Buffer[] = []
+  far.on('data', (message: Uint8Array) => got.push(Buffer.from(message)))
+  const sent: Buffer[] = []
+  const send = (...sizes: number[]): void => {
+    const parts = sizes.map((size) => randomBytes(size))
+    const whole = Buffer.concat([Buffer.of(TYPE), ...parts])
+    const sealed = large.seal(TYPE, parts, whole.length)
+    for (const part of parts) part.fill(0)
+    near.write(sealed ?? copied(near, whole))
+    sent.push(whole)
+  }
+  for (const [sizes, outOfParts] of [
+    [[[30, 524_288]], 1],
+    [[[16_382]], 0],
+    [[[16_383]], 1],
+    [[[10], [30_000, 1, 30_000], [5]], 0],
+    [[[0, 100_000, 0], [10], [200_000], [20_000]], 1]
+  ] as const) {
+    const before = cipher.sealedOutOfParts
+    for (const each of sizes) send(...each)
+    await until(() => got.length === sent.length || far.destroying)
+    t.is(cipher.sealedOutOfParts - before, outOfParts, JSON.stringify(sizes))
+  }
+  t.alike(got.length, sent.length)
+  t.ok(sent.every((message, index) => got[index]?.equals(message)))
+})
+
+function copied(stream: NoiseSecretStream, whole: Buffer): Buffer {
+  const place = stream.alloc(whole.length)
+  place.set(whole)
+  return place
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let left = 10_000; !condition(); left--) {
+    if (left === 0) throw new Error('waited in vain')
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+test('large messages - a connection sends what the parts were when it was told, in that order', async (t) => {
+  const { near, far } = await streams(t)
+  const cipher = nativeCipher()
+  await secure(near, far)
+  const large = sealLargeMessagesBy(cipher, near)
+  sealLargeMessagesBy(cipher, far)
+  const got: Buffer[] = []
+  const options = {
+    member: 1 as MemberId,
+    kind: 'bulk',
+    dialed: true,
+    highWaterBytes: 1 << 20,
+    hardLimitBytes: 1 << 30
+  } as const
+  const connection = (stream: NoiseSecretStream, more: { large?: LargeMessages }) =>
+    new FramedConnection(
+      {
+        link: { stream, address: 'near', setMessageLimit: () => {}, socketBytes: () => 0 },
+        events: {
+          onMessage: (_, type, payload) => got.push(Buffer.concat([Buffer.of(type), payload])),
+          onClose: () => {}
+        },
+        ...more
+      },
+      options
+    )
+  const from = connection(near, large ? { large } : {})
+  const to = connection(far, {})
+  from.start()
+  to.start()
+  const sent: Buffer[] = []
+  const buffer = Buffer.alloc(600_000)
+  for (let i = 0; i < 60; i++) {
+    const size = [524_288, 100, 20_000, 16_383, 300_000][i % 6] ?? 0
+    const body = buffer.subarray(i, i + size)
+    if (i % 20 >= 10) for (let wait = from.ready(); wait; wait = from.ready()) await wait
+    body.set(randomBytes(body.length))
+    const head = randomBytes(1 + (i % 40))
+    sent.push(Buffer.concat([Buffer.of(i), head, body]))
+    from.send(i, [head, body])
+    head.fill(0)
+    body.fill(0)
+  }
+  await until(() => got.length === sent.length || from.closed || to.closed)
+  t.is(got.length, sent.length)
+  t.ok(sent.every((message, index) => got[index]?.equals(message)))
+  t.ok(cipher.sealedOutOfParts > 0, `${cipher.sealedOutOfParts} were sealed out of their parts`)
 })
 
 /** Both ends have said something: their headers have come. */
