@@ -60,15 +60,19 @@ static void put_u64(uint8_t *out, uint64_t value) {
   }
 }
 
-/* The sum of the sealed tag (byte 0 of `block`) and of the sealed message. */
+/*
+ * The sum of the sealed tag (byte 0 of `block`) and of the sealed message. OpenSSL takes 128 bytes at a time when all that
+ * it is given is a multiple of that, else 64, which costs a third more.
+ */
 static bool sum(struct ciphers *ciphers, const uint8_t *block, const uint8_t *sealed, size_t size,
                 uint8_t *mac) {
   uint8_t end[16 + 16] = {0};
-  size_t zeros = size & 15, written;
+  size_t zeros = size & 15, even = size & ~(size_t)127, written;
   put_u64(end + zeros, 0);
   put_u64(end + zeros + 8, BLOCK_BYTES + size);
   return EVP_MAC_update(ciphers->poly, block, BLOCK_BYTES) == 1 &&
-         EVP_MAC_update(ciphers->poly, sealed, size) == 1 &&
+         EVP_MAC_update(ciphers->poly, sealed, even) == 1 &&
+         EVP_MAC_update(ciphers->poly, sealed + even, size - even) == 1 &&
          EVP_MAC_update(ciphers->poly, end, zeros + 16) == 1 &&
          EVP_MAC_final(ciphers->poly, mac, &written, MAC_BYTES) == 1 && written == MAC_BYTES;
 }
