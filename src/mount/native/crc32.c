@@ -1,8 +1,8 @@
 /*
  * CRC-32, bits reflected, polynomial 0x04c11db7. Where the processor multiplies without carries, 64 bytes at a
  * time are folded: what stands in front of others is multiplied by x^n mod P, n being how many bits lie
- * between, and added to them; the last 128 bits are reduced by Barrett's method. Else by tables, 8 bytes at a
- * time. (Gopal et al., Fast CRC Computation for Generic Polynomials Using PCLMULQDQ, Intel 2009.)
+ * between, and added to them; the last 128 bits are reduced by Barrett's method. With AVX-512 256 bytes at a time are
+ * folded first. Else by tables, 8 bytes at a time. (Gopal et al., Fast CRC Computation for Generic Polynomials Using PCLMULQDQ, Intel 2009.)
  */
 #include "crc32.h"
 
@@ -53,6 +53,7 @@ static uint32_t by_tables(uint32_t crc, const uint8_t *bytes, size_t size) {
 #include <immintrin.h>
 
 #define FOLDED_BYTES 64
+#define FOLDED_WIDE_BYTES 256
 
 __attribute__((target("pclmul,sse4.1"))) static inline __m128i fold(__m128i front, __m128i by,
                                                                     __m128i behind) {
@@ -94,6 +95,41 @@ __attribute__((target("pclmul,sse4.1"))) static uint32_t by_folding(uint32_t crc
   return (uint32_t)_mm_extract_epi32(_mm_xor_si128(a, rest), 1);
 }
 
+#define WIDE __attribute__((target("avx512f,vpclmulqdq")))
+
+WIDE static inline __m512i load_wide(const uint8_t *bytes) {
+  return _mm512_loadu_si512((const void *)bytes);
+}
+
+WIDE static inline __m512i fold_wide(__m512i front, __m512i by, __m512i behind) {
+  __m512i low = _mm512_clmulepi64_epi128(front, by, 0x00);
+  __m512i high = _mm512_clmulepi64_epi128(front, by, 0x11);
+  return _mm512_ternarylogic_epi64(low, high, behind, 0x96);
+}
+
+/* `size` is a multiple of 256; `folded` has the crc from 0 that `bytes` has from `crc`. */
+WIDE static void fold_all(uint32_t crc, const uint8_t *bytes, size_t size,
+                          uint8_t folded[FOLDED_WIDE_BYTES]) {
+  const __m512i by_2048 = _mm512_broadcast_i32x4(_mm_set_epi64x(0x1322d1430, 0x11542778a));
+  const __m512i start = _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)crc));
+  __m512i a = _mm512_xor_si512(load_wide(bytes), start);
+  __m512i b = load_wide(bytes + 64), c = load_wide(bytes + 128), d = load_wide(bytes + 192);
+  for (const uint8_t *end = bytes + size; (bytes += FOLDED_WIDE_BYTES) < end;) {
+    a = fold_wide(a, by_2048, load_wide(bytes));
+    b = fold_wide(b, by_2048, load_wide(bytes + 64));
+    c = fold_wide(c, by_2048, load_wide(bytes + 128));
+    d = fold_wide(d, by_2048, load_wide(bytes + 192));
+  }
+  _mm512_storeu_si512((void *)folded, a);
+  _mm512_storeu_si512((void *)(folded + 64), b);
+  _mm512_storeu_si512((void *)(folded + 128), c);
+  _mm512_storeu_si512((void *)(folded + 192), d);
+}
+
+static bool can_fold_wide(void) {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
+}
+
 static bool can_fold(void) {
   return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 }
@@ -102,6 +138,14 @@ static bool can_fold(void) {
 uint32_t crc32_of(uint32_t start, const uint8_t *bytes, size_t size) {
   uint32_t crc = ~start;
 #if defined(__x86_64__)
+  if (size >= FOLDED_WIDE_BYTES && can_fold() && can_fold_wide()) {
+    uint8_t folded[FOLDED_WIDE_BYTES];
+    size_t whole = size & ~(size_t)(FOLDED_WIDE_BYTES - 1);
+    fold_all(crc, bytes, whole, folded);
+    crc = by_folding(0, folded, FOLDED_WIDE_BYTES);
+    bytes += whole;
+    size -= whole;
+  }
   if (size >= FOLDED_BYTES && can_fold()) {
     size_t folded = size & ~(size_t)15;
     crc = by_folding(crc, bytes, folded);
