@@ -79,11 +79,6 @@ export class DentryTable {
     return this.#listings.list(parent, afterCookie, limit)
   }
 
-  /** Lets go of listings that are kept in memory. */
-  releaseMemory(): void {
-    this.#listings.clear()
-  }
-
   /** At most `limit` dentries behind that one, by parent and name. */
   after(parent: Ino, name: Uint8Array, limit: number): Dentry[] {
     return (this.#after.all(parent, name, limit) as DentryColumns[]).map(fromColumns)

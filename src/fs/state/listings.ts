@@ -57,12 +57,6 @@ export class Listings {
     this.#listings.delete(directory)
   }
 
-  /** They are read again when they are asked for. */
-  clear(): void {
-    this.#listings.clear()
-    this.#entries = 0
-  }
-
   #begin(directory: Ino, base: number): Listing {
     this.changed(directory)
     this.#makeRoom(1, undefined)

@@ -144,9 +144,8 @@ export class StateStore implements StateMachine {
     checkpoint(this.database, this.file)
   }
 
-  /** Gives back listings, and pages of the database but for those that changed. */
+  /** Gives back pages of the database but for those that changed. */
   releaseMemory(): void {
-    this.tables.dentries.releaseMemory()
     if (this.#broken === undefined) this.database.pragma('shrink_memory')
   }
 

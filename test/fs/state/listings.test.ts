@@ -52,18 +52,6 @@ test('listings - all entries in order, read once', (t) => {
   t.alike(all(listings, OTHER), [])
 })
 
-test('listings - cleared, they are read again', (t) => {
-  const { listings, reads } = open({ [DIRECTORY]: 10, [OTHER]: 10 })
-  const cookies = all(listings, DIRECTORY)
-  const before = reads.length
-  listings.clear()
-  t.alike(all(listings, DIRECTORY), cookies)
-  t.ok(reads.length > before)
-  const after = reads.length
-  t.alike(all(listings, DIRECTORY), cookies, 'and kept')
-  t.is(reads.length, after)
-})
-
 test('listings - a change is seen by the next answer', (t) => {
   const counts: Record<number, number> = { [DIRECTORY]: 10 }
   const { listings, reads } = open(counts)
