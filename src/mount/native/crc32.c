@@ -2,7 +2,8 @@
  * CRC-32, bits reflected, polynomial 0x04c11db7. Where the processor multiplies without carries, 64 bytes at a
  * time are folded: what stands in front of others is multiplied by x^n mod P, n being how many bits lie
  * between, and added to them; the last 128 bits are reduced by Barrett's method. With AVX-512 256 bytes at a time are
- * folded first. Else by tables, 8 bytes at a time. (Gopal et al., Fast CRC Computation for Generic Polynomials Using PCLMULQDQ, Intel 2009.)
+ * folded first. Else by tables, 8 bytes at a time. (Gopal et al., Fast CRC Computation for Generic Polynomials Using
+ * PCLMULQDQ, Intel 2009.)
  */
 #include "crc32.h"
 
