@@ -29,12 +29,16 @@ const YOUNG_HEAP_MIB = 8
 /**
  * Baseline code and type feedback from the first call on: a daemon that serves a few hundred requests
  * now and then would run most of them in the interpreter, at twice the time. Costs 5 MiB.
+ *
+ * Young objects are collected by the thread that runs JavaScript alone: of so small a heap little
+ * lives, and to wake helpers and to wait for them, with the processors in use, takes longer than the work.
  */
 const DATA_FLAGS = [
   '--enable-source-maps',
   '--expose-gc',
   '--always-sparkplug',
   '--no-lazy-feedback-allocation',
+  '--no-parallel-scavenge',
   `--max-semi-space-size=${YOUNG_HEAP_MIB}`
 ]
 /** A witness keeps a record of some kilobytes; source maps alone would cost it 10 MiB. */
