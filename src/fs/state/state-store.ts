@@ -7,7 +7,8 @@
  * durable up to the position it passes. `commit` does not fsync; Checkpointer does, off the loop.
  *
  * The work of an op may be put off, so that its answer does not wait for it (`applySoon`). Nobody sees that:
- * everything here comes to the tables by way of `finishApply`.
+ * everything here comes to the tables by way of `finishApply`. When that fails nothing more is to be seen: the op may have
+ * been answered, and who looks would not find it.
  *
  * Anything thrown by `apply`, `finishApply`, `commit` or `freedBatches` (an assertion: divergence; an SqliteError: disk
  * full or damaged; a StateDamagedError) leaves the store unusable: it must be closed without commit and opened again, and the
@@ -86,8 +87,8 @@ export class StateStore implements StateMachine {
     this.#assertSound()
     const op = this.#unapplied
     if (op === undefined) return
-    this.#unapplied = undefined
     this.#applyNow(op)
+    this.#unapplied = undefined
   }
 
   extend(op: WriteOp, from: number): void {

@@ -37,6 +37,7 @@ import { ignoreUnmounted, isUnmounted, KernelNotifier } from './notify.ts'
 import { PageDrops } from './page-drops.ts'
 import type { CacheMark, CachePolicy, PolicyChannel } from './policy.ts'
 import type { CreateReply, EntryReply, Reply } from './reply.ts'
+import { changedDirectories } from './request-traits.ts'
 import type { ServedRequest } from './served-request.ts'
 import type { Session } from './session.ts'
 
@@ -166,24 +167,9 @@ export class KernelCache implements CachePolicy {
 
   /** The state is asked behind the answer: then the answer does not wait for what the change costs there. */
   delivered(request: ServedRequest, reply: Reply): void {
-    const { body, nodeid } = request
     if (reply.kind === 'error' || reply.kind === 'absent') return
-    switch (body.op) {
-      case 'rename':
-        this.#makeReady(request, body.newParent)
-        this.#makeReady(request, nodeid)
-        break
-      case 'create':
-      case 'mkdir':
-      case 'mknod':
-      case 'symlink':
-      case 'link':
-      case 'unlink':
-      case 'rmdir':
-        this.#makeReady(request, nodeid)
-        if (reply.kind === 'create') this.#makeReady(request, reply.attr.ino)
-        break
-    }
+    for (const directory of changedDirectories(request)) this.#makeReady(request, directory)
+    if (reply.kind === 'create') this.#makeReady(request, reply.attr.ino)
   }
 
   undelivered(reply: Reply): void {
@@ -353,22 +339,12 @@ export class KernelCache implements CachePolicy {
   #changed(request: ServedRequest): void {
     if (this.#notifier === undefined) return
     const { body, nodeid } = request
+    for (const directory of changedDirectories(request)) this.#dropNow(directory)
     switch (body.op) {
       case 'rename':
-        this.#dropNow(body.newParent)
-        this.#dropNow(nodeid)
         // An exchange moves names both ways.
         this.#names?.movedTo(body.newParent)
         this.#names?.movedTo(nodeid)
-        break
-      case 'create':
-      case 'mkdir':
-      case 'mknod':
-      case 'symlink':
-      case 'link':
-      case 'unlink':
-      case 'rmdir':
-        this.#dropNow(nodeid)
         break
       case 'setxattr':
       case 'removexattr':

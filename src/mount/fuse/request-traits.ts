@@ -1,4 +1,5 @@
-/** What the dispatcher has to know of requests of different kinds. */
+/** What the dispatcher and the cache policy have to know of requests of different kinds. */
+import type { Ino } from '../../fs/primitives.ts'
 import { Opcode } from './abi.ts'
 import type { FuseRequest } from './request.ts'
 import type { ServedRequest } from './served-request.ts'
@@ -19,6 +20,26 @@ export function isUnwatched(opcode: number): boolean {
 
 export function isLockWait({ body }: ServedRequest): boolean {
   return body.op === 'setlk' && body.wait
+}
+
+const NONE: readonly Ino[] = []
+
+/** Directories in which the request makes, renames or removes something. */
+export function changedDirectories({ body, nodeid }: ServedRequest): readonly Ino[] {
+  switch (body.op) {
+    case 'rename':
+      return [body.newParent, nodeid]
+    case 'create':
+    case 'mkdir':
+    case 'mknod':
+    case 'symlink':
+    case 'link':
+    case 'unlink':
+    case 'rmdir':
+      return [nodeid]
+    default:
+      return NONE
+  }
 }
 
 /** Memory a request and its answer may pin. */

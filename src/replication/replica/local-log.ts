@@ -221,10 +221,13 @@ export class LocalLog {
     gathering.mergedFrom = undefined
   }
 
-  /** Closes the entry being gathered: on return it is journaled and handed to the peers. */
-  flush(): void {
+  /**
+   * Closes the entry being gathered: on return it is journaled and handed to the peers. False when an op that was answered
+   * may be in no entry of this process: it ends.
+   */
+  flush(): boolean {
     const gathering = this.#gathering
-    if (!gathering) return
+    if (!gathering) return this.#failure === undefined
     this.#drop()
     const { admission, writer, state, journal, publish, clock } = this.#components
     let sealed: SealedEntry
@@ -237,12 +240,13 @@ export class LocalLog {
       journal(sealed)
     } catch (error) {
       this.#refuse(error)
-      return
+      return false
     }
     admission.noteOwn(writer, gathering.seq)
     this.#closedMs = clock.monotonicMs()
     this.#waitForRoom(publish(sealed))
     this.#endTurn()
+    return this.#failure === undefined
   }
 
   /**

@@ -7,7 +7,7 @@ export interface PeerLinks {
   /** Members with a control connection. */
   connected(): readonly MemberId[]
   bulkConnected(): readonly MemberId[]
-  /** False when there is no connection; the message is dropped then. */
+  /** False when there is no connection, or this member says nothing any more; the message is dropped then. */
   sendControl(member: MemberId, message: ControlMessage): boolean
   /** Sends an entry within a moment, and before any later message to that member. */
   pushEntry(member: MemberId, entry: SealedEntry): void

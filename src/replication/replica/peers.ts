@@ -24,15 +24,18 @@ interface Push {
 
 export interface PeersComponents {
   readonly clock: Clock
-  /** What is said to a member is said behind all that was answered here: closes the open entry. */
-  readonly beforeSaid?: () => void
+  /**
+   * What is said to a member is said behind all that was answered here: closes the open entry. False when that
+   * failed: then nothing is said any more, as somebody would go on without an op that was answered (a token given away).
+   */
+  readonly beforeSaid?: () => boolean
   /** A message with so many bytes of content goes out. */
   readonly noteTraffic: (sizeBytes: number) => void
 }
 
 export class Peers implements PeerLinks {
   readonly #clock: Clock
-  readonly #beforeSaid: (() => void) | undefined
+  readonly #beforeSaid: (() => boolean) | undefined
   readonly #noteTraffic: (sizeBytes: number) => void
   readonly #pushes = new Map<MemberId, Push>()
   readonly #control = new Map<MemberId, PeerConnection>()
@@ -86,7 +89,7 @@ export class Peers implements PeerLinks {
   }
 
   sendControl(member: MemberId, message: ControlMessage): boolean {
-    this.#beforeSaid?.()
+    if (this.#beforeSaid?.() === false) return false
     this.#flushPush(member)
     return this.#send(member, message)
   }

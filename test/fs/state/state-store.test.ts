@@ -104,6 +104,7 @@ test('state-store - work that was put off and fails is thrown at who looks, and 
     state.applySoon(writeOp(7, 0, 10, 0))
     t.exception(() => finish(state), /inode/)
     t.exception(() => state.finishApply(), /failed before/)
+    t.exception(() => state.inode(ROOT), /failed before/, 'an answered op would be missing')
     t.exception(() => commit(state, 2), /failed before/)
     state.close()
   }

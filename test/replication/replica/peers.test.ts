@@ -5,6 +5,23 @@ import { HandClock, NotedConnection } from './support.ts'
 
 const B = 2 as MemberId
 
+test('peers - nothing is said any more when an answered op cannot be said before it', (t) => {
+  const life = { mayBeSaid: true }
+  const peers = new Peers({
+    clock: new HandClock(),
+    beforeSaid: () => life.mayBeSaid,
+    noteTraffic: () => undefined
+  })
+  const control = new NotedConnection(B, 'control')
+  peers.add(control)
+  t.ok(peers.sendControl(B, { type: 'sync', vector: new Map() }))
+  const before = control.sentBytes
+  t.ok(before > 0)
+  life.mayBeSaid = false
+  t.absent(peers.sendControl(B, { type: 'sync', vector: new Map() }))
+  t.is(control.sentBytes, before)
+})
+
 test('peers - all that goes out is told, with its bytes', (t) => {
   const clock = new HandClock()
   const noted: number[] = []
