@@ -1,8 +1,8 @@
 /* See lookout.h. */
 #include "lookout.h"
+#include "monotonic-clock.h"
 
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
 
 /* What a look in vain costs; a request that came soon earns 1. */
@@ -12,12 +12,6 @@
 #define CREDIT_LOOKS 4
 /* A request that found the loop asleep pays for the wake-up, so its gap is judged more mildly. */
 #define ASLEEP_ALLOWANCE 4
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void earn(struct lookout *lookout) {
   lookout->credit += lookout->credit < CREDIT_LOOKS * lookout->price ? 1 : 0;

@@ -1,9 +1,9 @@
 /* See spinner.h. */
 #include "spinner.h"
+#include "monotonic-clock.h"
 
 #include <stddef.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #define SCORE_ONE 1024
 #define SCORE_WEIGHT 16
@@ -15,12 +15,6 @@
 #define SHARE_MIN_PERCENT 85
 #define PAUSE_NS 50000000
 #define PAUSE_DOUBLINGS 6
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void spinner_init(struct spinner *spinner, uv_loop_t *loop, int spin_us) {
   spinner->spin_ns = (uint64_t)spin_us * 1000;
